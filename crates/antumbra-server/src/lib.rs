@@ -1,1 +1,88 @@
+//! Antumbra's server: the HTTP shell, the job runner, and one folder per domain slice. Start here.
+//!
+//! * [`routes`] is the table of contents of the API: every handler, one line each.
+//! * [`http`] is the shell around the handlers: callers, problems, bodies, limits, the connection.
+//! * [`world`] holds time and randomness, [`config`] what the operator may set.
+//! * Each slice is everything about one domain word, from the wire to the disk: [`organization`], [`purposes`], [`silos`],
+//!   [`dsr`], [`runs`], [`files`], [`preferences`], [`api_keys`], [`keyring`], [`audit`], [`jobs`]; [`graphql`] merges the
+//!   slices' parts of the management API.
 
+pub mod api_keys;
+pub mod audit;
+pub mod config;
+pub mod dsr;
+pub mod files;
+pub mod graphql;
+pub mod http;
+pub mod jobs;
+pub mod keyring;
+pub mod organization;
+pub mod preferences;
+pub mod purposes;
+pub mod routes;
+pub mod runs;
+mod server;
+pub mod silos;
+pub mod world;
+
+use std::{ops::Deref, sync::Arc};
+
+pub use config::ServerConfig;
+pub use server::{Server, StartError};
+pub use world::{Clock, Ids};
+
+/// What a server stands on. The executable opens it; tests replace its clock.
+#[derive(Clone)]
+pub struct World {
+    /// Keys, unwrapped.
+    pub keys: keyring::Keyring,
+    /// Time.
+    pub clock: Clock,
+    /// Fresh ids.
+    pub ids: Ids,
+}
+
+/// What every handler and job may reach.
+#[derive(Clone)]
+pub struct AppState(Arc<App>);
+
+/// The fields of [`AppState`].
+pub struct App {
+    /// What the server stands on; its fields read as if they were the state's own.
+    pub world: World,
+    /// What the operator set.
+    pub config: ServerConfig,
+    /// Tells the job runner of this process that something is due.
+    pub jobs: jobs::Wake,
+    /// Who may come in.
+    pub callers: api_keys::Directory,
+}
+
+impl AppState {
+    /// The state over `world`.
+    pub fn new(config: ServerConfig, world: World) -> AppState {
+        let callers = api_keys::Directory::default();
+        AppState(Arc::new(App {
+            world,
+            config,
+            jobs: jobs::Wake::default(),
+            callers,
+        }))
+    }
+}
+
+impl Deref for AppState {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.0
+    }
+}
+
+impl Deref for App {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}

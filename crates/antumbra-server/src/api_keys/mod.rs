@@ -1,0 +1,15 @@
+//! API keys: who may come in, and what for.
+
+mod directory;
+mod scopes;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use directory::Directory;
+pub use scopes::{ScopeKind, ScopeName, ScopeSet};
+
+/// An API key, as a thing; never its secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ApiKeyId(pub Uuid);

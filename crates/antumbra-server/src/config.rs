@@ -1,0 +1,140 @@
+//! What the operator may set about the server, already checked; reading it from a file is the executable's work.
+
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+
+/// Every setting of the server. `Default` is what a server with no configuration at all runs with.
+#[derive(Clone, Debug, Default)]
+pub struct ServerConfig {
+    /// Address that people and webhooks reach this server under, without a slash at its end. `None` means the address
+    /// it listens on.
+    pub public_url: Option<String>,
+    /// SHA-256 of the decoded internal key that `x-sombra-authorization` must carry. `None` asks for none.
+    pub internal_key_hash: Option<[u8; 32]>,
+    /// Certificate and key of the listener. `None` serves plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Bounds on what clients may ask of one process.
+    pub limits: Limits,
+    /// Where wire-compatible clients disagree with each other.
+    pub compat: Compat,
+    /// Approved requests skip the review by a person.
+    pub dsr: DsrConfig,
+    /// Where webhooks may go.
+    pub webhooks: WebhookConfig,
+}
+
+/// PEM files of the listener.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// Bounds on connections, bodies and rates.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections, all together.
+    pub connections_max: usize,
+    /// Open connections of one address.
+    pub connections_per_address_max: usize,
+    /// HTTP requests being worked on at once; one more is refused with 429.
+    pub in_flight_max: usize,
+    /// From connecting to the first byte.
+    pub first_byte: Duration,
+    /// From the first byte of a head to its last.
+    pub header: Duration,
+    /// Silence allowed between two HTTP requests of one connection.
+    pub idle: Duration,
+    /// A body must bring at least 1 KiB a second, measured over this span.
+    pub body_progress: Duration,
+    /// A response nobody reads is given up after this span.
+    pub unread_response: Duration,
+    /// Shutting down waits this long for HTTP requests under way.
+    pub shutdown: Duration,
+    /// Bytes of a JSON body.
+    pub json_bytes: u64,
+    /// Bytes of a URL-encoded body.
+    pub form_bytes: u64,
+    /// Bytes of a file sent to `POST /v1/datapoint`; 0 for no bound.
+    pub datapoint_bytes: u64,
+    /// Which request budgets apply.
+    pub profile: RateProfile,
+    /// Failed keys that one address may try in a minute before it is slowed down.
+    pub failed_keys_per_minute: NonZeroU32,
+}
+
+/// Named sets of request budgets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RateProfile {
+    /// No budget. Overload is refused all the same.
+    #[default]
+    None,
+    /// The figures that clients of the vendor's service are used to.
+    Vendor,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        const MIB: u64 = 1024 * 1024;
+        Limits {
+            connections_max: 10_000,
+            connections_per_address_max: 1_000,
+            in_flight_max: 1_024,
+            first_byte: Duration::from_secs(10),
+            header: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            body_progress: Duration::from_secs(15),
+            unread_response: Duration::from_secs(30),
+            shutdown: Duration::from_secs(20),
+            json_bytes: 50 * MIB,
+            form_bytes: 30 * MIB,
+            datapoint_bytes: 5 * 1024 * MIB,
+            profile: RateProfile::None,
+            failed_keys_per_minute: const { NonZeroU32::new(60).expect("sixty is not zero") },
+        }
+    }
+}
+
+/// Choices between clients that disagree.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Compat {
+    /// How `download-keys` writes the size of a file.
+    pub download_key_size: DownloadKeySize,
+}
+
+/// How `download-keys` writes the size of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DownloadKeySize {
+    /// A number, but a string for the client that decodes only strings.
+    #[default]
+    Auto,
+    /// Always a number.
+    Number,
+    /// Always a string.
+    String,
+}
+
+/// How data subject requests are handled.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DsrConfig {
+    /// Whether a person approves what was compiled before it is sent.
+    pub review: Review,
+}
+
+/// Whether a person looks at a report before it leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Review {
+    /// Wait for an approval.
+    #[default]
+    Required,
+    /// Approve as soon as everything has been compiled.
+    Skipped,
+}
+
+/// Where webhooks may go.
+#[derive(Clone, Debug, Default)]
+pub struct WebhookConfig {
+    /// Addresses that are allowed although they are not public, such as `127.0.0.0/8`.
+    pub allowed_networks: Vec<String>,
+}

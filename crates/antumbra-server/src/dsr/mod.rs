@@ -1,0 +1,1 @@
+//! Data subject requests: their state machine, submission, status, approval and reports.

@@ -1,0 +1,1 @@
+//! Sealed bodies and their manifests: what silos uploaded and reports are downloaded from.

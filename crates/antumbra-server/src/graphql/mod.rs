@@ -1,0 +1,1 @@
+//! The management API: each slice's part of the schema, merged.

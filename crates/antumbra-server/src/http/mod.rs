@@ -1,0 +1,15 @@
+//! The shell every slice shares: problems, callers and scopes, extractors, limits, the connection.
+//!
+//! It knows no domain word beyond who is calling.
+
+mod caller;
+mod json;
+pub(crate) mod probes;
+pub(crate) mod problem;
+pub mod scope;
+pub(crate) mod shell;
+
+pub use caller::{Caller, Grants};
+pub use json::{DEPTH_MAX, Json, parse};
+pub use problem::{Code, Detail, Problem};
+pub use scope::Access;

@@ -1,0 +1,401 @@
+//! The one way the server says no.
+//!
+//! A [`Problem`] carries a code and what the caller may know. One place, [`Problem::render`], writes it: as the envelope
+//! of the compatible routes, or as RFC 9457 on our own routes and for whoever accepts `application/problem+json`. The
+//! cause of a failure goes to the log and never into the answer; personal data goes into neither.
+
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+/// What went wrong, in one word. [`Code::row`] is the table that both renderings are fed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The bytes are not what the route reads: broken JSON, a broken parameter.
+    Malformed,
+    /// Readable, but some part breaks a rule; the details say which.
+    ValidationFailed,
+    /// The data subject has already made this request.
+    DuplicateRequest,
+    /// API key or internal key missing, unknown, revoked or expired.
+    Unauthenticated,
+    /// A good key without the scope or the attachment.
+    AccessDenied,
+    /// Nothing here that this caller may know of.
+    NotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// The thing is in a state that allows no change.
+    NotModifiable,
+    /// The body is over the route's limit.
+    BodyTooLarge,
+    /// The request line is over the limit.
+    UriTooLong,
+    /// The head is over the limit.
+    HeaderTooLarge,
+    /// The body stopped arriving.
+    TooSlow,
+    /// A content type or encoding the route does not read.
+    UnsupportedMediaType,
+    /// A budget is used up.
+    RateLimited,
+    /// The server has more to do than it can.
+    Overloaded,
+    /// A bug. The log has the cause.
+    Internal,
+    /// Storage, or something else we stand on, does not answer.
+    UpstreamUnavailable,
+    /// Not ready to serve; only our own routes say so.
+    Unavailable,
+    /// Two transactions wished to change the same thing. The shell runs the handler again, so callers rarely see it.
+    WriteConflict,
+}
+
+impl Code {
+    /// Status, stable slug and title.
+    pub const fn row(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Code::Malformed => (S::BAD_REQUEST, "MALFORMED", "The request is malformed"),
+            Code::ValidationFailed => (S::BAD_REQUEST, "VALIDATION_FAILED", "The request is not valid"),
+            Code::DuplicateRequest => (
+                S::BAD_REQUEST,
+                "DUPLICATE_REQUEST",
+                "You have already made this request.",
+            ),
+            Code::Unauthenticated => (
+                S::UNAUTHORIZED,
+                "UNAUTHENTICATED",
+                "The API key in the authorization header is missing or unknown",
+            ),
+            Code::AccessDenied => (S::FORBIDDEN, "ACCESS_DENIED", "This API key may not do that"),
+            Code::NotFound => (S::NOT_FOUND, "NOT_FOUND", "There is nothing here"),
+            Code::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "METHOD_NOT_ALLOWED",
+                "This path does not answer this method",
+            ),
+            Code::NotModifiable => (S::CONFLICT, "NOT_MODIFIABLE", "This can no longer be changed"),
+            Code::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", "The body is too large"),
+            Code::UriTooLong => (S::URI_TOO_LONG, "URI_TOO_LONG", "The address is too long"),
+            Code::HeaderTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "HEADER_TOO_LARGE",
+                "The headers are too large or too many",
+            ),
+            Code::TooSlow => (S::REQUEST_TIMEOUT, "TOO_SLOW", "The body did not arrive in time"),
+            Code::UnsupportedMediaType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "UNSUPPORTED_MEDIA_TYPE",
+                "This route reads application/json",
+            ),
+            Code::RateLimited => (S::TOO_MANY_REQUESTS, "RATE_LIMITED", "Too many requests, slow down"),
+            Code::Overloaded => (
+                S::TOO_MANY_REQUESTS,
+                "OVERLOADED",
+                "Too many requests at once, try again shortly",
+            ),
+            Code::WriteConflict => (
+                S::TOO_MANY_REQUESTS,
+                "BUSY",
+                "Too many requests change the same thing at once",
+            ),
+            Code::Internal => (S::INTERNAL_SERVER_ERROR, "INTERNAL", "Internal error"),
+            Code::UpstreamUnavailable => (S::BAD_GATEWAY, "UPSTREAM_UNAVAILABLE", "An upstream service has issues"),
+            Code::Unavailable => (S::SERVICE_UNAVAILABLE, "UNAVAILABLE", "Not ready"),
+        }
+    }
+}
+
+/// One broken rule: where, as in `records[2].purposes[0].purpose`, and what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Detail {
+    /// Place in the body, or name of the parameter.
+    pub path: String,
+    /// The rule, without any value the caller sent that could be personal.
+    pub message: String,
+}
+
+/// A refusal or a failure, on its way to the caller.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    code: Code,
+    message: Option<String>,
+    details: Vec<Detail>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem that says the title of its code.
+    pub fn new(code: Code) -> Problem {
+        Problem {
+            code,
+            message: None,
+            details: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Says `message` in place of the title. No personal data, no double quotes.
+    pub fn saying(mut self, message: impl Into<String>) -> Problem {
+        self.message = Some(message.into());
+        self
+    }
+
+    /// Adds a header to the answer.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Says when to try again.
+    pub fn retry_after(self, seconds: u32) -> Problem {
+        self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// 400: the rules broken, each with its place.
+    pub fn validation<P: Into<String>, M: Into<String>>(broken: impl IntoIterator<Item = (P, M)>) -> Problem {
+        let details = broken.into_iter().map(|(path, message)| Detail {
+            path: path.into(),
+            message: message.into(),
+        });
+        Problem {
+            details: details.collect(),
+            ..Problem::new(Code::ValidationFailed)
+        }
+    }
+
+    /// 400: bytes that cannot be read.
+    pub fn malformed(message: impl Into<String>) -> Problem {
+        Problem::new(Code::Malformed).saying(message)
+    }
+
+    /// 401.
+    pub fn unauthenticated(message: impl Into<String>) -> Problem {
+        Problem::new(Code::Unauthenticated).saying(message)
+    }
+
+    /// 403.
+    pub fn denied(message: impl Into<String>) -> Problem {
+        Problem::new(Code::AccessDenied).saying(message)
+    }
+
+    /// 404: what does not exist and what this caller may not know of give the same answer.
+    pub fn not_found() -> Problem {
+        Problem::new(Code::NotFound)
+    }
+
+    /// 409: the state of the thing allows no change.
+    pub fn conflict_state(message: impl Into<String>) -> Problem {
+        Problem::new(Code::NotModifiable).saying(message)
+    }
+
+    /// 500: a bug. The cause is logged here, where it stops travelling.
+    pub fn internal(cause: &(dyn std::error::Error + 'static)) -> Problem {
+        tracing::error!(cause = chain(cause), "a handler failed");
+        Problem::new(Code::Internal)
+    }
+
+    /// 502: something we stand on does not answer. The cause is logged here, where it stops travelling.
+    pub fn upstream(cause: &(dyn std::error::Error + 'static)) -> Problem {
+        tracing::error!(cause = chain(cause), "something the server stands on does not answer");
+        Problem::new(Code::UpstreamUnavailable).retry_after(2)
+    }
+
+    /// The code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+}
+
+/// An error with all its causes, in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    line
+}
+
+impl IntoResponse for Problem {
+    /// A bare answer that carries the problem; the shell's outermost layer renders it, since only that layer knows the
+    /// route's dialect and the id of the request.
+    fn into_response(self) -> Response {
+        let mut response = self.code.row().0.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// The envelope that clients of the compatible routes read.
+    Envelope,
+    /// RFC 9457.
+    ProblemJson,
+}
+
+const ACTIONABLE: &str = "Client error: ";
+
+/// Words by which clients take a permanent refusal for a passing one, and try again for minutes.
+const RETRY_WORDS: [&str; 15] = [
+    "429",
+    "rate limit exceeded",
+    "too many requests",
+    "bad gateway",
+    "service unavailable",
+    "gateway timeout",
+    "gateway time-out",
+    "socket hang up",
+    "enotfound",
+    "econnreset",
+    "etimedout",
+    "eai_again",
+    "epipe",
+    "task timed out after",
+    "unknown request error",
+];
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    message: &'a str,
+    status_code: u16,
+    code: &'static str,
+    error: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    details: &'a [Detail],
+    request_id: &'a str,
+    upstream: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Upstream<'a> {
+    message: &'a str,
+    status_code: u16,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProblemJson<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    details: &'a [Detail],
+    request_id: &'a str,
+}
+
+impl Problem {
+    /// The answer as bytes and headers.
+    pub(crate) fn render(mut self, dialect: Dialect, request_id: &str) -> Response {
+        let (status, slug, title) = self.code.row();
+        let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
+        for detail in &mut self.details {
+            detail.message = plain(std::mem::take(&mut detail.message), passing, "is not valid");
+            detail.path = plain(std::mem::take(&mut detail.path), passing, "");
+        }
+        let said = plain(self.say(title), passing, title);
+        let (body, kind) = match dialect {
+            Dialect::Envelope => (self.envelope(&said, status, slug, request_id), "application/json"),
+            Dialect::ProblemJson => (self.problem_json(&said, request_id), "application/problem+json"),
+        };
+        let mut response = (status, body).into_response();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    fn say(&self, title: &str) -> String {
+        match (&self.message, self.details.as_slice()) {
+            (Some(message), _) => message.clone(),
+            (None, []) => title.to_owned(),
+            (None, [only]) => line(only),
+            (None, [first, rest @ ..]) => format!("{} (and {} more)", line(first), rest.len()),
+        }
+    }
+
+    fn envelope(&self, said: &str, status: StatusCode, code: &'static str, request_id: &str) -> String {
+        let message = if status.is_client_error() {
+            format!("{ACTIONABLE}{said}")
+        } else {
+            said.to_owned()
+        };
+        let status_code = status.as_u16();
+        let errors = if self.details.len() > 1 {
+            self.details.iter().map(line).collect()
+        } else {
+            Vec::new()
+        };
+        let upstream = json(&Upstream {
+            message: &message,
+            status_code,
+        });
+        json(&Envelope {
+            message: &message,
+            status_code,
+            code,
+            error: said,
+            errors,
+            details: &self.details,
+            request_id,
+            upstream,
+        })
+    }
+
+    fn problem_json(&self, said: &str, request_id: &str) -> String {
+        let (status, code, title) = self.code.row();
+        let kind = format!("urn:antumbra:problem:{}", code.to_ascii_lowercase().replace('_', "-"));
+        let status = status.as_u16();
+        json(&ProblemJson {
+            kind,
+            title,
+            status,
+            detail: said,
+            code,
+            details: &self.details,
+            request_id,
+        })
+    }
+}
+
+fn line(detail: &Detail) -> String {
+    if detail.path.is_empty() {
+        detail.message.clone()
+    } else {
+        format!("{}: {}", detail.path, detail.message)
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("a struct of strings and numbers has no way to fail")
+}
+
+/// Keeps a text from meaning more to a client than it says: no double quotes, which end the pattern clients read it with,
+/// and in a permanent refusal none of the words that make clients try again.
+fn plain(text: String, passing: bool, instead: &str) -> String {
+    let lower = text.to_lowercase();
+    if !passing && RETRY_WORDS.iter().any(|word| lower.contains(word)) {
+        return instead.to_owned();
+    }
+    text.replace('"', "'")
+}

@@ -1,0 +1,1 @@
+//! Preference records: upsert and query.

@@ -1,0 +1,1 @@
+//! Purposes, preference topics, their options, and partitions.

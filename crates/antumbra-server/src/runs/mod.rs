@@ -1,0 +1,1 @@
+//! Silo runs: what each data silo was asked, and what it answered.

@@ -1,0 +1,6 @@
+//! The slices seen from outside: a real server on a real store, its clock moved by hand.
+
+#![allow(unreachable_pub, reason = "the whole test binary is one crate that nothing uses")]
+
+mod http;
+mod support;

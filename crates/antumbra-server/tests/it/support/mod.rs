@@ -1,0 +1,77 @@
+//! A whole server for one test.
+
+use std::sync::Arc;
+
+use antumbra_server::{
+    Clock, Ids, Server, ServerConfig, World,
+    api_keys::{ApiKeyId, ScopeName, ScopeSet},
+    http::Grants,
+    keyring::Keyring,
+    organization::OrganizationId,
+};
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+
+/// A server on a port of its own.
+pub struct TestServer {
+    server: Server,
+    /// The clock, moved by hand.
+    pub clock: Clock,
+    /// The organization that keys belong to.
+    pub organization: OrganizationId,
+    client: reqwest::Client,
+    _folder: Arc<tempfile::TempDir>,
+}
+
+impl TestServer {
+    /// A server with no configuration.
+    pub async fn start() -> TestServer {
+        TestServer::with(ServerConfig::default()).await
+    }
+
+    /// A server with `config`.
+    pub async fn with(config: ServerConfig) -> TestServer {
+        let clock = Clock::manual("2026-03-02T10:00:00Z".parse::<Timestamp>().unwrap());
+        let ids = Ids::new(clock.clone());
+        let organization = OrganizationId(ids.uuid());
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let world = World {
+            keys: Keyring,
+            clock: clock.clone(),
+            ids,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::start(config, world, listener).await.unwrap();
+        TestServer {
+            server,
+            clock,
+            organization,
+            client: reqwest::Client::new(),
+            _folder: folder,
+        }
+    }
+
+    /// The address of `path` on this server.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.server.address())
+    }
+
+    /// A client.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// A fresh key with these scopes.
+    pub async fn key(&self, scopes: &[ScopeName]) -> String {
+        let app = self.server.app();
+        let secret = format!("ant_{}", app.ids.hidden_uuid().simple());
+        let grants = Grants {
+            organization: self.organization,
+            key: ApiKeyId(app.ids.uuid()),
+            scopes: ScopeSet::implied_by(scopes.iter().copied()),
+            silos: Vec::new(),
+        };
+        app.callers.admit(&secret, grants);
+        secret
+    }
+}
