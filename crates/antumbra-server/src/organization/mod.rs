@@ -1,7 +1,21 @@
-//! Organizations, the identifiers they know, their data subject types with actions, and attribute keys.
+//! Organizations and what they configure about themselves: the identifiers they know people by, the data subject types
+//! that can make requests and what they may demand, how each action is handled, attribute keys, templates.
+//!
+//! Others read a compiled snapshot, [`Settings`], which [`SettingsCache`] checks against the store by one read in the
+//! caller's own transaction. Changes go through [`Changes`].
+
+mod model;
+mod settings;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use model::{
+    Action, ActionId, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, AttributeValue, AttributeValueId,
+    Days, Delay, Identifier, IdentifierId, IdentifierKind, Organization, PostCompileStatus, RegionDetection,
+    RegionExpiry, SettingError, SubjectClass, SubjectType, SubjectTypeId, TAGS, Template, TemplateId,
+};
+pub use settings::{KnownIdentifier, Settings};
 
 /// Whose data, keys and rules; first in every table key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
