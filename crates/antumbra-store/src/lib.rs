@@ -1,1 +1,37 @@
+//! Typed, ordered tables over serialisable transactions, and blobs.
+//!
+//! **Start here.** A [`Table`] is a name with a key type and a value type. A [`Store`] is opened on one of two engines
+//! ([`StoreConfig`]): embedded in this process, or a PostgreSQL server. A [`Reader`] sees one consistent snapshot. A
+//! [`Tx`] is a reader that may also write; its [`commit`](Tx::commit) returns only when the writes are on stable
+//! storage, and either every one of them is or none is. Transactions are serialisable: whatever they did, some order
+//! of running them one by one gives the same result, and a transaction for which there is no such order is refused
+//! with [`StoreError::Conflict`] and is to be run again by its caller.
+//!
+//! | File | Holds |
+//! | --- | --- |
+//! | `key.rs`, `value.rs`, `table.rs`, `scan.rs` | what is kept, and how it becomes bytes |
+//! | `store.rs` | [`Store`], [`Reader`], [`Tx`]: the one place where the engines are told apart |
+//! | `embedded/` | the engine in this process: group commit, conflicts, the folder's lock, the check of the log |
+//! | `blobs.rs` | [`Blobs`]: large bodies, written and read as streams |
+//!
+//! This crate knows no HTTP, no domain word, and not what the bytes mean. Its errors never show a key or a value.
 
+mod blobs;
+mod config;
+mod embedded;
+mod error;
+mod key;
+mod overlay;
+mod scan;
+mod store;
+mod table;
+mod value;
+
+pub use blobs::{BlobConfig, BlobError, BlobWriter, Blobs};
+pub use config::{EmbeddedConfig, PostgresConfig, StoreConfig};
+pub use error::{Corrupt, OpenError, StoreError};
+pub use key::Key;
+pub use scan::Scan;
+pub use store::{Reader, Store, Tx};
+pub use table::Table;
+pub use value::{Raw, Record, Value};

@@ -1,0 +1,208 @@
+//! The seam: what the rest of the program uses, and the one place where the engines are told apart.
+
+use crate::{
+    Corrupt, Key, OpenError, Scan, StoreConfig, StoreError, Table, Value,
+    embedded::{Embedded, Tracking, View},
+    key::{bytes_of, key_of},
+    overlay::Overlay,
+};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+
+/// The longest key, in bytes: what every engine can index.
+pub(crate) const KEY_BYTES_MAX: usize = 2_000;
+/// The longest value, in bytes. What is larger belongs in [`Blobs`](crate::Blobs).
+pub(crate) const VALUE_BYTES_MAX: usize = 32 << 20;
+
+/// An open store. Cloning gives another handle on the same one.
+#[derive(Clone)]
+pub struct Store(Engine);
+
+#[derive(Clone)]
+enum Engine {
+    Embedded(Arc<Embedded>),
+}
+
+impl Store {
+    /// Opens the store with exactly these tables; those that are not there yet are made.
+    pub async fn open(config: StoreConfig, tables: &[&'static str]) -> Result<Store, OpenError> {
+        match config {
+            StoreConfig::Embedded(config) => {
+                let tables = tables.to_vec();
+                let opening = tokio::task::spawn_blocking(move || Embedded::open(&config, &tables));
+                let opened = opening.await.map_err(|source| OpenError::Engine {
+                    doing: "opening the embedded engine",
+                    source: source.into(),
+                })?;
+                Ok(Store(Engine::Embedded(Arc::new(opened?))))
+            }
+            StoreConfig::Postgres(_) => Err(OpenError::Engine {
+                doing: "opening the PostgreSQL engine",
+                source: "it is not part of this build".into(),
+            }),
+        }
+    }
+
+    /// Begins to read: one consistent snapshot of everything committed so far.
+    pub async fn begin_read(&self) -> Result<Reader, StoreError> {
+        match &self.0 {
+            Engine::Embedded(engine) => Ok(Reader::over(engine.begin(Tracking::Off)?)),
+        }
+    }
+
+    /// Begins a serialisable transaction.
+    pub async fn begin_write(&self) -> Result<Tx, StoreError> {
+        match &self.0 {
+            Engine::Embedded(engine) => Ok(Tx(Reader::over(engine.begin(Tracking::On)?))),
+        }
+    }
+
+    /// Commits what is waiting and closes the store. Transactions that are still open can no longer commit.
+    pub async fn close(self) {
+        match self.0 {
+            Engine::Embedded(engine) => {
+                let closing = tokio::task::spawn_blocking(move || engine.close());
+                if closing.await.is_err() {
+                    tracing::error!("closing the store failed");
+                }
+            }
+        }
+    }
+}
+
+/// Reads one consistent snapshot; inside a [`Tx`], with its own writes laid over it.
+pub struct Reader {
+    session: Session,
+    overlay: Overlay,
+    /// The first write that could not be taken; the commit reports it.
+    refused: Option<StoreError>,
+}
+
+enum Session {
+    Embedded(View),
+}
+
+impl Reader {
+    fn over(view: View) -> Reader {
+        Reader {
+            session: Session::Embedded(view),
+            overlay: Overlay::default(),
+            refused: None,
+        }
+    }
+
+    /// The value of `key`, if there is one.
+    pub async fn get<K: Key, V: Value>(&mut self, table: &Table<K, V>, key: &K) -> Result<Option<V>, StoreError> {
+        let key = bytes_of(key);
+        let found = match self.overlay.get(table.name(), &key) {
+            Some(written) => written.clone(),
+            None => match &mut self.session {
+                Session::Embedded(view) => view.get(table.name(), &key)?,
+            },
+        };
+        found.map(|bytes| decode(table, V::decode(&bytes))).transpose()
+    }
+
+    /// The values of many keys, in the order of the keys. One round trip, however many they are.
+    pub async fn get_many<K: Key, V: Value>(
+        &mut self,
+        table: &Table<K, V>,
+        keys: &[K],
+    ) -> Result<Vec<Option<V>>, StoreError> {
+        let keys: Vec<Vec<u8>> = keys.iter().map(bytes_of).collect();
+        let found = match &mut self.session {
+            Session::Embedded(view) => view.get_many(table.name(), &keys).await?,
+        };
+        let value = |(key, below): (&Vec<u8>, Option<Vec<u8>>)| {
+            let found = self.overlay.get(table.name(), key).cloned().unwrap_or(below);
+            found.map(|bytes| decode(table, V::decode(&bytes))).transpose()
+        };
+        keys.iter().zip(found).map(value).collect()
+    }
+
+    /// The rows of a scan, all of them at once: give it a limit unless the rows are few by nature. One round trip.
+    pub async fn scan<K: Key, V: Value>(&mut self, table: &Table<K, V>, scan: Scan) -> Result<Vec<(K, V)>, StoreError> {
+        let span = scan.span();
+        let mut wanted = span.clone();
+        wanted.limit = span
+            .limit
+            .saturating_add(self.overlay.deletions_in(table.name(), &span));
+        let below = match &mut self.session {
+            Session::Embedded(view) => view.scan(table.name(), wanted).await?,
+        };
+        let rows = self.overlay.merge(table.name(), &span, below);
+        let row =
+            |(key, value): (Vec<u8>, Vec<u8>)| -> Result<(K, V), Corrupt> { Ok((key_of(&key)?, V::decode(&value)?)) };
+        rows.into_iter().map(|bytes| decode(table, row(bytes))).collect()
+    }
+}
+
+fn decode<K, V, T>(table: &Table<K, V>, decoded: Result<T, Corrupt>) -> Result<T, StoreError> {
+    decoded.map_err(|source| StoreError::Corrupt {
+        table: table.name(),
+        source,
+    })
+}
+
+/// A transaction: a [`Reader`] that may also write. Dropped without [`commit`](Tx::commit), it leaves nothing.
+///
+/// Writes wait in memory, so a transaction is to be kept small; its reads see them at once.
+pub struct Tx(Reader);
+
+impl Deref for Tx {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.0
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Reader {
+        &mut self.0
+    }
+}
+
+impl Tx {
+    /// Sets the value of `key`. A row beyond the bounds (2,000 bytes of key, 32 MiB of value) fails the commit.
+    pub fn put<K: Key, V: Value>(&mut self, table: &Table<K, V>, key: &K, value: &V) {
+        let mut bytes = Vec::new();
+        let encoded = value.encode(&mut bytes);
+        let key = bytes_of(key);
+        let problem = match encoded {
+            Err(Corrupt(problem)) => problem,
+            Ok(()) if key.len() > KEY_BYTES_MAX => "a key is longer than 2,000 bytes",
+            Ok(()) if bytes.len() > VALUE_BYTES_MAX => "a value is larger than 32 MiB",
+            Ok(()) => return self.0.overlay.put(table.name(), key, Some(bytes)),
+        };
+        self.0.refused.get_or_insert(StoreError::Misused {
+            table: table.name(),
+            problem,
+        });
+    }
+
+    /// Removes `key`, whether or not it is there.
+    pub fn delete<K: Key, V: Value>(&mut self, table: &Table<K, V>, key: &K) {
+        self.0.overlay.put(table.name(), bytes_of(key), None);
+    }
+
+    /// Makes every write of this transaction durable and visible, or none.
+    ///
+    /// [`StoreError::Conflict`], [`StoreError::Overloaded`] and [`StoreError::Misused`] mean that nothing was written.
+    /// After [`StoreError::Unavailable`] and [`StoreError::Stopped`] the outcome is unknown.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        let Reader {
+            session,
+            overlay,
+            refused,
+        } = self.0;
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        match session {
+            Session::Embedded(view) => view.commit(overlay).await,
+        }
+    }
+}
