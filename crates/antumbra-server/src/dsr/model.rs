@@ -1,0 +1,356 @@
+//! What a data subject request is, and the rules on what may be submitted: pure, without clock or storage.
+//!
+//! A request has two parts. [`DsrHead`] says how the request stands and names nobody; it is kept in clear, so that lists,
+//! timers and uploads need no key. [`DsrSubject`] is about the person; it is kept sealed under the request's own key, so
+//! that destroying that key leaves noise.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::state::{DsrState, Phase, Rules};
+use crate::organization::{Action, IdentifierKind};
+
+/// The id of a data subject request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DsrId(pub Uuid);
+
+impl fmt::Display for DsrId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A data subject request, opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dsr {
+    /// How it stands.
+    pub head: DsrHead,
+    /// Whom it is about.
+    pub subject: DsrSubject,
+}
+
+/// How a data subject request stands. It holds nothing that the data subject is called or has said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DsrHead {
+    /// Its id.
+    pub id: DsrId,
+    /// Where it stands.
+    pub state: DsrState,
+    /// The rules it runs by; they name its action.
+    pub rules: Rules,
+    /// The slug of the data subject type.
+    pub subject_type: String,
+    /// How it came in.
+    pub origin: Origin,
+    /// No message is sent to the data subject.
+    pub is_silent: bool,
+    /// It was made to try something out. Silos are asked all the same.
+    pub is_test: bool,
+    /// The data subject gets no receipt.
+    pub skips_receipt: bool,
+    /// The template of the receipt, if not the action's.
+    pub receipt_template: Option<Uuid>,
+    /// The language of messages and report.
+    pub locale: String,
+    /// Where the data subject lives.
+    pub region: Region,
+    /// Which silos are asked.
+    pub silos: SiloChoice,
+    /// Enrichers that do not run.
+    pub skipped_enrichers: Vec<Uuid>,
+    /// When the data subject made it; the time allowed by law begins here.
+    pub created_at: Timestamp,
+    /// When the time allowed by law is over.
+    pub due_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Blind index of the core identifier.
+    pub core_index: [u8; 16],
+    /// Blind index of what makes another request equivalent to this one.
+    pub equivalence: [u8; 16],
+}
+
+impl DsrHead {
+    /// What it demands.
+    pub fn action(&self) -> Action {
+        self.rules.action
+    }
+
+    /// What the silos are asked to do at present; none unless a phase is under way.
+    pub fn active_action(&self) -> Option<Action> {
+        self.state.phase().map(|phase| self.rules.action_in(phase))
+    }
+
+    /// The phase the silos work on.
+    pub fn phase(&self) -> Option<Phase> {
+        self.state.phase()
+    }
+
+    /// Whole days until the time allowed by law is over; negative when it is.
+    pub fn days_until_overdue(&self, now: Timestamp) -> i64 {
+        let day = SignedDuration::from_hours(24).as_secs();
+        self.due_at.duration_since(now).as_secs().div_euclid(day)
+    }
+}
+
+/// Whom a data subject request is about, and what they said.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DsrSubject {
+    /// The organization's own name for the person.
+    pub core_identifier: String,
+    /// Where messages go.
+    pub email: Option<String>,
+    /// Everything that points at the person, in the order in which it came.
+    pub identifiers: Vec<DsrIdentifier>,
+    /// Free text.
+    pub details: String,
+    /// Labels.
+    pub attributes: Vec<DsrAttribute>,
+    /// Who gets copies of replies.
+    pub reply_to: Vec<String>,
+}
+
+/// An identifier of the person, as one request knows it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DsrIdentifier {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name, as the organization configured it.
+    pub name: String,
+    /// Its kind.
+    pub kind: IdentifierKind,
+    /// Its value, normalised.
+    pub value: String,
+    /// Where it came from.
+    pub source: IdentifierSource,
+    /// Since when it counts as verified; silos are only asked about identifiers that are.
+    pub verified_at: Option<Timestamp>,
+}
+
+/// A label with its values.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DsrAttribute {
+    /// The id of the attribute key.
+    pub key_id: Uuid,
+    /// The name of the attribute key.
+    pub key: String,
+    /// Each value with an id of its own.
+    pub values: Vec<(Uuid, String)>,
+}
+
+macro_rules! says_nothing {
+    ($($personal:ty),*) => {$(
+        impl fmt::Debug for $personal {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($personal), "(…)"))
+            }
+        }
+    )*};
+}
+
+says_nothing!(DsrSubject, DsrIdentifier, DsrAttribute);
+
+/// How a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, async_graphql::Enum)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[graphql(name = "RequestOrigin")]
+pub enum Origin {
+    /// The data subject used the privacy centre.
+    PrivacyCenter,
+    /// An administrator entered it.
+    AdminDashboard,
+    /// A program submitted it.
+    Api,
+    /// It came from a shop on that platform.
+    Shopify,
+    /// It came from California's deletion platform.
+    Drop,
+}
+
+impl Origin {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Origin::PrivacyCenter => "PRIVACY_CENTER",
+            Origin::AdminDashboard => "ADMIN_DASHBOARD",
+            Origin::Api => "API",
+            Origin::Shopify => "SHOPIFY",
+            Origin::Drop => "DROP",
+        }
+    }
+}
+
+/// Where an identifier came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum IdentifierSource {
+    /// It was submitted.
+    Input,
+    /// An enricher found it.
+    Enricher,
+    /// A silo found it.
+    DataSilo,
+}
+
+/// Where a data subject lives, as far as known. Invariant: a subdivision stands with the country it belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Region {
+    /// ISO 3166-1 alpha-2, or `EU`.
+    pub country: Option<String>,
+    /// ISO 3166-2.
+    pub subdivision: Option<String>,
+}
+
+/// Which silos a request is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SiloChoice {
+    /// Every one that fits.
+    #[default]
+    All,
+    /// Those that fit and are listed.
+    Only(Vec<Uuid>),
+    /// Those that fit and are not listed.
+    Except(Vec<Uuid>),
+}
+
+impl SiloChoice {
+    /// Whether the silo may be asked.
+    pub fn includes(&self, silo: Uuid) -> bool {
+        match self {
+            SiloChoice::All => true,
+            SiloChoice::Only(listed) => listed.contains(&silo),
+            SiloChoice::Except(listed) => !listed.contains(&silo),
+        }
+    }
+}
+
+/// The end a request can be imported with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ImportedEnd {
+    /// Verification failed.
+    FailedVerification,
+    /// Done.
+    Completed,
+    /// Stopped.
+    Canceled,
+    /// Both phases done.
+    SecondaryCompleted,
+    /// Withdrawn.
+    Revoked,
+}
+
+impl ImportedEnd {
+    /// The end with this name on the wire.
+    pub(crate) fn parse(name: &str) -> Option<ImportedEnd> {
+        match name {
+            "FAILED_VERIFICATION" => Some(ImportedEnd::FailedVerification),
+            "COMPLETED" => Some(ImportedEnd::Completed),
+            "CANCELED" => Some(ImportedEnd::Canceled),
+            "SECONDARY_COMPLETED" => Some(ImportedEnd::SecondaryCompleted),
+            "REVOKED" => Some(ImportedEnd::Revoked),
+            _ => None,
+        }
+    }
+
+    /// The state, entered at `now`.
+    pub(crate) fn state(self, now: Timestamp) -> DsrState {
+        match self {
+            ImportedEnd::FailedVerification => DsrState::FailedVerification { failed_at: now },
+            ImportedEnd::Completed => DsrState::Completed { completed_at: now },
+            ImportedEnd::Canceled => DsrState::Canceled { canceled_at: now },
+            ImportedEnd::SecondaryCompleted => DsrState::SecondaryCompleted { completed_at: now },
+            ImportedEnd::Revoked => DsrState::Revoked { revoked_at: now },
+        }
+    }
+}
+
+/// Whether identities stand in the way of asking silos.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identities {
+    /// Every identifier is verified.
+    Settled,
+    /// So many are not, and somebody has to verify or reject them.
+    Unverified(usize),
+}
+
+/// Looks at every identifier of a request.
+pub(crate) fn identities(subject: &DsrSubject) -> Identities {
+    match subject.identifiers.iter().filter(|identifier| identifier.verified_at.is_none()).count() {
+        0 => Identities::Settled,
+        unverified => Identities::Unverified(unverified),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::organization::{ActionId, ActionSettings};
+
+    fn head(due_at: Timestamp) -> DsrHead {
+        DsrHead {
+            id: DsrId(Uuid::nil()),
+            state: DsrState::Compiling,
+            rules: Rules::under(&ActionSettings::initial(ActionId(Uuid::nil()), Action::Access)),
+            subject_type: "customer".into(),
+            origin: Origin::Api,
+            is_silent: true,
+            is_test: false,
+            skips_receipt: false,
+            receipt_template: None,
+            locale: "en".into(),
+            region: Region::default(),
+            silos: SiloChoice::All,
+            skipped_enrichers: vec![],
+            created_at: Timestamp::UNIX_EPOCH,
+            due_at,
+            updated_at: Timestamp::UNIX_EPOCH,
+            core_index: [0; 16],
+            equivalence: [0; 16],
+        }
+    }
+
+    #[test]
+    fn days_until_overdue_are_whole_and_negative_when_late() {
+        let hours = |hours: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
+        let head = head(hours(30 * 24));
+        for (now, left) in [(0, 30), (1, 29), (24, 29), (30 * 24, 0), (30 * 24 + 1, -1), (32 * 24, -2)] {
+            assert_eq!(head.days_until_overdue(hours(now)), left, "after {now} hours");
+        }
+    }
+
+    #[test]
+    fn a_choice_of_silos_lists_them_or_leaves_them_out() {
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        assert!(SiloChoice::All.includes(one));
+        assert!(SiloChoice::Only(vec![one]).includes(one) && !SiloChoice::Only(vec![one]).includes(other));
+        assert!(!SiloChoice::Except(vec![one]).includes(one) && SiloChoice::Except(vec![one]).includes(other));
+    }
+
+    #[test]
+    fn what_is_about_a_person_does_not_print() {
+        let identifier = DsrIdentifier {
+            id: Uuid::nil(),
+            name: "email".into(),
+            kind: IdentifierKind::Email,
+            value: "ada@example.test".into(),
+            source: IdentifierSource::Input,
+            verified_at: None,
+        };
+        let subject = DsrSubject {
+            core_identifier: "ada".into(),
+            email: Some("ada@example.test".into()),
+            identifiers: vec![identifier],
+            details: "ada asked".into(),
+            attributes: vec![DsrAttribute { key_id: Uuid::nil(), key: "Tags".into(), values: vec![] }],
+            reply_to: vec!["ada@example.test".into()],
+        };
+        let dsr = Dsr { head: head(Timestamp::UNIX_EPOCH), subject };
+        assert!(!format!("{dsr:?} {:?} {:?}", dsr.subject.identifiers, dsr.subject.attributes).contains("ada"));
+        assert_eq!(identities(&dsr.subject), Identities::Unverified(1));
+    }
+}

@@ -1,0 +1,375 @@
+//! What somebody submits, checked against what the organization has configured.
+//!
+//! A body is read in two steps that share one list of broken rules, so that its sender learns all of them at once:
+//! [`super::wire`] turns JSON into a [`Draft`], whatever could be read of it, and [`Draft::check`] turns that into a
+//! [`Submission`]. No rule repeats a value that was sent: it may be personal.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::model::{ImportedEnd, Region, SiloChoice};
+use crate::{
+    http::Problem,
+    organization::{Action, ActionSettings, AttributeKey, AttributeKind, IdentifierKind, KnownIdentifier, Settings},
+};
+
+/// Bytes of a core identifier, or of any other identifier's value.
+pub(crate) const IDENTIFIER_BYTES_MAX: usize = 1_024;
+/// Identifiers of one request.
+pub(crate) const IDENTIFIERS_MAX: usize = 500;
+/// Bytes of the free text.
+pub(crate) const DETAILS_BYTES_MAX: usize = 256 * 1024;
+/// Attribute keys of one request, and values of one key.
+pub(crate) const ATTRIBUTES_MAX: usize = 200;
+/// Bytes of one value of an attribute.
+pub(crate) const ATTRIBUTE_BYTES_MAX: usize = 4 * 1024;
+/// Silos or enrichers that one request names.
+pub(crate) const IDS_MAX: usize = 5_000;
+/// Addresses that get copies.
+pub(crate) const REPLY_TO_MAX: usize = 50;
+/// Bytes of any other short text.
+pub(crate) const WORD_BYTES_MAX: usize = 256;
+/// Clocks differ: a request may be this much younger than now.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+/// Broken rules that are worth listing.
+const BROKEN_MAX: usize = 100;
+
+/// The rules that a body breaks, each with its place.
+#[derive(Debug, Default)]
+pub(crate) struct Checks(Vec<(String, String)>);
+
+impl Checks {
+    /// Notes a broken rule. `rule` is about the field, never about the value that was sent.
+    pub(crate) fn broken(&mut self, path: impl Into<String>, rule: impl Into<String>) {
+        if self.0.len() < BROKEN_MAX {
+            self.0.push((path.into(), rule.into()));
+        }
+    }
+
+    /// Refuses if any rule is broken.
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        if self.0.is_empty() { Ok(()) } else { Err(Problem::validation(self.0)) }
+    }
+}
+
+/// As much of a submitted body as could be read.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub(crate) action: Option<Action>,
+    pub(crate) subject_type: Option<String>,
+    pub(crate) core_identifier: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) email_claim: EmailClaim,
+    pub(crate) extras: Vec<Extra>,
+    pub(crate) is_silent: bool,
+    pub(crate) is_test: bool,
+    pub(crate) skips_receipt: bool,
+    pub(crate) receipt_template: Option<Uuid>,
+    pub(crate) skips_waiting: bool,
+    pub(crate) skipped_enrichers: Vec<Uuid>,
+    pub(crate) locale: Option<&'static str>,
+    pub(crate) details: String,
+    pub(crate) attributes: Vec<Labels>,
+    pub(crate) region: Region,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) imported_end: Option<ImportedEnd>,
+    pub(crate) silos: SiloChoice,
+    pub(crate) reply_to: Vec<String>,
+}
+
+/// What a submitter says about an e-mail address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum EmailClaim {
+    /// They vouch for it.
+    Verified,
+    /// They say that they do not.
+    Unverified,
+    /// They say nothing.
+    #[default]
+    Unsaid,
+}
+
+/// An identifier that the submitter adds.
+pub(crate) struct Extra {
+    /// Where it stands in the body.
+    pub(crate) path: String,
+    /// Its name: that of its kind, or the organization's own.
+    pub(crate) name: String,
+    /// Its value as sent.
+    pub(crate) value: String,
+}
+
+/// Values of one attribute.
+pub(crate) struct Labels {
+    /// Where they stand in the body.
+    pub(crate) path: String,
+    /// The name of the attribute key.
+    pub(crate) key: String,
+    /// The values.
+    pub(crate) values: Vec<String>,
+}
+
+/// What else the organization has configured.
+#[derive(Default)]
+pub(crate) struct Configured {
+    /// Its data silos.
+    pub(crate) silos: BTreeSet<Uuid>,
+    /// Its enrichers.
+    pub(crate) enrichers: BTreeSet<Uuid>,
+}
+
+/// A submission that keeps every rule.
+pub(crate) struct Submission {
+    pub(crate) settings: ActionSettings,
+    pub(crate) subject_type: String,
+    pub(crate) core_identifier: String,
+    pub(crate) email: Option<String>,
+    pub(crate) email_claim: EmailClaim,
+    pub(crate) identifiers: Vec<(String, IdentifierKind, String)>,
+    pub(crate) is_silent: bool,
+    pub(crate) is_test: bool,
+    pub(crate) skips_receipt: bool,
+    pub(crate) receipt_template: Option<Uuid>,
+    pub(crate) skips_waiting: bool,
+    pub(crate) skipped_enrichers: Vec<Uuid>,
+    pub(crate) locale: &'static str,
+    pub(crate) details: String,
+    pub(crate) attributes: Vec<(AttributeKey, Vec<String>)>,
+    pub(crate) region: Region,
+    pub(crate) created_at: Timestamp,
+    pub(crate) imported_end: Option<ImportedEnd>,
+    pub(crate) silos: SiloChoice,
+    pub(crate) reply_to: Vec<String>,
+}
+
+impl Draft {
+    /// The silos it names, with the field that names them.
+    pub(crate) fn named_silos(&self) -> (&'static str, &[Uuid]) {
+        match &self.silos {
+            SiloChoice::All => ("dataSiloIds", &[]),
+            SiloChoice::Only(ids) => ("dataSiloIds", ids),
+            SiloChoice::Except(ids) => ("ignoreDataSiloIds", ids),
+        }
+    }
+
+    /// The draft as a submission, if nothing about it is wrong. What was wrong with its text stands in `checks` already.
+    pub(crate) fn check(
+        self,
+        settings: &Settings,
+        configured: &Configured,
+        now: Timestamp,
+        mut checks: Checks,
+    ) -> Result<Submission, Problem> {
+        self.check_subject_type(settings, &mut checks);
+        self.check_ids(settings, configured, &mut checks);
+        if self.email.is_none() && !self.is_silent {
+            checks.broken("subject.email", "is required unless isSilent is true");
+        }
+        if self.created_at.is_some_and(|at| at > now + CLOCK_SKEW) {
+            checks.broken("createdAt", "must not be in the future");
+        }
+        let identifiers = self.resolve_extras(settings, &mut checks);
+        let attributes = self.resolve_attributes(settings, &mut checks);
+        let action = self.action.and_then(|action| settings.find_action(action));
+        if self.action.is_some() && action.is_none() {
+            checks.broken("type", "is not an action of this organization");
+        }
+        checks.finish()?;
+        let (Some(action), Some(subject_type), Some(core_identifier)) =
+            (action, self.subject_type, self.core_identifier)
+        else {
+            return Err(Problem::validation([("", "lacks a required field")]));
+        };
+        Ok(Submission {
+            settings: action.clone(),
+            subject_type,
+            core_identifier,
+            email: self.email,
+            email_claim: self.email_claim,
+            identifiers,
+            is_silent: self.is_silent,
+            is_test: self.is_test,
+            skips_receipt: self.skips_receipt,
+            receipt_template: self.receipt_template,
+            skips_waiting: self.skips_waiting,
+            skipped_enrichers: self.skipped_enrichers,
+            locale: self.locale.unwrap_or(super::locales::DEFAULT_LOCALE),
+            details: self.details,
+            attributes,
+            region: self.region,
+            created_at: self.created_at.map_or(now, |at| at.min(now)),
+            imported_end: self.imported_end,
+            silos: self.silos,
+            reply_to: self.reply_to,
+        })
+    }
+
+    fn check_subject_type(&self, settings: &Settings, checks: &mut Checks) {
+        let Some(slug) = &self.subject_type else { return };
+        match (settings.find_subject_type(slug), self.action) {
+            (None, _) => checks.broken("subjectType", "is not a data subject type of this organization"),
+            (Some(subject_type), _) if !subject_type.active => {
+                checks.broken("subjectType", "is a data subject type that takes no new requests");
+            }
+            (Some(subject_type), Some(action)) if !subject_type.actions.contains(&action) => {
+                checks.broken("type", "is not an action that this data subject type may demand");
+            }
+            (Some(_), _) => {}
+        }
+    }
+
+    fn check_ids(&self, settings: &Settings, configured: &Configured, checks: &mut Checks) {
+        let (field, silos) = self.named_silos();
+        for (at, silo) in silos.iter().enumerate() {
+            if !configured.silos.contains(silo) {
+                checks.broken(format!("{field}[{at}]"), "is not a data silo of this organization");
+            }
+        }
+        for (at, enricher) in self.skipped_enrichers.iter().enumerate() {
+            if !configured.enrichers.contains(enricher) {
+                checks.broken(format!("skipEnrichmentChecks[{at}]"), "is not an enricher of this organization");
+            }
+        }
+        let known = |id: Uuid| settings.templates.iter().any(|template| template.id.0 == id);
+        if self.receipt_template.is_some_and(|id| !known(id)) {
+            checks.broken("emailReceiptTemplateId", "is not a template of this organization");
+        }
+    }
+
+    /// Name, kind and normalised value of each identifier beyond the core identifier and the address, each once.
+    fn resolve_extras(&self, settings: &Settings, checks: &mut Checks) -> Vec<(String, IdentifierKind, String)> {
+        let mut seen = BTreeSet::new();
+        let mut identifiers = Vec::new();
+        for extra in &self.extras {
+            let Some(known) = settings.find_identifier(&extra.name) else {
+                let rule = "The organization does not support identifiers with this name at submission time";
+                checks.broken(&extra.path, rule);
+                continue;
+            };
+            match fit(known, &extra.value) {
+                Ok(value) => {
+                    if seen.insert((extra.name.clone(), value.clone())) {
+                        identifiers.push((extra.name.clone(), known.identifier.kind, value));
+                    }
+                }
+                Err(rule) => checks.broken(format!("{}.value", extra.path), rule),
+            }
+        }
+        identifiers
+    }
+
+    fn resolve_attributes(&self, settings: &Settings, checks: &mut Checks) -> Vec<(AttributeKey, Vec<String>)> {
+        let mut resolved: Vec<(AttributeKey, Vec<String>)> = Vec::new();
+        for Labels { path, key, values } in &self.attributes {
+            let Some(found) = settings.find_attribute_key(key).filter(|key| key.is_for_requests()) else {
+                checks.broken(format!("{path}.key"), "is not an attribute that requests can carry");
+                continue;
+            };
+            let at = resolved.iter().position(|(known, _)| known.id == found.id).unwrap_or_else(|| {
+                resolved.push((found.clone(), Vec::new()));
+                resolved.len() - 1
+            });
+            let into = &mut resolved[at].1;
+            for value in values {
+                if !into.contains(value) {
+                    into.push(value.clone());
+                }
+            }
+            if found.kind == AttributeKind::SingleSelect && into.len() > 1 {
+                checks.broken(format!("{path}.values"), "must be one value only, as this attribute is a single choice");
+            }
+        }
+        resolved
+    }
+}
+
+/// The normalised value, if the organization would take it for that identifier.
+fn fit(known: &KnownIdentifier, value: &str) -> Result<String, String> {
+    let value = normalize(known.identifier.kind, value)?;
+    if known.accepts(&value) {
+        return Ok(value);
+    }
+    let said = known.identifier.validation_error_message.clone().filter(|text| !text.trim().is_empty());
+    Err(said.unwrap_or_else(|| "does not have the form that the organization asks for".to_owned()))
+}
+
+/// The one form of an identifier's value that is kept, compared and looked up.
+pub(crate) fn normalize(kind: IdentifierKind, value: &str) -> Result<String, &'static str> {
+    let value = value.trim();
+    if value.is_empty() {
+        return Err("must not be empty");
+    }
+    if value.len() > IDENTIFIER_BYTES_MAX {
+        return Err("must have at most 1024 bytes");
+    }
+    if value.chars().any(char::is_control) {
+        return Err("must not hold control characters");
+    }
+    match kind {
+        IdentifierKind::Email => normalize_email(value).ok_or("must be an e-mail address"),
+        IdentifierKind::Phone => normalize_phone(value).ok_or("must be a telephone number that begins with +"),
+        _ => Ok(value.to_owned()),
+    }
+}
+
+/// An e-mail address in lower case; nothing if it is none.
+pub(crate) fn normalize_email(value: &str) -> Option<String> {
+    let value = value.trim().to_lowercase();
+    let (local, domain) = value.rsplit_once('@')?;
+    let local_fits = (1..=64).contains(&local.len())
+        && local.chars().all(|c| c.is_alphanumeric() || !c.is_ascii() || ".!#$%&'*+/=?^_`{|}~-".contains(c))
+        && !local.chars().any(|c| c.is_whitespace() || c.is_control());
+    let label_fits = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    (value.len() <= 254 && local_fits && domain.split('.').all(label_fits)).then_some(value)
+}
+
+/// A telephone number as `+` and digits; nothing if it is none.
+fn normalize_phone(value: &str) -> Option<String> {
+    let digits = value.strip_prefix('+')?;
+    let plain: String = digits.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '\u{a0}')).collect();
+    ((5..=15).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_digit())).then(|| format!("+{plain}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_kept_in_lower_case_and_anything_else_is_refused() {
+        assert_eq!(normalize_email(" Ada.Lovelace+x@Example.TEST "), Some("ada.lovelace+x@example.test".into()));
+        assert_eq!(normalize_email("ada@localhost"), Some("ada@localhost".into()));
+        assert_eq!(normalize_email("jörg@bücher.example"), Some("jörg@bücher.example".into()));
+        let long = format!("{}@example.test", "a".repeat(65));
+        for wrong in ["", "ada", "@example.test", "ada@", "a b@example.test", "ada@exa mple.test", "ada@-x.test", &long] {
+            assert_eq!(normalize_email(wrong), None, "{wrong}");
+        }
+        for wrong in ["ada@example..test", "ada@example.test\r\nBcc: eve@example.test", "a@b@c", "<ada@example.test>"] {
+            assert_eq!(normalize_email(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_telephone_number_is_kept_as_digits() {
+        assert_eq!(normalize(IdentifierKind::Phone, "+1 (555) 555-0123"), Ok("+15555550123".into()));
+        for wrong in ["5555550123", "+", "+1234", "+1234567890123456", "+1555abc0123"] {
+            assert!(normalize(IdentifierKind::Phone, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn other_values_are_trimmed_and_bounded() {
+        assert_eq!(normalize(IdentifierKind::Custom, " LC-1 "), Ok("LC-1".into()));
+        let just_fits = "x".repeat(IDENTIFIER_BYTES_MAX);
+        assert!(normalize(IdentifierKind::Custom, &just_fits).is_ok());
+        for wrong in ["", "   ", "a\0b", "a\nb", &format!("{just_fits}x")] {
+            assert!(normalize(IdentifierKind::Custom, wrong).is_err());
+        }
+    }
+}
