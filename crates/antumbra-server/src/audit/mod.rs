@@ -15,8 +15,8 @@ use crate::{organization::OrganizationId, world::Ids};
 /// Answers: what happened in an organization, in the order in which it happened.
 const ENTRIES: Table<(Uuid, Uuid), Recorded> = Table::new("audit_entries");
 
-/// The tables of this slice.
-pub(crate) const TABLES: [&str; 1] = [ENTRIES.name()];
+/// Names of this slice's tables.
+pub const TABLES: &[&str] = &[ENTRIES.name()];
 
 /// What one call to [`list`] returns at most.
 pub const PAGE_MAX: usize = 1_000;
@@ -103,7 +103,11 @@ pub fn record(tx: &mut Tx, ids: &Ids, organization: OrganizationId, entry: Audit
         object_kind: Cow::Borrowed(entry.object.0),
         object_id: entry.object.1,
         at: entry.at,
-        details: entry.details.into_iter().map(|(name, detail)| (Cow::Borrowed(name), detail)).collect(),
+        details: entry
+            .details
+            .into_iter()
+            .map(|(name, detail)| (Cow::Borrowed(name), detail))
+            .collect(),
     };
     tx.put(&ENTRIES, &(organization.0, ids.uuid()), &recorded);
 }

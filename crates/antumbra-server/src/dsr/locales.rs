@@ -43,7 +43,12 @@ mod tests {
     #[test]
     fn no_two_locales_differ_only_by_case() {
         for (at, locale) in LOCALES.iter().enumerate() {
-            assert!(LOCALES[at + 1..].iter().all(|other| !other.eq_ignore_ascii_case(locale)), "{locale}");
+            assert!(
+                LOCALES[at + 1..]
+                    .iter()
+                    .all(|other| !other.eq_ignore_ascii_case(locale)),
+                "{locale}"
+            );
         }
     }
 }

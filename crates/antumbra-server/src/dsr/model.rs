@@ -280,7 +280,12 @@ pub(crate) enum Identities {
 
 /// Looks at every identifier of a request.
 pub(crate) fn identities(subject: &DsrSubject) -> Identities {
-    match subject.identifiers.iter().filter(|identifier| identifier.verified_at.is_none()).count() {
+    match subject
+        .identifiers
+        .iter()
+        .filter(|identifier| identifier.verified_at.is_none())
+        .count()
+    {
         0 => Identities::Settled,
         unverified => Identities::Unverified(unverified),
     }
@@ -318,7 +323,14 @@ mod tests {
     fn days_until_overdue_are_whole_and_negative_when_late() {
         let hours = |hours: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
         let head = head(hours(30 * 24));
-        for (now, left) in [(0, 30), (1, 29), (24, 29), (30 * 24, 0), (30 * 24 + 1, -1), (32 * 24, -2)] {
+        for (now, left) in [
+            (0, 30),
+            (1, 29),
+            (24, 29),
+            (30 * 24, 0),
+            (30 * 24 + 1, -1),
+            (32 * 24, -2),
+        ] {
             assert_eq!(head.days_until_overdue(hours(now)), left, "after {now} hours");
         }
     }
@@ -346,10 +358,17 @@ mod tests {
             email: Some("ada@example.test".into()),
             identifiers: vec![identifier],
             details: "ada asked".into(),
-            attributes: vec![DsrAttribute { key_id: Uuid::nil(), key: "Tags".into(), values: vec![] }],
+            attributes: vec![DsrAttribute {
+                key_id: Uuid::nil(),
+                key: "Tags".into(),
+                values: vec![],
+            }],
             reply_to: vec!["ada@example.test".into()],
         };
-        let dsr = Dsr { head: head(Timestamp::UNIX_EPOCH), subject };
+        let dsr = Dsr {
+            head: head(Timestamp::UNIX_EPOCH),
+            subject,
+        };
         assert!(!format!("{dsr:?} {:?} {:?}", dsr.subject.identifiers, dsr.subject.attributes).contains("ada"));
         assert_eq!(identities(&dsr.subject), Identities::Unverified(1));
     }

@@ -15,7 +15,10 @@ pub(crate) fn find_subdivision(code: &str) -> Option<(&'static str, String)> {
     let (country, part) = upper.split_once('-')?;
     let at = SUBDIVISIONS.binary_search_by(|(of, _)| (*of).cmp(country)).ok()?;
     let (country, parts) = SUBDIVISIONS[at];
-    parts.split(' ').any(|known| known == part).then(|| (country, upper.clone()))
+    parts
+        .split(' ')
+        .any(|known| known == part)
+        .then(|| (country, upper.clone()))
 }
 
 /// Sorted, so that it can be searched by halves.
@@ -367,7 +370,14 @@ mod tests {
         assert!(SUBDIVISIONS.iter().all(|(country, _)| find_country(country).is_some()));
         let parts = |(_, parts): &(&str, &str)| parts.split(' ').count();
         assert_eq!(SUBDIVISIONS.iter().map(parts).sum::<usize>(), 5046);
-        assert_eq!(SUBDIVISIONS.iter().filter(|(country, _)| *country == "US").map(parts).sum::<usize>(), 57);
+        assert_eq!(
+            SUBDIVISIONS
+                .iter()
+                .filter(|(country, _)| *country == "US")
+                .map(parts)
+                .sum::<usize>(),
+            57
+        );
     }
 
     #[test]
@@ -378,7 +388,9 @@ mod tests {
         for unknown in ["", "ZZ", "USA", "U"] {
             assert_eq!(find_country(unknown), None, "{unknown}");
         }
-        for unknown in ["", "US", "US-", "US-ZZ", "CA-CA", "-CA", "US-CA-CA", "US-A C", "US-AL AK"] {
+        for unknown in [
+            "", "US", "US-", "US-ZZ", "CA-CA", "-CA", "US-CA-CA", "US-A C", "US-AL AK",
+        ] {
             assert_eq!(find_subdivision(unknown), None, "{unknown}");
         }
     }

@@ -207,10 +207,10 @@ impl Rules {
         Rules {
             action: settings.action,
             waiting: settings.waiting_period.span(),
-            delay: settings
-                .delay
-                .as_ref()
-                .map(|delay| DelayRule { preview: delay.preview_action, time: delay.time.span() }),
+            delay: settings.delay.as_ref().map(|delay| DelayRule {
+                preview: delay.preview_action,
+                time: delay.time.span(),
+            }),
             requires_review: settings.requires_review,
             requires_secondary_review: settings.requires_secondary_review,
             skip_secondary_if_no_files: settings.skip_secondary_if_no_files,
@@ -261,9 +261,12 @@ impl DsrState {
                 (S::FailedVerification { failed_at: now }, vec![])
             }
             (S::Enriching, E::PreflightEnded(PreflightEnd::Canceled)) => (S::Canceled { canceled_at: now }, vec![]),
-            (S::Enriching, E::PreflightEnded(PreflightEnd::OnHold)) => {
-                (S::OnHold { held: Box::new(S::Enriching) }, vec![])
-            }
+            (S::Enriching, E::PreflightEnded(PreflightEnd::OnHold)) => (
+                S::OnHold {
+                    held: Box::new(S::Enriching),
+                },
+                vec![],
+            ),
 
             (S::Waiting { until }, E::TimeElapsed) if until <= now => (S::Compiling, vec![OpenRuns]),
             (S::Waiting { .. }, E::BegunEarly) => (S::Compiling, vec![OpenRuns]),
@@ -292,7 +295,12 @@ impl DsrState {
 
             (S::Waiting { .. } | S::Delayed { .. }, E::Withdrawn) => (S::Revoked { revoked_at: now }, vec![]),
             (
-                S::RequestMade | S::Enriching | S::Waiting { .. } | S::Compiling | S::Approving { .. } | S::Delayed { .. },
+                S::RequestMade
+                | S::Enriching
+                | S::Waiting { .. }
+                | S::Compiling
+                | S::Approving { .. }
+                | S::Delayed { .. },
                 E::Canceled,
             ) => (S::Canceled { canceled_at: now }, vec![]),
             (
@@ -460,11 +468,17 @@ fn deliver(any_data: bool, rules: &Rules, now: Timestamp) -> (DsrState, Vec<DsrE
         }
         (None, Delivery::Files) if any_data => {
             let until = now + rules.availability;
-            (DsrState::Downloadable { completed_at, until }, vec![DsrEffect::WakeAt(until)])
+            (
+                DsrState::Downloadable { completed_at, until },
+                vec![DsrEffect::WakeAt(until)],
+            )
         }
         (None, Delivery::Categories) if any_data => {
             let until = now + rules.availability;
-            (DsrState::ViewCategories { completed_at, until }, vec![DsrEffect::WakeAt(until)])
+            (
+                DsrState::ViewCategories { completed_at, until },
+                vec![DsrEffect::WakeAt(until)],
+            )
         }
         // A report of nothing is nothing to download.
         (None, Delivery::Nothing | Delivery::Files | Delivery::Categories) => {

@@ -50,7 +50,11 @@ impl Checks {
 
     /// Refuses if any rule is broken.
     pub(crate) fn finish(self) -> Result<(), Problem> {
-        if self.0.is_empty() { Ok(()) } else { Err(Problem::validation(self.0)) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::validation(self.0))
+        }
     }
 }
 
@@ -229,7 +233,10 @@ impl Draft {
         }
         for (at, enricher) in self.skipped_enrichers.iter().enumerate() {
             if !configured.enrichers.contains(enricher) {
-                checks.broken(format!("skipEnrichmentChecks[{at}]"), "is not an enricher of this organization");
+                checks.broken(
+                    format!("skipEnrichmentChecks[{at}]"),
+                    "is not an enricher of this organization",
+                );
             }
         }
         let known = |id: Uuid| settings.templates.iter().any(|template| template.id.0 == id);
@@ -267,10 +274,13 @@ impl Draft {
                 checks.broken(format!("{path}.key"), "is not an attribute that requests can carry");
                 continue;
             };
-            let at = resolved.iter().position(|(known, _)| known.id == found.id).unwrap_or_else(|| {
-                resolved.push((found.clone(), Vec::new()));
-                resolved.len() - 1
-            });
+            let at = resolved
+                .iter()
+                .position(|(known, _)| known.id == found.id)
+                .unwrap_or_else(|| {
+                    resolved.push((found.clone(), Vec::new()));
+                    resolved.len() - 1
+                });
             let into = &mut resolved[at].1;
             for value in values {
                 if !into.contains(value) {
@@ -278,7 +288,10 @@ impl Draft {
                 }
             }
             if found.kind == AttributeKind::SingleSelect && into.len() > 1 {
-                checks.broken(format!("{path}.values"), "must be one value only, as this attribute is a single choice");
+                checks.broken(
+                    format!("{path}.values"),
+                    "must be one value only, as this attribute is a single choice",
+                );
             }
         }
         resolved
@@ -291,7 +304,11 @@ fn fit(known: &KnownIdentifier, value: &str) -> Result<String, String> {
     if known.accepts(&value) {
         return Ok(value);
     }
-    let said = known.identifier.validation_error_message.clone().filter(|text| !text.trim().is_empty());
+    let said = known
+        .identifier
+        .validation_error_message
+        .clone()
+        .filter(|text| !text.trim().is_empty());
     Err(said.unwrap_or_else(|| "does not have the form that the organization asks for".to_owned()))
 }
 
@@ -319,7 +336,9 @@ pub(crate) fn normalize_email(value: &str) -> Option<String> {
     let value = value.trim().to_lowercase();
     let (local, domain) = value.rsplit_once('@')?;
     let local_fits = (1..=64).contains(&local.len())
-        && local.chars().all(|c| c.is_alphanumeric() || !c.is_ascii() || ".!#$%&'*+/=?^_`{|}~-".contains(c))
+        && local
+            .chars()
+            .all(|c| c.is_alphanumeric() || !c.is_ascii() || ".!#$%&'*+/=?^_`{|}~-".contains(c))
         && !local.chars().any(|c| c.is_whitespace() || c.is_control());
     let label_fits = |label: &str| {
         (1..=63).contains(&label.len())
@@ -333,7 +352,10 @@ pub(crate) fn normalize_email(value: &str) -> Option<String> {
 /// A telephone number as `+` and digits; nothing if it is none.
 fn normalize_phone(value: &str) -> Option<String> {
     let digits = value.strip_prefix('+')?;
-    let plain: String = digits.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '\u{a0}')).collect();
+    let plain: String = digits
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '\u{a0}'))
+        .collect();
     ((5..=15).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_digit())).then(|| format!("+{plain}"))
 }
 
@@ -343,21 +365,44 @@ mod tests {
 
     #[test]
     fn an_address_is_kept_in_lower_case_and_anything_else_is_refused() {
-        assert_eq!(normalize_email(" Ada.Lovelace+x@Example.TEST "), Some("ada.lovelace+x@example.test".into()));
+        assert_eq!(
+            normalize_email(" Ada.Lovelace+x@Example.TEST "),
+            Some("ada.lovelace+x@example.test".into())
+        );
         assert_eq!(normalize_email("ada@localhost"), Some("ada@localhost".into()));
-        assert_eq!(normalize_email("jörg@bücher.example"), Some("jörg@bücher.example".into()));
+        assert_eq!(
+            normalize_email("jörg@bücher.example"),
+            Some("jörg@bücher.example".into())
+        );
         let long = format!("{}@example.test", "a".repeat(65));
-        for wrong in ["", "ada", "@example.test", "ada@", "a b@example.test", "ada@exa mple.test", "ada@-x.test", &long] {
+        for wrong in [
+            "",
+            "ada",
+            "@example.test",
+            "ada@",
+            "a b@example.test",
+            "ada@exa mple.test",
+            "ada@-x.test",
+            &long,
+        ] {
             assert_eq!(normalize_email(wrong), None, "{wrong}");
         }
-        for wrong in ["ada@example..test", "ada@example.test\r\nBcc: eve@example.test", "a@b@c", "<ada@example.test>"] {
+        for wrong in [
+            "ada@example..test",
+            "ada@example.test\r\nBcc: eve@example.test",
+            "a@b@c",
+            "<ada@example.test>",
+        ] {
             assert_eq!(normalize_email(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn a_telephone_number_is_kept_as_digits() {
-        assert_eq!(normalize(IdentifierKind::Phone, "+1 (555) 555-0123"), Ok("+15555550123".into()));
+        assert_eq!(
+            normalize(IdentifierKind::Phone, "+1 (555) 555-0123"),
+            Ok("+15555550123".into())
+        );
         for wrong in ["5555550123", "+", "+1234", "+1234567890123456", "+1555abc0123"] {
             assert!(normalize(IdentifierKind::Phone, wrong).is_err(), "{wrong}");
         }

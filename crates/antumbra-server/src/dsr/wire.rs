@@ -10,7 +10,10 @@ use super::{
     model::{Dsr, DsrIdentifier},
     state::DsrStatus,
 };
-use crate::{http::Problem, organization::{Action, IdentifierKind}};
+use crate::{
+    http::Problem,
+    organization::{Action, IdentifierKind},
+};
 
 mod submit;
 
@@ -18,7 +21,11 @@ pub(crate) use submit::Submit;
 
 /// A UUID in its usual form with hyphens, in any case.
 pub(crate) fn parse_id(text: &str) -> Option<Uuid> {
-    if text.len() == 36 { Uuid::try_parse(text).ok() } else { None }
+    if text.len() == 36 {
+        Uuid::try_parse(text).ok()
+    } else {
+        None
+    }
 }
 
 /// A time as the wire shows it: UTC, to the millisecond.
@@ -85,10 +92,10 @@ impl Submitted {
         let (id, status) = (dsr.head.id.0, dsr.head.state.status());
         let values = |attribute: super::model::DsrAttribute| {
             let key = attribute.key;
-            attribute
-                .values
-                .into_iter()
-                .map(move |(_, name)| AttributeValue { attribute_key: AttributeName { name: key.clone() }, name })
+            attribute.values.into_iter().map(move |(_, name)| AttributeValue {
+                attribute_key: AttributeName { name: key.clone() },
+                name,
+            })
         };
         let request = Request {
             id,
@@ -156,7 +163,14 @@ impl IdentifiersQuery {
     pub(crate) fn read(self) -> Result<(Uuid, usize, usize), Problem> {
         let mut broken = Vec::new();
         let id = self.request_id.as_str().and_then(parse_id).unwrap_or_else(|| {
-            broken.push(("requestId", if self.request_id.is_null() { "is required" } else { "must be a UUID" }));
+            broken.push((
+                "requestId",
+                if self.request_id.is_null() {
+                    "is required"
+                } else {
+                    "must be a UUID"
+                },
+            ));
             Uuid::nil()
         });
         let mut number = |value: &Value, field, default: u64, max: u64, rule| match value {
@@ -167,8 +181,18 @@ impl IdentifiersQuery {
             }),
         };
         let first = number(&self.first, "first", 10, 100, "must be a whole number from 0 to 100");
-        let offset = number(&self.offset, "offset", 0, u64::from(u32::MAX), "must be a whole number, 0 or more");
-        if broken.is_empty() { Ok((id, first as usize, offset as usize)) } else { Err(Problem::validation(broken)) }
+        let offset = number(
+            &self.offset,
+            "offset",
+            0,
+            u64::from(u32::MAX),
+            "must be a whole number, 0 or more",
+        );
+        if broken.is_empty() {
+            Ok((id, first as usize, offset as usize))
+        } else {
+            Err(Problem::validation(broken))
+        }
     }
 }
 
@@ -191,7 +215,14 @@ pub(crate) struct Identifier {
 impl Identifiers {
     /// `first` of `all`, leaving out `offset`.
     pub(crate) fn page(all: Vec<DsrIdentifier>, first: usize, offset: usize) -> Identifiers {
-        let wire = |of: DsrIdentifier| Identifier { id: of.id, value: of.value, name: of.name, r#type: of.kind };
-        Identifiers { identifiers: all.into_iter().skip(offset).take(first).map(wire).collect() }
+        let wire = |of: DsrIdentifier| Identifier {
+            id: of.id,
+            value: of.value,
+            name: of.name,
+            r#type: of.kind,
+        };
+        Identifiers {
+            identifiers: all.into_iter().skip(offset).take(first).map(wire).collect(),
+        }
     }
 }

@@ -15,8 +15,8 @@ use crate::dsr::{
     model::{ImportedEnd, Region, SiloChoice},
     regions,
     submission::{
-        ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, Checks, DETAILS_BYTES_MAX, Draft, EmailClaim, Extra,
-        IDENTIFIER_BYTES_MAX, IDENTIFIERS_MAX, IDS_MAX, Labels, REPLY_TO_MAX, WORD_BYTES_MAX, normalize_email,
+        ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, Checks, DETAILS_BYTES_MAX, Draft, EmailClaim, Extra, IDENTIFIER_BYTES_MAX,
+        IDENTIFIERS_MAX, IDS_MAX, Labels, REPLY_TO_MAX, WORD_BYTES_MAX, normalize_email,
     },
 };
 use crate::organization::{Action, IdentifierKind};
@@ -95,7 +95,11 @@ impl Submit {
         let on = &mut checks;
         let mut draft = Draft {
             action: named(self.r#type, "type", on, Action::parse, "is not an action"),
-            subject_type: required(text(self.subject_type, "subjectType", 1..=WORD_BYTES_MAX, on), "subjectType", on),
+            subject_type: required(
+                text(self.subject_type, "subjectType", 1..=WORD_BYTES_MAX, on),
+                "subjectType",
+                on,
+            ),
             is_silent: flag(self.is_silent, "isSilent", on).unwrap_or(false),
             is_test: flag(self.is_test, "isTest", on).unwrap_or(false),
             skips_receipt: flag(self.skip_sending_receipt, "skipSendingReceipt", on).unwrap_or(false),
@@ -113,15 +117,24 @@ impl Submit {
         };
         if !self.completed_request_status.is_null() {
             let rule = "is not a status that a request can be imported with";
-            draft.imported_end =
-                named(self.completed_request_status, "completedRequestStatus", on, ImportedEnd::parse, rule);
+            draft.imported_end = named(
+                self.completed_request_status,
+                "completedRequestStatus",
+                on,
+                ImportedEnd::parse,
+                rule,
+            );
         }
         read_subject(self.subject, &mut draft, on);
-        for (value, field) in
-            [(&self.request_id, "requestId"), (&self.restart_identifier_strategy, "restartIdentifierStrategy")]
-        {
+        for (value, field) in [
+            (&self.request_id, "requestId"),
+            (&self.restart_identifier_strategy, "restartIdentifierStrategy"),
+        ] {
             if !value.is_null() {
-                on.broken(field, "asks for a restart, which this version cannot do: submit a new request instead");
+                on.broken(
+                    field,
+                    "asks for a restart, which this version cannot do: submit a new request instead",
+                );
             }
         }
         (draft, checks)
@@ -130,16 +143,28 @@ impl Submit {
 
 fn read_subject(value: Value, draft: &mut Draft, checks: &mut Checks) {
     let Value::Object(mut subject) = value else {
-        let rule = if value.is_null() { "is required" } else { "must be an object" };
+        let rule = if value.is_null() {
+            "is required"
+        } else {
+            "must be an object"
+        };
         return checks.broken("subject", rule);
     };
     let mut take = |field: &str| subject.remove(field).unwrap_or_default();
-    let core = text(take("coreIdentifier"), "subject.coreIdentifier", 1..=IDENTIFIER_BYTES_MAX, checks);
+    let core = text(
+        take("coreIdentifier"),
+        "subject.coreIdentifier",
+        1..=IDENTIFIER_BYTES_MAX,
+        checks,
+    );
     let core = required(core, "subject.coreIdentifier", checks);
     draft.core_identifier = core.filter(|core| {
         let fits = !core.trim().is_empty() && !core.chars().any(char::is_control);
         if !fits {
-            checks.broken("subject.coreIdentifier", "must hold something, and no control characters");
+            checks.broken(
+                "subject.coreIdentifier",
+                "must hold something, and no control characters",
+            );
         }
         fits
     });
@@ -194,7 +219,12 @@ fn read_extra(item: Value, kind: IdentifierKind, path: String, checks: &mut Chec
     };
     let mut field = |name: &str, checks: &mut Checks| {
         let path = format!("{path}.{name}");
-        let read = text(item.remove(name).unwrap_or_default(), &path, 1..=IDENTIFIER_BYTES_MAX, checks);
+        let read = text(
+            item.remove(name).unwrap_or_default(),
+            &path,
+            1..=IDENTIFIER_BYTES_MAX,
+            checks,
+        );
         required(read, &path, checks)
     };
     let value = field("value", checks);
@@ -202,19 +232,31 @@ fn read_extra(item: Value, kind: IdentifierKind, path: String, checks: &mut Chec
         IdentifierKind::Custom => field("name", checks),
         _ => Some(kind.as_str().to_owned()),
     };
-    Some(Extra { path, name: name?, value: value? })
+    Some(Extra {
+        path,
+        name: name?,
+        value: value?,
+    })
 }
 
 fn read_attributes(value: Value, checks: &mut Checks) -> Vec<Labels> {
     let mut attributes = Vec::new();
-    for (at, item) in list(value, "attributes", ATTRIBUTES_MAX, checks).into_iter().enumerate() {
+    for (at, item) in list(value, "attributes", ATTRIBUTES_MAX, checks)
+        .into_iter()
+        .enumerate()
+    {
         let path = format!("attributes[{at}]");
         let Value::Object(mut item) = item else {
             checks.broken(path, "must be an object with key and values");
             continue;
         };
         let key_path = format!("{path}.key");
-        let key = text(item.remove("key").unwrap_or_default(), &key_path, 1..=WORD_BYTES_MAX, checks);
+        let key = text(
+            item.remove("key").unwrap_or_default(),
+            &key_path,
+            1..=WORD_BYTES_MAX,
+            checks,
+        );
         let key = required(key, &key_path, checks);
         let values = read_labels(item, &path, checks);
         attributes.extend(key.map(|key| Labels { path, key, values }));
@@ -252,7 +294,12 @@ fn read_region(value: Value, checks: &mut Checks) -> Region {
         }
     };
     let mut field = |name: &str, path: &str, checks: &mut Checks| {
-        let code = text(region.remove(name).unwrap_or_default(), path, 0..=WORD_BYTES_MAX, checks);
+        let code = text(
+            region.remove(name).unwrap_or_default(),
+            path,
+            0..=WORD_BYTES_MAX,
+            checks,
+        );
         code.filter(|code| !code.is_empty())
     };
     let country = field("country", "region.country", checks).and_then(|code| {
@@ -272,10 +319,16 @@ fn read_region(value: Value, checks: &mut Checks) -> Region {
     if let (Some(country), Some((of, _))) = (country, &subdivision)
         && country != *of
     {
-        checks.broken("region.countrySubDivision", format!("does not belong to country {country}"));
+        checks.broken(
+            "region.countrySubDivision",
+            format!("does not belong to country {country}"),
+        );
     }
     let country = country.or(subdivision.as_ref().map(|(of, _)| *of)).map(str::to_owned);
-    Region { country, subdivision: subdivision.map(|(_, code)| code) }
+    Region {
+        country,
+        subdivision: subdivision.map(|(_, code)| code),
+    }
 }
 
 fn read_locale(value: Value, checks: &mut Checks) -> Option<&'static str> {
@@ -303,7 +356,10 @@ fn read_silos(only: Value, except: Value, checks: &mut Checks) -> SiloChoice {
 
 fn read_reply_to(value: Value, checks: &mut Checks) -> Vec<String> {
     let mut addresses = Vec::new();
-    for (at, item) in list(value, "replyToEmailAddresses", REPLY_TO_MAX, checks).into_iter().enumerate() {
+    for (at, item) in list(value, "replyToEmailAddresses", REPLY_TO_MAX, checks)
+        .into_iter()
+        .enumerate()
+    {
         match item.as_str().and_then(normalize_email) {
             Some(address) if addresses.contains(&address) => {}
             Some(address) => addresses.push(address),
@@ -329,12 +385,7 @@ fn read_time(value: Value, path: &str, checks: &mut Checks) -> Option<Timestamp>
     read
 }
 
-fn text(
-    value: Value,
-    path: &str,
-    bytes: std::ops::RangeInclusive<usize>,
-    checks: &mut Checks,
-) -> Option<String> {
+fn text(value: Value, path: &str, bytes: std::ops::RangeInclusive<usize>, checks: &mut Checks) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) if bytes.contains(&text.len()) => Some(text),
