@@ -9,6 +9,7 @@ use antumbra_server::{
     keyring::Keyring,
     organization::OrganizationId,
 };
+use antumbra_store::{Blobs, EmbeddedConfig, Store, StoreConfig};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
@@ -35,7 +36,16 @@ impl TestServer {
         let ids = Ids::new(clock.clone());
         let organization = OrganizationId(ids.uuid());
         let folder = Arc::new(tempfile::tempdir().unwrap());
+        let store = StoreConfig::Embedded(EmbeddedConfig {
+            cache_bytes: 16 << 20,
+            journal_bytes: 64 << 20,
+            ..EmbeddedConfig::new(folder.path().join("store"))
+        });
+        let store = Store::open(store, &antumbra_server::tables()).await.unwrap();
+        let blobs = Blobs::local(folder.path().join("blobs")).await.unwrap();
         let world = World {
+            store,
+            blobs,
             keys: Keyring,
             clock: clock.clone(),
             ids,
@@ -49,6 +59,11 @@ impl TestServer {
             client: reqwest::Client::new(),
             _folder: folder,
         }
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.server.address()
     }
 
     /// The address of `path` on this server.
