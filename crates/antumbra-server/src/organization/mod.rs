@@ -7,6 +7,7 @@
 mod model;
 mod settings;
 
+use antumbra_store::{Corrupt, Key};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -21,3 +22,13 @@ pub use settings::{KnownIdentifier, Settings};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OrganizationId(pub Uuid);
+
+impl Key for OrganizationId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
+        Uuid::decode(from).map(OrganizationId)
+    }
+}
