@@ -6,7 +6,7 @@ use antumbra_server::{
     Clock, Ids, Server, ServerConfig, World,
     api_keys::{ApiKeyId, ScopeName, ScopeSet},
     http::Grants,
-    keyring::Keyring,
+    keyring::{Keyring, RootFile},
     organization::OrganizationId,
 };
 use antumbra_store::{Blobs, EmbeddedConfig, Store, StoreConfig};
@@ -43,10 +43,16 @@ impl TestServer {
         });
         let store = Store::open(store, &antumbra_server::tables()).await.unwrap();
         let blobs = Blobs::local(folder.path().join("blobs")).await.unwrap();
+        let keys = Keyring::open(&store, &RootFile::at(folder.path().join("root.key")))
+            .await
+            .unwrap();
+        let mut tx = store.begin_write().await.unwrap();
+        keys.create_organization(&mut tx, organization);
+        tx.commit().await.unwrap();
         let world = World {
             store,
             blobs,
-            keys: Keyring,
+            keys,
             clock: clock.clone(),
             ids,
         };
