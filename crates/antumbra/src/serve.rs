@@ -1,0 +1,1 @@
+//! `antumbra serve`: how a server is put together, started, and stopped.
