@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand};
 /// The open, self-hosted server for people's privacy rights.
 #[derive(Parser)]
 #[command(name = "antumbra", version, arg_required_else_help = true, max_term_width = 110)]
-#[command(after_help = "Start here:\n  antumbra serve                       a server on this machine, nothing to set up\n  \
+#[command(
+    after_help = "Start here:\n  antumbra serve                       a server on this machine, nothing to set up\n  \
 antumbra demo                        the whole story on a throw-away server, in under a minute\n  \
-antumbra apply -f antumbra.yml       create what a file describes, after showing what would change")]
+antumbra apply -f antumbra.yml       create what a file describes, after showing what would change"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -19,35 +21,18 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server until it is told to stop.
     Serve(ServeArguments),
-    /// Create and update data silos, purposes and the rest from a file.
-    Apply(crate::apply::Arguments),
-    /// Work on a data subject request.
-    Request {
-        #[command(subcommand)]
-        command: crate::request::RequestCommand,
-    },
-    /// Create, list and revoke API keys.
-    Key {
-        #[command(subcommand)]
-        command: KeyCommand,
-    },
-    /// Look at storage engines.
-    Store {
-        #[command(subcommand)]
-        command: StoreCommand,
-    },
     /// Explain the configuration.
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Play the whole story on a throw-away server and check each step.
-    Demo(DemoArguments),
 }
 
 #[derive(Args)]
-#[command(after_help = "Examples:\n  antumbra serve\n  antumbra serve --data /var/lib/antumbra --listen 0.0.0.0:8080\n  \
-antumbra serve --config antumbra.toml --json")]
+#[command(
+    after_help = "Examples:\n  antumbra serve\n  antumbra serve --data /var/lib/antumbra --listen 0.0.0.0:8080\n  \
+antumbra serve --config antumbra.toml --json"
+)]
 pub(crate) struct ServeArguments {
     /// Folder of everything that is kept [default: ./antumbra-data]
     #[arg(long, value_name = "DIR")]
@@ -61,64 +46,6 @@ pub(crate) struct ServeArguments {
     /// Print one JSON object when ready: url, data, version, and on the first start key
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum KeyCommand {
-    /// Make a key and print it, once
-    #[command(after_help = "Examples:\n  antumbra key create --title checkout --scope managePreferences\n  \
-antumbra key create --title warehouse --silo Warehouse\n  \
-antumbra key create --title rescue --scope fullAdmin --data ./antumbra-data")]
-    Create {
-        /// What the key is for
-        #[arg(long)]
-        title: String,
-        /// A scope by its name, such as `makeDataSubjectRequest`; may be repeated
-        #[arg(long = "scope", value_name = "SCOPE")]
-        scopes: Vec<String>,
-        /// The id of a data silo the key may answer for; may be repeated
-        #[arg(long = "silo", value_name = "ID")]
-        silos: Vec<uuid::Uuid>,
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-    /// List the keys, without their secrets
-    List {
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-    /// Make a key useless from now on
-    Revoke {
-        /// The key's id, as `antumbra key list` shows it
-        id: uuid::Uuid,
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-}
-
-/// Where the keys are: on a running server, or in the data folder of a stopped one.
-#[derive(Args)]
-pub(crate) struct KeyPlace {
-    /// A running server
-    #[arg(long, env = "ANTUMBRA_URL", default_value = "http://127.0.0.1:8080")]
-    pub(crate) url: String,
-    /// An API key that may manage API keys
-    #[arg(long, env = "ANTUMBRA_KEY", hide_env_values = true)]
-    pub(crate) key: Option<String>,
-    /// The data folder of a server that is stopped, instead of --url and --key
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["key"])]
-    pub(crate) data: Option<PathBuf>,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum StoreCommand {
-    /// Run the conformance suite against an engine that speaks the PostgreSQL protocol
-    #[command(after_help = "The suite makes tables of its own, whose names begin with `antumbra_check_`, and drops them.\n\n\
-Example:\n  antumbra store check postgres://antumbra:secret@db.example.test/antumbra")]
-    Check {
-        /// The engine's address
-        url: String,
-    },
 }
 
 #[derive(Subcommand)]
@@ -136,11 +63,4 @@ pub(crate) struct ConfigArguments {
     /// Settings that differ from the defaults
     #[arg(long, value_name = "FILE", env = "ANTUMBRA_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub(crate) struct DemoArguments {
-    /// Size of the film that is uploaded and downloaded, in bytes
-    #[arg(long, default_value_t = 456_711_231, value_name = "BYTES")]
-    pub(crate) film_bytes: u64,
 }

@@ -1,25 +1,17 @@
 //! The one executable: commands, configuration, wiring, signals.
 //!
-//! Start at [`cli`] for what can be typed, at [`serve`] for how a server is put together. Nothing here knows how any
+//! Start at [`cli`] for what can be typed, at `serve` for how a server is put together. Nothing here knows how any
 //! slice works inside.
 
-mod apply;
 mod cli;
-mod client;
 mod config;
-mod demo;
-mod keys;
-mod logs;
 mod outcome;
-mod request;
-mod serve;
-mod store_check;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigArguments, ConfigCommand, StoreCommand};
+use cli::{Cli, Command, ConfigArguments, ConfigCommand};
 use config::Flags;
 
 // Measured faster than the system's allocator under this load, and it returns memory after a large upload.
@@ -36,18 +28,18 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Apply(arguments) => on_this_thread(crate::apply::run(arguments)),
-        Command::Request { command } => on_this_thread(request::run(command)),
-        Command::Key { command } => on_this_thread(keys::run(command)),
-        Command::Store { command: StoreCommand::Check { url } } => on_this_thread(store_check::run(url)),
+        Command::Serve(_) => {
+            Err(outcome::Ended::new(outcome::Outcome::Failed, "the server is not in this build").into())
+        }
         Command::Config { command } => explain_config(&command),
-        Command::Demo(arguments) => demo::run(&arguments),
     }
 }
 
 fn explain_config(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
-    let flags = |arguments: &ConfigArguments| Flags { file: arguments.config.clone(), ..Flags::default() };
+    let flags = |arguments: &ConfigArguments| Flags {
+        file: arguments.config.clone(),
+        ..Flags::default()
+    };
     let text = match command {
         ConfigCommand::Check(arguments) => config::check(&flags(arguments))?,
         ConfigCommand::Show(arguments) => config::show(&flags(arguments))?,
@@ -55,12 +47,4 @@ fn explain_config(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     };
     println!("{text}");
     Ok(ExitCode::SUCCESS)
-}
-
-/// Commands that wait on one conversation need no pool of threads.
-fn on_this_thread<F>(work: F) -> anyhow::Result<ExitCode>
-where
-    F: Future<Output = anyhow::Result<ExitCode>>,
-{
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

@@ -38,7 +38,10 @@ pub(crate) struct Ended {
 impl Ended {
     /// An error that says `message` and exits with `outcome`.
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Ended {
-        Ended { outcome, message: message.into() }
+        Ended {
+            outcome,
+            message: message.into(),
+        }
     }
 }
 

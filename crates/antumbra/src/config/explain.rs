@@ -23,9 +23,15 @@ pub(crate) fn show(flags: &Flags) -> Result<String, Mistake> {
     let whole: Dict = layers.extract().expect("what was read into types is a table");
     let mut settings = Vec::new();
     flatten("", &whole, &mut settings);
-    let width = settings.iter().map(|(name, value)| name.len() + value.len() + 3).max().unwrap_or(0);
+    let width = settings
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 3)
+        .max()
+        .unwrap_or(0);
     let lines = settings.iter().map(|(name, value)| {
-        let origin = layers.find_metadata(name).map_or("default", |metadata| metadata.name.as_ref());
+        let origin = layers
+            .find_metadata(name)
+            .map_or("default", |metadata| metadata.name.as_ref());
         format!("{:width$}  # {origin}", format!("{name} = {value}"))
     });
     Ok(lines.collect::<Vec<_>>().join("\n"))
@@ -33,7 +39,11 @@ pub(crate) fn show(flags: &Flags) -> Result<String, Mistake> {
 
 fn flatten(prefix: &str, table: &Dict, into: &mut Vec<(String, String)>) {
     for (key, value) in table {
-        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let name = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
         match value {
             Value::Dict(_, inner) => flatten(&name, inner, into),
             _ if SECRETS.contains(&name.as_str()) => into.push((name, "(hidden)".to_owned())),

@@ -11,7 +11,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::Config;
 
 /// The reference: every setting with its default.
-const DEFAULTS: &str = include_str!("../../../../antumbra.default.toml");
+pub(crate) const DEFAULTS: &str = include_str!("../../../../antumbra.default.toml");
 
 /// What the command line says about the configuration. A flag wins over every other layer.
 #[derive(Debug, Default)]
@@ -27,6 +27,17 @@ pub(crate) struct Mistake {
     what: String,
     place: Option<String>,
     hint: Option<String>,
+}
+
+impl Mistake {
+    /// A mistake that only shows when settings are put to use.
+    pub(super) fn new(what: impl Into<String>) -> Mistake {
+        Mistake {
+            what: what.into(),
+            place: None,
+            hint: None,
+        }
+    }
 }
 
 impl fmt::Display for Mistake {
@@ -47,7 +58,9 @@ impl std::error::Error for Mistake {}
 /// Reads every layer into one [`Config`].
 pub(crate) fn load(flags: &Flags) -> Result<Config, Mistake> {
     let layers = layers(flags)?;
-    layers.extract().map_err(|error| explain(error, &layers, flags.file.as_deref()))
+    layers
+        .extract()
+        .map_err(|error| explain(error, &layers, flags.file.as_deref()))
 }
 
 /// The layers in their order, not yet read into types.
@@ -58,9 +71,16 @@ pub(super) fn layers(flags: &Flags) -> Result<Figment, Mistake> {
     }
     // Only variables with a section are settings; others that begin alike belong to commands and tests.
     let settings = Env::prefixed("ANTUMBRA_").filter(|name| name.as_str().contains("__"));
-    for variable in settings.iter().map(|(name, _)| name.as_str().to_ascii_uppercase()).collect::<Vec<_>>() {
+    for variable in settings
+        .iter()
+        .map(|(name, _)| name.as_str().to_ascii_uppercase())
+        .collect::<Vec<_>>()
+    {
         let one = Env::prefixed("ANTUMBRA_").only(&[variable.as_str()]).split("__");
-        chosen = chosen.merge(Layer::new(format!("variable ANTUMBRA_{variable}"), one.data().unwrap_or_default()));
+        chosen = chosen.merge(Layer::new(
+            format!("variable ANTUMBRA_{variable}"),
+            one.data().unwrap_or_default(),
+        ));
     }
     if let Some(listen) = &flags.listen {
         chosen = chosen.merge(Layer::flag("--listen", "listen", listen));
@@ -70,7 +90,9 @@ pub(super) fn layers(flags: &Flags) -> Result<Figment, Mistake> {
     }
 
     // The embedded engine's defaults mean nothing to another engine, so they leave with it.
-    let other_engine = chosen.find_value("storage.engine").is_ok_and(|engine| engine.as_str() != Some("embedded"));
+    let other_engine = chosen
+        .find_value("storage.engine")
+        .is_ok_and(|engine| engine.as_str() != Some("embedded"));
     let mut defaults: Dict = Toml::from_str(DEFAULTS).expect("the built-in defaults are TOML: a test reads them");
     if other_engine {
         defaults.remove("storage");
@@ -79,8 +101,11 @@ pub(super) fn layers(flags: &Flags) -> Result<Figment, Mistake> {
 }
 
 fn file(path: &Path) -> Result<Layer, Mistake> {
-    let mistake =
-        |what: String| Mistake { what, place: Some(path.display().to_string()), hint: None };
+    let mistake = |what: String| Mistake {
+        what,
+        place: Some(path.display().to_string()),
+        hint: None,
+    };
     let text = std::fs::read_to_string(path)
         .map_err(|cause| mistake(format!("the configuration file cannot be read: {cause}")))?;
     let sections: Dict = Toml::from_str(&text).map_err(|cause| mistake(cause.to_string().trim_end().to_owned()))?;
@@ -104,7 +129,10 @@ impl Layer {
 
     fn flag(name: &str, key: &str, value: &str) -> Layer {
         let server = Dict::from([(key.to_owned(), Value::from(value))]);
-        Layer::new(format!("flag {name}"), whole(Dict::from([("server".to_owned(), Value::from(server))])))
+        Layer::new(
+            format!("flag {name}"),
+            whole(Dict::from([("server".to_owned(), Value::from(server))])),
+        )
     }
 }
 
@@ -145,7 +173,11 @@ fn explain(error: figment::Error, layers: &Figment, file: Option<&Path>) -> Mist
         }
         other => (format!("`{}`: {other}", path.join(".")), None),
     };
-    Mistake { what, place: place(&path, layers, file), hint }
+    Mistake {
+        what,
+        place: place(&path, layers, file),
+        hint,
+    }
 }
 
 /// Where a setting was written: the layer, and the line if the layer is a file.
@@ -154,7 +186,9 @@ fn place(path: &[String], layers: &Figment, file: Option<&Path>) -> Option<Strin
     let known = |depth: &usize| layers.find_metadata(&path[..*depth].join(".")).is_some();
     let depth = (1..=path.len()).rev().find(known)?;
     let origin = layers.find_metadata(&path[..depth].join("."))?.name.to_string();
-    let line = file.filter(|_| origin.starts_with("file ")).and_then(|file| line_of(file, &path[..depth]));
+    let line = file
+        .filter(|_| origin.starts_with("file "))
+        .and_then(|file| line_of(file, &path[..depth]));
     Some(match line {
         Some(line) => format!("{origin}:{line}"),
         None => origin,
@@ -175,7 +209,13 @@ fn line_of(file: &Path, path: &[String]) -> Option<usize> {
             }
         } else if let Some((key, _)) = line.split_once('=') {
             let key = key.trim().trim_matches('"');
-            if wanted == if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") } {
+            if wanted
+                == if section.is_empty() {
+                    key.to_owned()
+                } else {
+                    format!("{section}.{key}")
+                }
+            {
                 return Some(number + 1);
             }
         }
@@ -185,7 +225,10 @@ fn line_of(file: &Path, path: &[String]) -> Option<usize> {
 
 /// The known word that a typing slip away from `word` would have been.
 fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let near = known.iter().map(|candidate| (slips(word, candidate), *candidate)).min()?;
+    let near = known
+        .iter()
+        .map(|candidate| (slips(word, candidate), *candidate))
+        .min()?;
     (near.0 <= 2.max(word.chars().count() / 3)).then_some(near.1)
 }
 
@@ -213,14 +256,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("antumbra.toml");
         std::fs::write(&path, text).unwrap();
-        load(&Flags { file: Some(path), ..Flags::default() })
-            .map_err(|mistake| mistake.to_string().replace(&*folder.path().to_string_lossy(), "~"))
+        load(&Flags {
+            file: Some(path),
+            ..Flags::default()
+        })
+        .map_err(|mistake| mistake.to_string().replace(&*folder.path().to_string_lossy(), "~"))
     }
 
     #[test]
     fn the_built_in_defaults_are_a_whole_configuration() {
         let config = load(&Flags::default()).unwrap();
-        assert!(matches!(config.storage, Storage::Embedded { cache_bytes: 0 }));
+        assert!(matches!(config.storage, Storage::Embedded { cache_bytes: 0, .. }));
         assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.compat.download_key_size, DownloadKeySize::Auto);
     }

@@ -5,6 +5,7 @@
 
 mod explain;
 mod load;
+mod rooms;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 
 pub(crate) use explain::{check, show};
-pub(crate) use load::{Flags, Mistake, load};
+pub(crate) use load::{DEFAULTS, Flags, Mistake, load};
 
 /// Every setting of the server.
 #[derive(Debug, Deserialize)]
@@ -59,6 +60,7 @@ pub(crate) struct Tls {
 pub(crate) enum Storage {
     Embedded {
         cache_bytes: u64,
+        accept_truncated_log: bool,
     },
     Postgres {
         url: Hidden,
