@@ -1,1 +1,24 @@
-//! Preference records: upsert and query.
+//! Preference records: what each person has allowed and refused, in partitions that know nothing of each other.
+//!
+//! A call says what a person chose and when; the rules of `model.rs` make it part of their record. A person may be known
+//! by several identifiers, and two records that turn out to be of one person become one. Contents are sealed under a key
+//! of the record's own; identifiers are found through a keyed digest.
+//!
+//! | File | Holds |
+//! | --- | --- |
+//! | `http.rs` | the two handlers |
+//! | `wire.rs` | JSON in, JSON out |
+//! | `check.rs`, `identifiers.rs`, `moment.rs` | from what a caller wrote to what the rules take |
+//! | `model.rs` | a record, and the rules by which writes become part of it |
+//! | `encoding.rs` | records and history as bytes, before they are sealed |
+//! | `store.rs` | the tables, and reading and writing them in a few round trips a call |
+//! | `cursor.rs` | where the next page of a query begins |
+
+mod check;
+mod encoding;
+mod identifiers;
+mod model;
+mod moment;
+mod wire;
+
+pub use model::RecordId;

@@ -1,0 +1,612 @@
+//! What the preference routes read and write as JSON.
+//!
+//! Absent and `null` differ where the field table of the contract says so: a consent string that is `null` is cleared,
+//! one that is absent stays. In answers an optional member is left out rather than `null`, because strict clients fail
+//! to decode the latter; only the consent strings are written as `null`.
+
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
+use utoipa::ToSchema;
+
+use super::{
+    model::{Choice, ConsentString, PurposeAnswer, Record, RecordId},
+    moment::Moment,
+};
+use crate::purposes::Catalog;
+
+/// `PUT /v1/preferences`: records of up to 100 people.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpsertBatch {
+    /// 1 to 100 records.
+    pub(super) records: Vec<UpsertRecord>,
+    /// True keeps workflow triggers from firing.
+    pub(super) skip_workflow_triggers: Option<bool>,
+    /// True fires workflow triggers even where nothing changed.
+    pub(super) force_trigger_workflows: Option<bool>,
+}
+
+/// What one person chose.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpsertRecord {
+    /// The key of the partition.
+    pub(super) partition: String,
+    /// When the person chose: any ISO 8601 date and time.
+    pub(super) timestamp: String,
+    /// Who the person is. Either this or `userId` is required.
+    pub(super) identifiers: Option<Vec<NamedValue>>,
+    /// Who the person is, as one value without a name.
+    pub(super) user_id: Option<String>,
+    /// The purposes that were answered; others stay as they are.
+    pub(super) purposes: Option<Vec<UpsertPurpose>>,
+    /// The consent manager's own strings.
+    pub(super) consent_management: Option<UpsertStrings>,
+    /// An older place for the member of `consentManagement`.
+    #[serde(default, deserialize_with = "even_null")]
+    #[schema(value_type = Option<String>)]
+    pub(super) usp: Option<Option<String>>,
+    /// An older place for the member of `consentManagement`.
+    #[serde(default, deserialize_with = "even_null")]
+    #[schema(value_type = Option<String>)]
+    pub(super) gpp: Option<Option<String>>,
+    /// An older place for the member of `consentManagement`.
+    #[serde(default, deserialize_with = "even_null")]
+    #[schema(value_type = Option<String>)]
+    pub(super) tcf: Option<Option<String>>,
+    /// An older place for the member of `consentManagement`.
+    #[serde(default, deserialize_with = "even_null")]
+    #[schema(value_type = Option<String>)]
+    pub(super) airgap_version: Option<Option<String>>,
+    /// Whether the person made the choice. True by default.
+    pub(super) confirmed: Option<bool>,
+    /// Annotations. A value of `null` removes the key.
+    pub(super) metadata: Option<Vec<UpsertMetadata>>,
+    /// When the annotations were made. By default `timestamp`.
+    pub(super) metadata_timestamp: Option<String>,
+    /// Language of data subject requests that triggers open.
+    pub(super) locale: Option<String>,
+    /// `YYYY-MM-DD`, `YYYY-MM` or `MM-YYYY`. Kept, not returned.
+    pub(super) birth_date: Option<String>,
+    /// How to go about it.
+    pub(super) options: Option<UpsertOptions>,
+}
+
+/// How to go about one record.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpsertOptions {
+    /// Identifiers of several records make these one (the default), or are refused.
+    pub(super) merge_records_on_conflict: Option<bool>,
+    /// The same, as one page of the contract spells it.
+    pub(super) merge_record_on_conflict: Option<bool>,
+}
+
+/// A named identifier.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct NamedValue {
+    /// The name of an identifier that the organization has configured.
+    pub(super) name: String,
+    /// Its value.
+    pub(super) value: String,
+}
+
+/// One purpose that was answered.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpsertPurpose {
+    /// The purpose's tracking type.
+    pub(super) purpose: String,
+    /// Allowed or refused. Required.
+    #[schema(required)]
+    pub(super) enabled: Option<bool>,
+    /// Refused by name: `enabled` is meant.
+    #[schema(ignore)]
+    pub(super) consent: Option<IgnoredAny>,
+    /// When this purpose was answered. By default the record's `timestamp`.
+    pub(super) timestamp: Option<String>,
+    /// The topics that were answered; others stay as they are.
+    pub(super) preferences: Option<Vec<UpsertPreference>>,
+    /// Which system wrote this: 1 to 128 characters.
+    pub(super) source_system: Option<String>,
+    /// Older place of `workflowSettings.attributes`.
+    pub(super) attributes: Option<Vec<UpsertAttribute>>,
+    /// Language of data subject requests that triggers open.
+    pub(super) locale: Option<String>,
+    /// How data subject requests that triggers open are made.
+    pub(super) workflow_settings: Option<WorkflowSettings>,
+}
+
+/// An answer to one topic. No member, or only `null` ones, clears it.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct UpsertPreference {
+    /// The topic's slug.
+    pub(super) topic: String,
+    /// The answer.
+    pub(super) choice: UpsertChoice,
+}
+
+/// An answer: the member that belongs to the type of the topic.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpsertChoice {
+    /// For BOOLEAN topics.
+    pub(super) boolean_value: Option<bool>,
+    /// For SELECT topics: the slug of an option.
+    pub(super) select_value: Option<String>,
+    /// For MULTI_SELECT topics: slugs of options.
+    pub(super) select_values: Option<Vec<String>>,
+}
+
+/// The consent manager's own strings. `null` clears, absent leaves.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpsertStrings {
+    /// IAB US Privacy.
+    #[serde(default, deserialize_with = "even_null")]
+    #[schema(value_type = Option<String>)]
+    pub(super) usp: Option<Option<String>>,
+    /// IAB Global Privacy Platform.
+    #[serde(default, deserialize_with = "even_null")]
+    #[schema(value_type = Option<String>)]
+    pub(super) gpp: Option<Option<String>>,
+    /// IAB Transparency and Consent Framework.
+    #[serde(default, deserialize_with = "even_null")]
+    #[schema(value_type = Option<String>)]
+    pub(super) tcf: Option<Option<String>>,
+    /// Version of the browser library that set the record.
+    #[serde(default, deserialize_with = "even_null")]
+    #[schema(value_type = Option<String>)]
+    pub(super) airgap_version: Option<Option<String>>,
+}
+
+/// One annotation.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct UpsertMetadata {
+    /// Its key.
+    pub(super) key: String,
+    /// Its value; `null` removes it.
+    #[serde(default)]
+    pub(super) value: Option<String>,
+}
+
+/// A custom field of a data subject request.
+#[derive(Deserialize, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "checked for its shape; workflow triggers, which would use it, do not exist yet"
+)]
+pub(crate) struct UpsertAttribute {
+    /// The attribute key.
+    pub(super) key: String,
+    /// Its values.
+    pub(super) values: Vec<String>,
+}
+
+/// How data subject requests that triggers open are made.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(
+    dead_code,
+    reason = "checked for its shape; workflow triggers, which would use it, do not exist yet"
+)]
+pub(crate) struct WorkflowSettings {
+    /// Custom fields.
+    pub(super) attributes: Option<Vec<UpsertAttribute>>,
+    /// Process only these data silos.
+    pub(super) data_silo_ids: Option<Vec<String>>,
+    /// Process all but these data silos.
+    pub(super) ignore_data_silo_ids: Option<Vec<String>>,
+    /// The mail template of the receipt.
+    pub(super) email_receipt_template_id: Option<String>,
+    /// No mails.
+    pub(super) is_silent: Option<bool>,
+    /// A test.
+    pub(super) is_test: Option<bool>,
+    /// No receipt.
+    pub(super) skip_sending_receipt: Option<bool>,
+    /// No waiting.
+    pub(super) skip_waiting_period: Option<bool>,
+    /// No triggers for this purpose.
+    pub(super) skip_workflow_trigger: Option<bool>,
+    /// Triggers even if nothing changed.
+    pub(super) force_trigger_workflow: Option<bool>,
+    /// Where the person is.
+    pub(super) region: Option<Region>,
+    /// Language.
+    pub(super) locale: Option<String>,
+    /// The data subject type.
+    pub(super) subject_type: Option<String>,
+    /// The workflow to run.
+    pub(super) workflow_config_id: Option<String>,
+}
+
+/// Where a person is.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Region {
+    /// ISO 3166-1 alpha-2, such as `FR`.
+    pub(super) country: Option<String>,
+    /// ISO 3166-2, such as `US-CA`.
+    pub(super) country_sub_division: Option<String>,
+}
+
+/// `POST /v1/preferences/{partition}/query`: which records.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Query {
+    /// Every member that is given must hold.
+    pub(super) filter: Option<QueryFilter>,
+    /// 1 to 100; by default 50.
+    #[schema(minimum = 1, maximum = 100)]
+    pub(super) limit: Option<i64>,
+    /// From the answer that held the page before.
+    pub(super) cursor: Option<String>,
+}
+
+/// Which records. Bounds on time include their ends.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QueryFilter {
+    /// Records that have at least one of these, at most 100.
+    pub(super) identifiers: Option<Vec<QueryIdentifier>>,
+    /// Records whose `timestamp` is not before this.
+    pub(super) timestamp_after: Option<String>,
+    /// Records whose `timestamp` is not after this.
+    pub(super) timestamp_before: Option<String>,
+    /// Bounds on when we last wrote a record.
+    pub(super) system: Option<QuerySystem>,
+}
+
+/// An identifier to look for. Without a name it is an e-mail address, or a value once given as `userId`.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct QueryIdentifier {
+    /// Its name.
+    pub(super) name: Option<String>,
+    /// Its value.
+    pub(super) value: String,
+}
+
+/// Bounds on when we last wrote a record.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QuerySystem {
+    /// Not before this.
+    pub(super) updated_after: Option<String>,
+    /// Not after this.
+    pub(super) updated_before: Option<String>,
+}
+
+/// Answer to an upsert.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UpsertOutcome<'a> {
+    /// Whether every record was stored.
+    pub(super) success: bool,
+    /// The stored state of each record that was, in order.
+    pub(super) nodes: Vec<UpsertNode<'a>>,
+    /// Records that were not stored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(super) failures: Vec<Failure>,
+}
+
+/// A record that was not stored.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Failure {
+    /// Its place in `records`.
+    pub(super) index: usize,
+    /// Why.
+    pub(super) error: String,
+}
+
+/// Answer to a query.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct QueryAnswer<'a> {
+    /// The records, newest first.
+    pub(super) nodes: Vec<QueryNode<'a>>,
+    /// Gives the next page. Absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cursor: Option<String>,
+}
+
+/// A stored record as an upsert shows it: the flat members of the first generation of clients, and the nested ones.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpsertNode<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    partition: &'a str,
+    #[schema(value_type = String, format = DateTime)]
+    timestamp: Moment,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Moment,
+    decryption_status: DecryptionStatus,
+    #[schema(required)]
+    usp: Option<&'a str>,
+    #[schema(required)]
+    gpp: Option<&'a str>,
+    #[schema(required)]
+    tcf: Option<&'a str>,
+    #[schema(required)]
+    airgap_version: Option<&'a str>,
+    purposes: Vec<PurposeNode<'a>>,
+    identifiers: Vec<IdentifierNode<'a>>,
+    confirmed: bool,
+    metadata: Vec<MetadataNode<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    metadata_timestamp: Option<Moment>,
+    consent_management: StringsNode<'a>,
+    system: SystemNode,
+}
+
+/// A stored record as a query shows it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QueryNode<'a> {
+    partition: &'a str,
+    #[schema(value_type = String, format = DateTime)]
+    timestamp: Moment,
+    confirmed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    identifiers: Vec<IdentifierNode<'a>>,
+    purposes: Vec<PurposeNode<'a>>,
+    consent_management: StringsNode<'a>,
+    metadata: Vec<MetadataNode<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    metadata_timestamp: Option<Moment>,
+    system: SystemNode,
+}
+
+/// Whether the record's contents could be decrypted.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum DecryptionStatus {
+    /// They could.
+    Decrypted,
+    /// Its key is lost: only what is outside the seal is shown.
+    Error,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct IdentifierNode<'a> {
+    name: &'a str,
+    #[schema(value_type = String)]
+    value: IdentifierValue<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum IdentifierValue<'a> {
+    Text(&'a str),
+    Id(RecordId),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PurposeNode<'a> {
+    purpose: &'a str,
+    enabled: bool,
+    #[schema(value_type = String, format = DateTime)]
+    timestamp: Moment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_system: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    preferences: Vec<PreferenceNode<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PreferenceNode<'a> {
+    topic: &'a str,
+    choice: ChoiceNode<'a>,
+}
+
+/// Only the member that has a value.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ChoiceNode<'a> {
+    BooleanValue(bool),
+    SelectValue(&'a str),
+    SelectValues(Vec<&'a str>),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StringsNode<'a> {
+    usp: Option<&'a str>,
+    gpp: Option<&'a str>,
+    tcf: Option<&'a str>,
+    airgap_version: Option<&'a str>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MetadataNode<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SystemNode {
+    decryption_status: DecryptionStatus,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Moment,
+}
+
+/// A stored record and where it stands: what a node is made from.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    pub(super) id: RecordId,
+    pub(super) partition: &'a str,
+    pub(super) timestamp: Moment,
+    pub(super) updated_at: Moment,
+    /// None if it could not be decrypted.
+    pub(super) record: Option<&'a Record>,
+    /// What `userId` shall say in place of what the record says.
+    pub(super) user_id: Option<&'a str>,
+}
+
+impl<'a> UpsertNode<'a> {
+    pub(super) fn new(shown: Shown<'a>, catalog: &'a Catalog) -> UpsertNode<'a> {
+        let QueryNode {
+            partition,
+            timestamp,
+            confirmed,
+            user_id,
+            identifiers,
+            purposes,
+            ..
+        } = QueryNode::new(shown, catalog);
+        let strings = StringsNode::new(shown.record);
+        let StringsNode {
+            usp,
+            gpp,
+            tcf,
+            airgap_version,
+        } = strings;
+        UpsertNode {
+            user_id,
+            partition,
+            timestamp,
+            updated_at: shown.updated_at,
+            decryption_status: shown.decryption_status(),
+            usp,
+            gpp,
+            tcf,
+            airgap_version,
+            purposes,
+            identifiers,
+            confirmed,
+            metadata: shown.metadata(),
+            metadata_timestamp: shown.record.and_then(|record| record.metadata_timestamp),
+            consent_management: strings,
+            system: shown.system(),
+        }
+    }
+}
+
+impl<'a> QueryNode<'a> {
+    pub(super) fn new(shown: Shown<'a>, catalog: &'a Catalog) -> QueryNode<'a> {
+        QueryNode {
+            partition: shown.partition,
+            timestamp: shown.timestamp,
+            confirmed: shown.record.is_some_and(|record| record.confirmed),
+            user_id: shown.user_id(),
+            identifiers: shown.identifiers(),
+            purposes: shown.purposes(catalog),
+            consent_management: StringsNode::new(shown.record),
+            metadata: shown.metadata(),
+            metadata_timestamp: shown.record.and_then(|record| record.metadata_timestamp),
+            system: shown.system(),
+        }
+    }
+}
+
+impl<'a> StringsNode<'a> {
+    fn new(record: Option<&'a Record>) -> StringsNode<'a> {
+        let text = |string: ConsentString| record?.strings[string as usize].as_ref()?.value.as_deref();
+        StringsNode {
+            usp: text(ConsentString::Usp),
+            gpp: text(ConsentString::Gpp),
+            tcf: text(ConsentString::Tcf),
+            airgap_version: text(ConsentString::AirgapVersion),
+        }
+    }
+}
+
+impl<'a> Shown<'a> {
+    fn decryption_status(&self) -> DecryptionStatus {
+        if self.record.is_some() {
+            DecryptionStatus::Decrypted
+        } else {
+            DecryptionStatus::Error
+        }
+    }
+
+    fn system(&self) -> SystemNode {
+        SystemNode {
+            decryption_status: self.decryption_status(),
+            updated_at: self.updated_at,
+        }
+    }
+
+    fn user_id(&self) -> Option<&'a str> {
+        let record = self.record?;
+        let first = |name: &str| record.identifiers.iter().find(|identifier| identifier.name == name);
+        let said = self
+            .user_id
+            .or(record.user_id.as_ref().map(|user_id| user_id.value.as_str()));
+        said.or_else(|| Some(first("email").or(record.identifiers.first())?.value.as_str()))
+    }
+
+    fn identifiers(&self) -> Vec<IdentifierNode<'a>> {
+        let Some(record) = self.record else { return Vec::new() };
+        let held = record.identifiers.iter().map(|identifier| IdentifierNode {
+            name: &identifier.name,
+            value: IdentifierValue::Text(&identifier.value),
+        });
+        held.chain([IdentifierNode {
+            name: "transcend",
+            value: IdentifierValue::Id(self.id),
+        }])
+        .collect()
+    }
+
+    fn metadata(&self) -> Vec<MetadataNode<'a>> {
+        let held = self.record.into_iter().flat_map(|record| &record.metadata);
+        held.filter_map(|(key, register)| {
+            Some(MetadataNode {
+                key,
+                value: register.value.as_deref()?,
+            })
+        })
+        .collect()
+    }
+
+    /// The purposes that exist, by name; under each, its topics in the order in which they were first answered.
+    fn purposes(&self, catalog: &'a Catalog) -> Vec<PurposeNode<'a>> {
+        let held = self.record.into_iter().flat_map(|record| &record.purposes);
+        let mut nodes: Vec<PurposeNode<'a>> = held.filter_map(|answer| PurposeNode::new(answer, catalog)).collect();
+        nodes.sort_unstable_by_key(|node| node.purpose);
+        nodes
+    }
+}
+
+impl<'a> PurposeNode<'a> {
+    fn new(answer: &'a PurposeAnswer, catalog: &'a Catalog) -> Option<PurposeNode<'a>> {
+        let purpose = catalog
+            .purpose_numbered(answer.purpose)
+            .filter(|purpose| purpose.shown)?;
+        let preferences = answer.topics.iter().filter_map(|answer| {
+            let topic = purpose.topic_numbered(answer.topic).filter(|topic| topic.shown)?;
+            let choice = match answer.choice.value.as_ref()? {
+                Choice::Boolean(yes) => ChoiceNode::BooleanValue(*yes),
+                Choice::Select(option) => ChoiceNode::SelectValue(catalog.option_numbered(*option)?),
+                Choice::MultiSelect(options) => ChoiceNode::SelectValues(
+                    options
+                        .iter()
+                        .filter_map(|option| catalog.option_numbered(*option))
+                        .collect(),
+                ),
+            };
+            Some(PreferenceNode {
+                topic: &topic.slug,
+                choice,
+            })
+        });
+        Some(PurposeNode {
+            purpose: &purpose.slug,
+            enabled: answer.consent.value.enabled,
+            timestamp: answer.consent.at,
+            source_system: answer.consent.value.source_system.as_deref(),
+            preferences: preferences.collect(),
+        })
+    }
+}
+
+/// Tells `null` from absent: with `#[serde(default)]`, absent is none and `null` is some none.
+fn even_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
