@@ -1,1 +1,33 @@
-fn main() {}
+//! `cargo xtask …`: see [`Chore`] for what there is.
+
+use clap::Parser;
+
+/// The project's own checks and chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Chore {
+    /// Everything a change must pass: format, lints, docs, house rules, licences, tests on both engines
+    Ci,
+    /// The rules of the house alone: edges between slices, sizes, reasons for dependencies
+    House,
+    /// Cut the power of a loop-mounted disk under load, again and again, and look for what is missing (root only)
+    PowerCut {
+        /// How many cuts
+        #[arg(long, default_value_t = 200)]
+        rounds: usize,
+        /// Where chance begins; printed by every run
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Run only the control: a server whose fsync does nothing, which must be caught
+        #[arg(long)]
+        control: bool,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Chore::parse() {
+        Chore::Ci => xtask::ci::run(),
+        Chore::House => xtask::house::check(),
+        Chore::PowerCut { rounds, seed, control } => xtask::power_cut::run(rounds, seed, control),
+    }
+}

@@ -27,13 +27,24 @@ pub mod world;
 
 use std::{ops::Deref, sync::Arc};
 
+use antumbra_store::{Blobs, Store};
+
 pub use config::ServerConfig;
 pub use server::{Server, StartError};
 pub use world::{Clock, Ids};
 
+/// Every table of every slice: what the store is opened with.
+pub fn tables() -> Vec<&'static str> {
+    [api_keys::TABLES, keyring::TABLES].concat()
+}
+
 /// What a server stands on. The executable opens it; tests replace its clock.
 #[derive(Clone)]
 pub struct World {
+    /// Tables and transactions, opened with [`tables`].
+    pub store: Store,
+    /// Sealed bodies.
+    pub blobs: Blobs,
     /// Keys, unwrapped.
     pub keys: keyring::Keyring,
     /// Time.

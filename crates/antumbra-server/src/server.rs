@@ -2,15 +2,14 @@
 
 use std::{io, net::SocketAddr};
 
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
-};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{AppState, ServerConfig, World, routes};
+use crate::{
+    AppState, ServerConfig, World,
+    http::connection::{Listening, TlsError},
+    routes,
+};
 
 /// A running server.
 pub struct Server {
@@ -26,6 +25,9 @@ pub enum StartError {
     /// The listener has no address.
     #[error("the listener has no local address")]
     Listener(#[source] io::Error),
+    /// The files for TLS do not serve.
+    #[error("the listener cannot speak TLS")]
+    Tls(#[source] TlsError),
 }
 
 impl Server {
@@ -33,9 +35,12 @@ impl Server {
     pub async fn start(config: ServerConfig, world: World, listener: TcpListener) -> Result<Server, StartError> {
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let app = AppState::new(config, world);
+        let router = routes::router(app.clone());
+        let limits = app.config.limits.clone();
+        let listening = Listening::new(listener, app.config.tls.as_ref(), router, limits).map_err(StartError::Tls)?;
         let stop = CancellationToken::new();
         #[allow(clippy::disallowed_methods, reason = "the accept loop; shutdown waits for it")]
-        let accepting = tokio::spawn(accept(listener, app.clone(), stop.clone()));
+        let accepting = tokio::spawn(listening.run(stop.clone()));
         Ok(Server {
             address,
             app,
@@ -60,38 +65,5 @@ impl Server {
         if let Err(cause) = self.accepting.await {
             tracing::error!(%cause, "the accept loop ended badly");
         }
-    }
-}
-
-async fn accept(listener: TcpListener, app: AppState, stop: CancellationToken) {
-    let router = routes::router(app.clone());
-    let open = GracefulShutdown::new();
-    let builder = auto::Builder::new(TokioExecutor::new());
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        let Ok((stream, _peer)) = accepted else { continue };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
-        let watched = open.watch(connection);
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "the accept loop; shutdown waits for its connections"
-        )]
-        tokio::spawn(async move {
-            if let Err(cause) = watched.await {
-                tracing::debug!(cause, "a connection ended early");
-            }
-        });
-    }
-    if tokio::time::timeout(app.config.limits.shutdown, open.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!("connections were cut off, they took longer than limits.shutdown");
     }
 }

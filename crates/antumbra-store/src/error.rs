@@ -1,6 +1,9 @@
 //! How the store fails. No message here holds a key, a value, or anything else that was stored.
 
-use std::{error::Error, path::PathBuf};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 /// Why a read, a write or a commit failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,19 +66,25 @@ pub enum OpenError {
     },
     /// The engine holds less than it is known to have held.
     #[error(
-        "the data folder {} has lost commits: it ends at commit {found}, but commit {expected} was known to be on disk. \
-         Likely causes: a damaged log file (a failing disk, a flipped bit), or an older copy of part of the folder put \
-         back over a newer one. Way out: stop, keep a copy of the folder, and restore the latest backup. To go on \
-         without the lost commits, start once with storage.accept_truncated_log = true",
-        folder.display()
+        "commits are missing from {}: it can be read up to commit {}, but commit {} was on disk before. {}Likely causes: \
+         a failing disk or a flipped bit in the log, or an older copy of some files put back over newer ones. Way out: \
+         stop, keep a copy of the whole folder, and restore the latest backup. To go on without the missing commits, \
+         start once with storage.accept_truncated_log = true; the damaged part of the log is then moved to the folder \
+         \"damaged\" beside it",
+        folder.display(),
+        or_unknown(found),
+        or_unknown(expected),
+        place.as_ref().map(|place| format!("The log is damaged at {place}. ")).unwrap_or_default()
     )]
     LogTruncated {
         /// The data folder.
         folder: PathBuf,
-        /// The last commit that the engine still holds.
-        found: u64,
-        /// The last commit that was known to be on stable storage.
-        expected: u64,
+        /// The last commit that can be read, if that can be told.
+        found: Option<u64>,
+        /// The last commit that was known to be on stable storage, if that can be told.
+        expected: Option<u64>,
+        /// The file and the position of the damage, if it was found.
+        place: Option<String>,
     },
     /// A file or folder could not be used.
     #[error("{doing} {} failed", path.display())]
@@ -95,4 +104,17 @@ pub enum OpenError {
         /// The engine's own error.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+fn or_unknown(commit: &Option<u64>) -> String {
+    commit.map_or_else(|| "(unknown)".to_owned(), |commit| commit.to_string())
+}
+
+/// Makes an [`OpenError::Folder`] of the system's error.
+pub(crate) fn folder_failed(doing: &'static str, path: &Path) -> impl Fn(std::io::Error) -> OpenError {
+    move |source| OpenError::Folder {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
 }

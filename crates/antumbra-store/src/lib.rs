@@ -32,6 +32,6 @@ pub use config::{EmbeddedConfig, PostgresConfig, StoreConfig};
 pub use error::{Corrupt, OpenError, StoreError};
 pub use key::Key;
 pub use scan::Scan;
-pub use store::{Reader, Store, Tx};
+pub use store::{Reader, Store, StoreStats, Tx};
 pub use table::Table;
 pub use value::{Raw, Record, Value};

@@ -2,7 +2,7 @@
 
 use crate::{
     Corrupt, Key, OpenError, Scan, StoreConfig, StoreError, Table, Value,
-    embedded::{Embedded, Tracking, View},
+    embedded::{Embedded, View},
     key::{bytes_of, key_of},
     overlay::Overlay,
 };
@@ -48,14 +48,21 @@ impl Store {
     /// Begins to read: one consistent snapshot of everything committed so far.
     pub async fn begin_read(&self) -> Result<Reader, StoreError> {
         match &self.0 {
-            Engine::Embedded(engine) => Ok(Reader::over(engine.begin(Tracking::Off)?)),
+            Engine::Embedded(engine) => Ok(Reader::over(engine.begin_read())),
         }
     }
 
     /// Begins a serialisable transaction.
     pub async fn begin_write(&self) -> Result<Tx, StoreError> {
         match &self.0 {
-            Engine::Embedded(engine) => Ok(Tx(Reader::over(engine.begin(Tracking::On)?))),
+            Engine::Embedded(engine) => Ok(Tx(Reader::over(engine.begin_write()?))),
+        }
+    }
+
+    /// What the store has done since it was opened, for metrics.
+    pub fn stats(&self) -> StoreStats {
+        match &self.0 {
+            Engine::Embedded(engine) => engine.stats(),
         }
     }
 
@@ -70,6 +77,29 @@ impl Store {
             }
         }
     }
+}
+
+/// Counts since the store was opened, and its present state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Bytes of transactions that wait to be committed.
+    pub queue_bytes: u64,
+    /// Transactions refused because another was faster.
+    pub conflicts: u64,
+    /// Transactions refused because too much was waiting.
+    pub overloads: u64,
+    /// Durable commits. The embedded engine makes one for a whole group of transactions.
+    pub commits: u64,
+    /// Transactions in those commits.
+    pub transactions: u64,
+    /// Rows written in those commits.
+    pub rows: u64,
+    /// Time spent in those commits, in microseconds: writing and syncing.
+    pub commit_micros: u64,
+    /// Bytes on disk, where the engine is ours.
+    pub disk_bytes: u64,
+    /// Whether writing has stopped after a failure of the disk.
+    pub stopped: bool,
 }
 
 /// Reads one consistent snapshot; inside a [`Tx`], with its own writes laid over it.

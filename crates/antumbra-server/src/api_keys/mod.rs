@@ -13,3 +13,6 @@ pub use scopes::{ScopeKind, ScopeName, ScopeSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ApiKeyId(pub Uuid);
+
+/// The tables of this slice.
+pub(crate) const TABLES: &[&str] = &[];

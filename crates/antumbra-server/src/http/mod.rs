@@ -3,6 +3,7 @@
 //! It knows no domain word beyond who is calling.
 
 mod caller;
+pub(crate) mod connection;
 mod json;
 pub(crate) mod probes;
 pub(crate) mod problem;
@@ -10,6 +11,7 @@ pub mod scope;
 pub(crate) mod shell;
 
 pub use caller::{Caller, Grants};
+pub use connection::TlsError;
 pub use json::{DEPTH_MAX, Json, parse};
 pub use problem::{Code, Detail, Problem};
 pub use scope::Access;

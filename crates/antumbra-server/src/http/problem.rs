@@ -4,6 +4,7 @@
 //! of the compatible routes, or as RFC 9457 on our own routes and for whoever accepts `application/problem+json`. The
 //! cause of a failure goes to the log and never into the answer; personal data goes into neither.
 
+use antumbra_store::{BlobError, StoreError};
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -207,6 +208,28 @@ impl Problem {
     /// The code.
     pub fn code(&self) -> Code {
         self.code
+    }
+}
+
+impl From<StoreError> for Problem {
+    /// A conflict is for the shell to run again, overload is refused as such, and a store that does not answer is a 502.
+    fn from(error: StoreError) -> Problem {
+        match error {
+            StoreError::Conflict => Problem::new(Code::WriteConflict).retry_after(1),
+            StoreError::Overloaded => Problem::new(Code::Overloaded).retry_after(1),
+            StoreError::Unavailable { .. } | StoreError::Stopped { .. } => Problem::upstream(&error),
+            StoreError::Corrupt { .. } | StoreError::Misused { .. } => Problem::internal(&error),
+        }
+    }
+}
+
+impl From<BlobError> for Problem {
+    /// A blob that should be there and is not is our fault, not the caller's.
+    fn from(error: BlobError) -> Problem {
+        match error {
+            BlobError::Unavailable { .. } => Problem::upstream(&error),
+            BlobError::NotFound(_) | BlobError::OutOfRange(_) => Problem::internal(&error),
+        }
     }
 }
 

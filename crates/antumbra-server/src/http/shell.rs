@@ -14,7 +14,11 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, Limited};
 
-use super::{Access, Code, Problem, problem::Dialect};
+use super::{
+    Access, Code, Problem,
+    connection::{Refusal, TooSlow},
+    problem::Dialect,
+};
 use crate::{
     AppState,
     routes::{BodyRule, RouteFacts},
@@ -27,6 +31,9 @@ const RUNS_MAX: u32 = 8;
 pub(crate) async fn observe(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let id = app.ids.uuid().simple().to_string();
     let asked = accepts_problem_json(request.headers());
+    if let Some(Refusal { code, reason }) = request.extensions().get() {
+        return Problem::new(*code).saying(*reason).render(Dialect::Envelope, &id);
+    }
     let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => Problem::new(Code::Internal).into_response(),
@@ -138,8 +145,14 @@ async fn buffer(parts: &Parts, body: Body, limit: u64) -> Result<Bytes, Problem>
     {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Err(error) if is_too_slow(&*error) => Err(Problem::new(Code::TooSlow)),
         Err(_) => Err(Problem::malformed("The body was cut off")),
     }
+}
+
+/// The body stopped arriving, somewhere below the error at hand.
+fn is_too_slow(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<TooSlow>() || error.source().is_some_and(is_too_slow)
 }
 
 fn declared_length(headers: &HeaderMap) -> u64 {

@@ -1,8 +1,214 @@
-//! Durable jobs: claim, lease, retry, give up. It knows no slice.
+//! Durable jobs: claim, lease, retry, give up.
+//!
+//! A job is written by the transaction that wants it done and removed by the transaction that does it, so it is neither
+//! lost nor done for a change that never happened. In between a runner holds it on a lease. A job may all the same run
+//! twice, late, or after a crash halfway: it holds ids only, reads the present state and does what is still missing.
+//! This slice knows no other; what a kind of job does is told to the [`Runner`] from outside.
 
-use std::sync::Arc;
+mod runner;
+mod store;
 
+use std::{sync::Arc, time::Duration};
+
+use antumbra_store::{Corrupt, Key, Reader, StoreError, Tx};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use tokio::sync::Notify;
+use uuid::Uuid;
+
+pub use runner::{Handler, Runner};
+pub use store::{Parked, TABLES};
+
+use crate::organization::OrganizationId;
+
+/// One job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(pub Uuid);
+
+impl Key for JobId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
+        Uuid::decode(from).map(JobId)
+    }
+}
+
+/// What sort of work a job is, and within which bounds it runs. One constant per kind, in the slice it serves.
+#[derive(Debug)]
+pub struct JobKind {
+    /// Stored with each job: never change it while jobs of the kind may be waiting.
+    pub name: &'static str,
+    /// How long one attempt may take. A job not finished by then is stopped and tried again.
+    pub lease: Duration,
+    /// The wait before each further attempt, give or take a tenth. Past the last, the job is parked.
+    pub retries: &'static [Duration],
+    /// Attempts under way at once in one process.
+    pub at_once: usize,
+    /// The same for jobs with one [`Job::target`], so that a slow target delays no other.
+    pub at_once_per_target: usize,
+}
+
+/// Waits that suit work within the server: it fails only when something it stands on is away.
+pub const INNER_RETRIES: &[Duration] = &[
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(2 * 60),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(60 * 60),
+    Duration::from_secs(6 * 60 * 60),
+    Duration::from_secs(24 * 60 * 60),
+];
+
+/// A job to enqueue: ids and nothing else.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Fresh from `Ids::uuid`.
+    pub id: JobId,
+    /// What to do.
+    pub kind: &'static JobKind,
+    /// To what, in the order that the kind's handler expects.
+    pub subjects: Vec<Uuid>,
+    /// Whom the work waits for, where that is somebody outside.
+    pub target: Option<Uuid>,
+}
+
+impl Job {
+    /// A job of `kind` about `subjects`.
+    pub fn new(id: Uuid, kind: &'static JobKind, subjects: impl IntoIterator<Item = Uuid>) -> Job {
+        Job {
+            id: JobId(id),
+            kind,
+            subjects: subjects.into_iter().collect(),
+            target: None,
+        }
+    }
+
+    /// The same, waiting for `target`.
+    pub fn waiting_for(mut self, target: Uuid) -> Job {
+        self.target = Some(target);
+        self
+    }
+}
+
+/// A waiting job's place, by which [`cancel`] finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// When it is due, in milliseconds since the epoch.
+    pub due_at_ms: u64,
+    /// Which it is.
+    pub id: JobId,
+}
+
+/// A job in the hands of this process until its lease ends.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Whose job.
+    pub organization: OrganizationId,
+    /// Which job.
+    pub id: JobId,
+    /// To what, as enqueued.
+    pub subjects: Vec<Uuid>,
+    /// Whom the work waits for, as enqueued.
+    pub target: Option<Uuid>,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    lease_ends_at_ms: u64,
+    token: u64,
+}
+
+impl Claimed {
+    /// The subject at `place`. Fails for a job that an older version enqueued with fewer.
+    pub fn subject(&self, place: usize) -> Result<Uuid, JobError> {
+        self.subjects
+            .get(place)
+            .copied()
+            .ok_or(JobError::Failed("the job names fewer things than its kind needs"))
+    }
+}
+
+/// Why an attempt came to nothing. Ends up in logs and with the parked job, so it never holds personal data.
+#[derive(Debug, Error)]
+pub enum JobError {
+    /// The lease ended and another runner has the job. Nothing was changed.
+    #[error("the job's lease has ended")]
+    Lost,
+    /// Storage did not do its part. A conflict is tried again at once.
+    #[error("storage failed")]
+    Store(#[from] StoreError),
+    /// The reason, in words.
+    #[error("{0}")]
+    Failed(&'static str),
+    /// Something the job stands on failed.
+    #[error("{doing} failed")]
+    Cause {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl JobError {
+    /// A failure while `doing`, because of `source`.
+    pub fn because(doing: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> JobError {
+        JobError::Cause {
+            doing,
+            source: Box::new(source),
+        }
+    }
+}
+
+/// Enqueues `job`, to run at `due_at` or soon after, if and only if `tx` commits. Ring [`Wake`] afterwards to have it found
+/// at once.
+pub fn enqueue(tx: &mut Tx, organization: OrganizationId, job: Job, due_at: Timestamp) -> Waiting {
+    store::enqueue(tx, organization, job, due_at)
+}
+
+/// Removes a waiting job. One that a runner has claimed meanwhile runs all the same and finds nothing left to do.
+pub fn cancel(tx: &mut Tx, organization: OrganizationId, waiting: Waiting) {
+    store::cancel(tx, organization, waiting);
+}
+
+/// The job is done, if and only if `tx` commits. Fails when another runner has taken the job over: then `tx` must not
+/// commit either.
+pub async fn finish(tx: &mut Tx, claimed: &Claimed) -> Result<(), JobError> {
+    store::release(tx, claimed).await.map(drop)
+}
+
+/// The job is done for now and runs once more at `due_at`, with its attempts counted afresh. Fails as [`finish`] does.
+pub async fn finish_until(tx: &mut Tx, claimed: &Claimed, due_at: Timestamp) -> Result<Waiting, JobError> {
+    store::finish_until(tx, claimed, due_at).await
+}
+
+/// Jobs that were given up, oldest id first, at most `limit` of them after `after`.
+pub async fn list_parked(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<Parked>, StoreError> {
+    store::list_parked(reader, organization, after, limit).await
+}
+
+/// Has a parked job tried again from `due_at` on. `false` when no such job is parked.
+pub async fn retry_parked(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    id: JobId,
+    due_at: Timestamp,
+) -> Result<bool, StoreError> {
+    store::retry_parked(tx, organization, id, due_at).await
+}
+
+/// How many jobs are due at `now`, claimed ones not counted, at most `limit`.
+pub async fn count_due(reader: &mut Reader, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    store::count_due(reader, now, limit).await
+}
 
 /// Tells the runner of this process that a job was enqueued; without it the runner would find the job a little later.
 #[derive(Clone, Default)]
@@ -19,3 +225,6 @@ impl Wake {
         self.0.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,67 @@
 //! Data silos, their data points, and enrichers, as they are configured.
+//!
+//! What a silo was asked and what it answered is the business of `runs`; this slice only says which silos there are, how
+//! they are reached, and what they hold. Secrets in it (the values of headers) are sealed under a key of the silo's own.
 
+pub mod address;
+mod model;
+mod store;
+
+use antumbra_store::{Corrupt, Key};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use model::{
+    Attribute, DataPoint, DataSilo, Encryption, Enricher, EnricherKind, Field, Header, Localized, Named, Query,
+    SealedHeader, SiloError, VendorMail, VendorMailCompletionLink, VendorMailSendType, WorkflowDependencies, is_ours,
+};
+pub use store::{
+    SaveError, TABLES, delete_data_point, delete_enricher, delete_silo, find_data_point, find_data_point_by_name,
+    find_enricher, find_silo, list_data_points, list_enrichers, list_silos, open_headers, save_data_point,
+    save_enricher, save_silo,
+};
 
 /// A system that holds personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DataSiloId(pub Uuid);
+
+/// One collection inside a silo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DataPointId(pub Uuid);
+
+/// A lookup of further identifiers, or a rule, that runs before silos are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EnricherId(pub Uuid);
+
+impl Key for DataSiloId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
+        Uuid::decode(from).map(DataSiloId)
+    }
+}
+
+impl Key for DataPointId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
+        Uuid::decode(from).map(DataPointId)
+    }
+}
+
+impl Key for EnricherId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
+        Uuid::decode(from).map(EnricherId)
+    }
+}

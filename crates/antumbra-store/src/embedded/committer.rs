@@ -1,8 +1,9 @@
 //! Group commit: one thread that validates what waits, writes it as one batch, syncs once, and answers everybody.
 
 use super::{
-    ActiveTransaction, Shared,
-    conflicts::{CommitLog, ReadSet, TableId, Written},
+    COMMIT_KEY, Shared,
+    conflicts::{CommitLog, ReadSet, Written},
+    transactions::OpenTransaction,
 };
 use crate::StoreError;
 use fjall::{Keyspace, PersistMode};
@@ -22,7 +23,7 @@ const KEYS_REMEMBERED_MAX: usize = 1_000_000;
 
 /// A transaction that wants to commit.
 pub(super) struct Submission {
-    pub(super) active: ActiveTransaction,
+    pub(super) open: OpenTransaction,
     pub(super) reads: ReadSet,
     pub(super) writes: Vec<Write>,
     pub(super) bytes: usize,
@@ -33,30 +34,22 @@ pub(super) struct Submission {
 
 /// One row to write; no value is a deletion.
 pub(super) struct Write {
-    pub(super) table: TableId,
     pub(super) key: Vec<u8>,
     pub(super) value: Option<Vec<u8>>,
 }
 
 /// The committer's own state; it lives on its thread.
 pub(super) struct Committer {
-    pub(super) shared: Arc<Shared>,
-    pub(super) db: fjall::Database,
-    pub(super) keyspaces: Vec<Keyspace>,
-    pub(super) meta: Keyspace,
+    shared: Arc<Shared>,
+    db: fjall::Database,
+    rows: Keyspace,
     log: CommitLog,
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, db: fjall::Database, keyspaces: Vec<Keyspace>, meta: Keyspace) -> Self {
-        let log = CommitLog::new(shared.committed.load(Ordering::Acquire), KEYS_REMEMBERED_MAX);
-        Committer {
-            shared,
-            db,
-            keyspaces,
-            meta,
-            log,
-        }
+    pub(super) fn new(shared: Arc<Shared>, db: fjall::Database, rows: Keyspace) -> Self {
+        let log = CommitLog::new(shared.transactions.committed(), KEYS_REMEMBERED_MAX);
+        Committer { shared, db, rows, log }
     }
 
     /// Runs until every sender is gone and the queue is empty.
@@ -74,26 +67,20 @@ impl Committer {
     }
 
     fn commit(&mut self, group: Vec<Submission>) {
-        let commit = self.shared.committed.load(Ordering::Relaxed) + 1;
+        let commit = self.shared.transactions.committed() + 1;
         let mut accepted = Vec::with_capacity(group.len());
         let mut writes: Vec<Write> = Vec::new();
         let mut overwritten = false;
         for submission in group {
-            if let Some(stopped) = self.shared.stopped() {
-                let _ = submission.answer.send(Err(stopped));
-                continue;
-            }
-            // Those accepted earlier in this group are in the log already, so a conflict inside the group shows too.
-            if !self.log.permits(submission.active.began, &submission.reads) {
-                self.shared.stats.conflicts.fetch_add(1, Ordering::Relaxed);
-                let _ = submission.answer.send(Err(StoreError::Conflict));
+            if let Err(refused) = self.check(&submission) {
+                let _ = submission.answer.send(Err(refused));
                 continue;
             }
             for write in submission.writes {
-                overwritten |= self.log.note(commit, write.table, &write.key) == Written::Again;
+                overwritten |= self.log.note(commit, &write.key) == Written::Again;
                 writes.push(write);
             }
-            accepted.push((submission.active, submission.answer, submission.room));
+            accepted.push((submission.open, submission.answer, submission.room));
         }
         if accepted.is_empty() {
             return;
@@ -101,35 +88,45 @@ impl Committer {
         if overwritten {
             writes = last_of_each_key(writes);
         }
-        let rows = writes.len();
-        let began = Instant::now();
-        let outcome = self.write(commit, writes);
-        self.shared.stats.note_group(accepted.len(), rows, began.elapsed());
-        match outcome {
-            Ok(()) => self.shared.committed.store(commit, Ordering::Release),
+        let (transactions, rows, began) = (accepted.len(), writes.len(), Instant::now());
+        match self.write(commit, writes) {
+            Ok(()) => self.shared.transactions.commit(commit),
             Err(error) => self
                 .shared
                 .stop(format!("a commit could not be written to stable storage ({error})")),
         }
-        for (active, answer, room) in accepted {
-            drop(active);
+        self.shared.counters.note_group(transactions, rows, began.elapsed());
+        for (open, answer, room) in accepted {
+            drop(open);
+            // Nobody listens if the caller has given up; the commit stands all the same.
             let _ = answer.send(self.shared.stopped().map_or(Ok(()), Err));
             drop(room);
         }
-        self.log.forget(self.shared.oldest_active());
+        self.log.forget(self.shared.transactions.oldest());
+    }
+
+    /// Those accepted earlier in the same group are in the log already, so a conflict inside the group shows too.
+    fn check(&self, submission: &Submission) -> Result<(), StoreError> {
+        if let Some(stopped) = self.shared.stopped() {
+            return Err(stopped);
+        }
+        if self.log.permits(submission.open.began(), &submission.reads) {
+            return Ok(());
+        }
+        self.shared.counters.conflicts.fetch_add(1, Ordering::Relaxed);
+        Err(StoreError::Conflict)
     }
 
     /// One atomic, durable batch.
     fn write(&self, commit: u64, writes: Vec<Write>) -> fjall::Result<()> {
         let mut batch = fjall::OwnedWriteBatch::with_capacity(self.db.clone(), writes.len() + 1);
-        for Write { table, key, value } in writes {
-            let keyspace = &self.keyspaces[usize::from(table)];
+        for Write { key, value } in writes {
             match value {
-                Some(value) => batch.insert(keyspace, key, value),
-                None => batch.remove(keyspace, key),
+                Some(value) => batch.insert(&self.rows, key, value),
+                None => batch.remove(&self.rows, key),
             }
         }
-        batch.insert(&self.meta, super::COMMIT_KEY, commit.to_be_bytes());
+        batch.insert(&self.rows, COMMIT_KEY, commit.to_be_bytes());
         let mode = if cfg!(sabotage = "fsync") {
             PersistMode::Buffer
         } else {
@@ -143,9 +140,7 @@ impl Committer {
 fn last_of_each_key(writes: Vec<Write>) -> Vec<Write> {
     let mut last = HashMap::with_capacity(writes.len());
     for write in writes {
-        last.insert((write.table, write.key), write.value);
+        last.insert(write.key, write.value);
     }
-    last.into_iter()
-        .map(|((table, key), value)| Write { table, key, value })
-        .collect()
+    last.into_iter().map(|(key, value)| Write { key, value }).collect()
 }

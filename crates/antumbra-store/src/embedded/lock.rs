@@ -1,6 +1,6 @@
 //! One process per data folder: a locked file that names its holder.
 
-use crate::OpenError;
+use crate::{OpenError, error::folder_failed};
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::File,
@@ -18,13 +18,11 @@ impl FolderLock {
     /// Takes the lock, or says which process has it. Does not wait.
     pub(crate) fn take(folder: &Path) -> Result<FolderLock, OpenError> {
         let path = folder.join("lock");
-        let failed = |doing| {
-            let path = path.clone();
-            move |source| OpenError::Folder { doing, path, source }
-        };
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).map_err(failed("opening the lock file"))?;
+        let mut file = options
+            .open(&path)
+            .map_err(folder_failed("opening the lock file", &path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -36,10 +34,11 @@ impl FolderLock {
                     holder,
                 });
             }
-            Err(errno) => return Err(failed("locking")(errno.into())),
+            Err(errno) => return Err(folder_failed("locking", &path)(errno.into())),
         }
-        file.set_len(0).map_err(failed("emptying the lock file"))?;
-        writeln!(file, "{}", std::process::id()).map_err(failed("writing the lock file"))?;
+        file.set_len(0)
+            .map_err(folder_failed("emptying the lock file", &path))?;
+        writeln!(file, "{}", std::process::id()).map_err(folder_failed("writing the lock file", &path))?;
         Ok(FolderLock { _file: file })
     }
 }

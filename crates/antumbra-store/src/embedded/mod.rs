@@ -1,78 +1,91 @@
-//! The engine in this process: tables in a log-structured tree on the local disk.
+//! The engine in this process: one log-structured tree on the local disk.
 //!
-//! Reads go straight to a snapshot of the tree. Writes wait in memory until the commit, which goes through one
-//! committer thread (`committer.rs`) that checks what was read against what others wrote since (`conflicts.rs`).
+//! Every table lives in the same tree, behind a number of its own at the front of each key: a tree for each table would
+//! cost several synced files apiece at the first start. Reads go straight to a snapshot. Writes wait in memory until
+//! the commit, which goes through one committer thread (`committer.rs`); it checks what was read against what others
+//! wrote since (`conflicts.rs`). Opening (`recovery.rs`) never passes over a loss in silence (`journal.rs`, `mark.rs`).
 
 mod committer;
 mod conflicts;
+mod journal;
 mod lock;
+mod mark;
+mod recovery;
+mod transactions;
 
 use self::{
     committer::{Committer, Submission, Write},
-    conflicts::{ReadSet, TableId},
+    conflicts::ReadSet,
     lock::FolderLock,
+    transactions::{OpenTransaction, Transactions},
 };
 use crate::{
-    EmbeddedConfig, OpenError, StoreError,
+    EmbeddedConfig, OpenError, StoreError, StoreStats,
+    error::folder_failed,
     overlay::{Overlay, Row},
     scan::{Order, Span},
 };
-use fjall::{Keyspace, KeyspaceCreateOptions, Readable, Snapshot};
+use fjall::{Keyspace, PersistMode, Readable, Snapshot};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     ops::Bound,
+    path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
+        mpsc as std_mpsc,
     },
     thread::JoinHandle,
     time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+/// The number of the engine's own rows: the last commit, and the numbers of the tables.
+const OWN_ROWS: [u8; 2] = [0, 0];
 /// Where each batch leaves the number of its commit.
-const COMMIT_KEY: &[u8] = b"commit";
-/// The table of the engine's own rows.
-const META_TABLE: &str = "store_meta";
+const COMMIT_KEY: &[u8] = b"\0\0commit";
+/// What stands before the name of a table where its number is kept.
+const TABLE_KEY: &[u8] = b"\0\0table:";
 /// Most bytes that wait in the queue of commits, each transaction counted as at least `TRANSACTION_BYTES_MIN`.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
 const TRANSACTION_BYTES_MIN: usize = 16 << 10;
 /// How long a transaction waits for room in that queue.
 const QUEUE_WAIT_MAX: Duration = Duration::from_millis(500);
-/// Rows of a long scan after which other tasks get their turn.
-const SCAN_ROWS_PER_TURN: usize = 1_000;
+/// Rows of a long read after which other tasks get their turn.
+const ROWS_PER_TURN: usize = 1_000;
+/// How often the high-water mark follows the commits.
+const MARK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The engine. Dropping it waits for the committer to finish what is queued.
 pub(crate) struct Embedded {
     shared: Arc<Shared>,
     db: fjall::Database,
-    tables: HashMap<&'static str, (TableId, Keyspace)>,
-    queue: Mutex<Option<mpsc::UnboundedSender<Submission>>>,
+    rows: Keyspace,
+    tables: HashMap<&'static str, [u8; 2]>,
     room: Arc<Semaphore>,
-    committer: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Option<Threads>>,
+    folder: PathBuf,
     _lock: FolderLock,
 }
 
 /// What transactions and the committer both look at.
 struct Shared {
-    /// The last commit that is durable and visible.
-    committed: AtomicU64,
-    /// How many open transactions began at which commit.
-    active: Mutex<BTreeMap<u64, usize>>,
+    transactions: Arc<Transactions>,
     stopped: OnceLock<String>,
-    stats: Stats,
+    counters: Counters,
 }
 
 #[derive(Default)]
-struct Stats {
+struct Counters {
     conflicts: AtomicU64,
+    overloads: AtomicU64,
     groups: AtomicU64,
     transactions: AtomicU64,
     rows: AtomicU64,
     commit_micros: AtomicU64,
 }
 
-impl Stats {
+impl Counters {
     fn note_group(&self, transactions: usize, rows: usize, took: Duration) {
         self.groups.fetch_add(1, Ordering::Relaxed);
         self.transactions.fetch_add(transactions as u64, Ordering::Relaxed);
@@ -90,141 +103,149 @@ impl Shared {
 
     fn stop(&self, because: String) {
         tracing::error!(because, "writing has stopped until the store is opened anew");
-        let _ = self.stopped.set(because);
-    }
-
-    fn oldest_active(&self) -> u64 {
-        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        active
-            .keys()
-            .next()
-            .copied()
-            .unwrap_or_else(|| self.committed.load(Ordering::Acquire))
-    }
-
-    fn begin(self: &Arc<Self>) -> ActiveTransaction {
-        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read inside the lock: the committer forgets nothing after this commit while the entry stands.
-        let began = self.committed.load(Ordering::Acquire);
-        *active.entry(began).or_default() += 1;
-        ActiveTransaction {
-            shared: self.clone(),
-            began,
-        }
+        self.stopped.get_or_init(|| because);
     }
 }
 
-/// Keeps what was written since `began` known to the committer.
-struct ActiveTransaction {
-    shared: Arc<Shared>,
-    began: u64,
-}
-
-impl Drop for ActiveTransaction {
-    fn drop(&mut self) {
-        let mut active = self.shared.active.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = active.get_mut(&self.began) {
-            *count -= 1;
-            if *count == 0 {
-                active.remove(&self.began);
-            }
-        }
-    }
+/// The threads of an open engine, and what makes them end: their senders going away.
+struct Threads {
+    queue: mpsc::UnboundedSender<Submission>,
+    committer: JoinHandle<()>,
+    marker_stop: std_mpsc::Sender<()>,
+    marker: JoinHandle<()>,
 }
 
 impl Embedded {
     /// Opens the folder. Blocks on the disk.
     pub(crate) fn open(config: &EmbeddedConfig, names: &[&'static str]) -> Result<Embedded, OpenError> {
-        let folder = &config.folder;
-        std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder {
-            doing: "making the data folder",
-            path: folder.clone(),
-            source,
+        let folder = config.folder.clone();
+        std::fs::create_dir_all(&folder).map_err(folder_failed("making the data folder", &folder))?;
+        let lock = FolderLock::take(&folder)?;
+        let recovery::Recovered { db, rows, committed } = recovery::open(config)?;
+        let tables = number_tables(&db, &rows, names).map_err(|source| OpenError::Engine {
+            doing: "numbering the tables",
+            source: source.into(),
         })?;
-        let lock = FolderLock::take(folder)?;
-        let failed = |doing| {
-            move |source: fjall::Error| OpenError::Engine {
-                doing,
-                source: source.into(),
-            }
-        };
-        let db = fjall::Database::builder(folder.join("tables"))
-            .cache_size(config.cache_bytes)
-            .max_journaling_size(config.journal_bytes.max(64 << 20))
-            .worker_threads(std::thread::available_parallelism().map_or(1, usize::from))
-            .open()
-            .map_err(failed("opening the tables"))?;
-        let keyspace = |name: &str| {
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(64 << 20);
-            db.keyspace(name, options).map_err(failed("opening a table"))
-        };
-        let meta = keyspace(META_TABLE)?;
-        let stored = meta.get(COMMIT_KEY).map_err(failed("reading the last commit"))?;
-        let committed = stored.and_then(|bytes| Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?)));
-        let mut tables = HashMap::new();
-        let mut keyspaces = Vec::new();
-        for (id, name) in (0..).zip(names) {
-            let keyspace = keyspace(name)?;
-            keyspaces.push(keyspace.clone());
-            tables.insert(*name, (id, keyspace));
-        }
         let shared = Arc::new(Shared {
-            committed: AtomicU64::new(committed.unwrap_or(0)),
-            active: Mutex::default(),
+            transactions: Arc::new(Transactions::new(committed)),
             stopped: OnceLock::new(),
-            stats: Stats::default(),
+            counters: Counters::default(),
         });
-        let (queue, submissions) = mpsc::unbounded_channel();
-        let committer = Committer::new(shared.clone(), db.clone(), keyspaces, meta);
-        let committer = std::thread::Builder::new()
-            .name("antumbra-commit".into())
-            .spawn(move || committer.run(submissions))
-            .map_err(|source| OpenError::Engine {
-                doing: "starting the committer",
-                source: source.into(),
-            })?;
+        let threads = Threads::start(&shared, &db, &rows, folder.clone()).map_err(|source| OpenError::Engine {
+            doing: "starting the engine's threads",
+            source: source.into(),
+        })?;
         Ok(Embedded {
             shared,
             db,
+            rows,
             tables,
-            queue: Mutex::new(Some(queue)),
             room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
-            committer: Mutex::new(Some(committer)),
+            threads: Mutex::new(Some(threads)),
+            folder,
             _lock: lock,
         })
     }
 
-    pub(crate) fn begin(self: &Arc<Self>, tracking: Tracking) -> Result<View, StoreError> {
-        let tracked = match tracking {
-            Tracking::Off => None,
-            // The commit is read before the snapshot is taken. So the snapshot holds at least that commit, and a
-            // later one that it happens to hold too can only refuse the transaction needlessly.
-            Tracking::On => match self.shared.stopped() {
-                Some(stopped) => return Err(stopped),
-                None => Some((self.shared.begin(), ReadSet::default())),
-            },
-        };
-        Ok(View {
+    pub(crate) fn begin_read(self: &Arc<Self>) -> View {
+        View {
             snapshot: self.db.snapshot(),
             engine: self.clone(),
-            tracked,
-        })
-    }
-
-    /// Commits what is queued, stops the committer, and refuses further commits. Blocks.
-    pub(crate) fn close(&self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(committer) = committer
-            && committer.join().is_err()
-        {
-            tracing::error!("the committer had failed");
+            tracked: None,
         }
     }
 
-    fn table(&self, table: &'static str) -> Result<&(TableId, Keyspace), StoreError> {
+    pub(crate) fn begin_write(self: &Arc<Self>) -> Result<View, StoreError> {
+        if let Some(stopped) = self.shared.stopped() {
+            return Err(stopped);
+        }
+        // The commit is read before the snapshot is taken. So the snapshot holds at least that commit, and a later one
+        // that it happens to hold too can only refuse the transaction needlessly.
+        let open = self.shared.transactions.begin();
+        Ok(View {
+            snapshot: self.db.snapshot(),
+            engine: self.clone(),
+            tracked: Some((open, ReadSet::default())),
+        })
+    }
+
+    /// Commits what is queued and refuses further commits. Blocks.
+    pub(crate) fn close(&self) {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Threads {
+            queue,
+            committer,
+            marker_stop,
+            marker,
+        }) = threads
+        else {
+            return;
+        };
+        drop((queue, marker_stop));
+        if committer.join().is_err() | marker.join().is_err() {
+            tracing::error!("a thread of the storage engine had failed");
+        }
+        let committed = self.shared.transactions.committed();
+        if let Err(error) = mark::write(&self.folder, committed) {
+            tracing::warn!(%error, "writing the high-water mark of commits failed");
+        }
+    }
+
+    pub(crate) fn stats(&self) -> StoreStats {
+        let counters = &self.shared.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreStats {
+            queue_bytes: (QUEUE_BYTES_MAX - self.room.available_permits()) as u64,
+            conflicts: read(&counters.conflicts),
+            overloads: read(&counters.overloads),
+            commits: read(&counters.groups),
+            transactions: read(&counters.transactions),
+            rows: read(&counters.rows),
+            commit_micros: read(&counters.commit_micros),
+            disk_bytes: self.db.disk_space().unwrap_or(0),
+            stopped: self.shared.stopped.get().is_some(),
+        }
+    }
+
+    fn number_of(&self, table: &'static str) -> Result<[u8; 2], StoreError> {
         let problem = "it was not named when the store was opened";
-        self.tables.get(table).ok_or(StoreError::Misused { table, problem })
+        self.tables
+            .get(table)
+            .copied()
+            .ok_or(StoreError::Misused { table, problem })
+    }
+
+    /// Waits for room in the queue, but not long.
+    async fn submit(
+        &self,
+        open: OpenTransaction,
+        reads: ReadSet,
+        writes: Vec<Write>,
+    ) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
+        let bytes = writes
+            .iter()
+            .map(|write| write.key.len() + write.value.as_ref().map_or(0, Vec::len))
+            .sum();
+        let counted = usize::clamp(bytes, TRANSACTION_BYTES_MIN, QUEUE_BYTES_MAX) as u32;
+        let room = tokio::time::timeout(QUEUE_WAIT_MAX, self.room.clone().acquire_many_owned(counted)).await;
+        let Ok(Ok(room)) = room else {
+            self.shared.counters.overloads.fetch_add(1, Ordering::Relaxed);
+            return Err(StoreError::Overloaded);
+        };
+        let (answer, outcome) = oneshot::channel();
+        let submission = Submission {
+            open,
+            reads,
+            writes,
+            bytes,
+            answer,
+            room,
+        };
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let queued = threads
+            .as_ref()
+            .is_some_and(|threads| threads.queue.send(submission).is_ok());
+        if queued { Ok(outcome) } else { Err(closed()) }
     }
 }
 
@@ -234,26 +255,85 @@ impl Drop for Embedded {
     }
 }
 
-/// Whether a view keeps account of what it reads, as a transaction must that will write.
-pub(crate) enum Tracking {
-    On,
-    Off,
+impl Threads {
+    fn start(shared: &Arc<Shared>, db: &fjall::Database, rows: &Keyspace, folder: PathBuf) -> std::io::Result<Threads> {
+        let (queue, submissions) = mpsc::unbounded_channel();
+        let committer = Committer::new(shared.clone(), db.clone(), rows.clone());
+        let committer = std::thread::Builder::new()
+            .name("store-commit".into())
+            .spawn(move || committer.run(submissions))?;
+        let (marker_stop, stop) = std_mpsc::channel();
+        let transactions = shared.transactions.clone();
+        let marker = std::thread::Builder::new()
+            .name("store-mark".into())
+            .spawn(move || follow_commits(&transactions, &folder, &stop))?;
+        Ok(Threads {
+            queue,
+            committer,
+            marker_stop,
+            marker,
+        })
+    }
+}
+
+/// Moves the high-water mark after the commits until `stop` ends.
+fn follow_commits(transactions: &Transactions, folder: &std::path::Path, stop: &std_mpsc::Receiver<()>) {
+    let mut marked = None;
+    while let Err(std_mpsc::RecvTimeoutError::Timeout) = stop.recv_timeout(MARK_INTERVAL) {
+        let committed = transactions.committed();
+        if marked == Some(committed) {
+            continue;
+        }
+        match mark::write(folder, committed) {
+            Ok(()) => marked = Some(committed),
+            Err(error) => tracing::warn!(%error, "writing the high-water mark of commits failed"),
+        }
+    }
+}
+
+/// Finds the number of each table, and gives one to those that have none.
+fn number_tables(
+    db: &fjall::Database,
+    rows: &Keyspace,
+    names: &[&'static str],
+) -> fjall::Result<HashMap<&'static str, [u8; 2]>> {
+    let mut known = HashMap::new();
+    for row in rows.prefix(TABLE_KEY) {
+        let (key, number) = row.into_inner()?;
+        if let Ok(number) = <[u8; 2]>::try_from(number.as_ref()) {
+            known.insert(key[TABLE_KEY.len()..].to_vec(), number);
+        }
+    }
+    let mut last = known.values().copied().max().unwrap_or(OWN_ROWS);
+    let mut tables = HashMap::new();
+    let mut batch = db.batch().durability(Some(PersistMode::SyncData));
+    for name in names {
+        let number = *known.entry(name.as_bytes().to_vec()).or_insert_with(|| {
+            last = (u16::from_be_bytes(last) + 1).to_be_bytes();
+            batch.insert(rows, [TABLE_KEY, name.as_bytes()].concat(), last);
+            last
+        });
+        tables.insert(*name, number);
+    }
+    batch.commit()?;
+    Ok(tables)
 }
 
 /// One snapshot, and what was read from it.
 pub(crate) struct View {
     snapshot: Snapshot,
     engine: Arc<Embedded>,
-    tracked: Option<(ActiveTransaction, ReadSet)>,
+    /// What a transaction that may write has read.
+    tracked: Option<(OpenTransaction, ReadSet)>,
 }
 
 impl View {
     pub(crate) fn get(&mut self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let (id, keyspace) = self.engine.table(table)?;
+        let key = [&self.engine.number_of(table)?, key].concat();
+        let found = self.snapshot.get(&self.engine.rows, &key).map_err(unreadable)?;
         if let Some((_, reads)) = &mut self.tracked {
-            reads.add_key(*id, key);
+            reads.keys.push(key);
         }
-        let found = self.snapshot.get(keyspace, key).map_err(unreadable)?;
         Ok(found.map(|value| value.to_vec()))
     }
 
@@ -263,9 +343,9 @@ impl View {
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
-        for (i, key) in keys.iter().enumerate() {
+        for key in keys {
             found.push(self.get(table, key)?);
-            if i % SCAN_ROWS_PER_TURN == SCAN_ROWS_PER_TURN - 1 {
+            if found.len() % ROWS_PER_TURN == 0 {
                 tokio::task::yield_now().await;
             }
         }
@@ -273,31 +353,37 @@ impl View {
     }
 
     pub(crate) async fn scan(&mut self, table: &'static str, span: Span) -> Result<Vec<Row>, StoreError> {
-        let (id, keyspace) = self.engine.table(table)?;
+        if span.is_empty() || span.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let span = within_table(self.engine.number_of(table)?, span);
         let mut rows = Vec::new();
-        if !span.is_empty() && span.limit > 0 {
-            let bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>) = (span.from.clone(), span.to.clone());
-            let mut iter = self.snapshot.range(keyspace, bounds);
-            while rows.len() < span.limit {
-                let next = match span.order {
-                    Order::Ascending => iter.next(),
-                    Order::Descending => iter.next_back(),
-                };
-                let Some(row) = next else { break };
-                let (key, value) = row.into_inner().map_err(unreadable)?;
-                rows.push((key.to_vec(), value.to_vec()));
-                if rows.len() % SCAN_ROWS_PER_TURN == 0 {
-                    tokio::task::yield_now().await;
-                }
+        let mut stored = self
+            .snapshot
+            .range(&self.engine.rows, (span.from.clone(), span.to.clone()));
+        while rows.len() < span.limit {
+            let next = match span.order {
+                Order::Ascending => stored.next(),
+                Order::Descending => stored.next_back(),
+            };
+            let Some(row) = next else { break };
+            let (key, value) = row.into_inner().map_err(unreadable)?;
+            rows.push((key[OWN_ROWS.len()..].to_vec(), value.to_vec()));
+            if rows.len() % ROWS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
             }
         }
         if let Some((_, reads)) = &mut self.tracked {
-            let cut = rows.len() >= span.limit;
-            match rows.last() {
-                Some((last, _)) if cut => reads.add_span(*id, span.up_to(last.clone())),
-                _ if span.limit == 0 => {}
-                _ => reads.add_span(*id, span),
-            }
+            // Beyond the last row of a scan that its limit cut short, nothing was seen.
+            let cut = rows
+                .last()
+                .filter(|_| rows.len() == span.limit)
+                .map(|(key, _)| key.clone());
+            let number = self.engine.number_of(table)?;
+            reads.spans.push(match cut {
+                Some(key) => span.up_to([&number[..], &key].concat()),
+                None => span,
+            });
         }
         Ok(rows)
     }
@@ -309,50 +395,49 @@ impl View {
             engine,
             tracked,
         } = self;
-        let Some((active, reads)) = tracked.filter(|_| !overlay.is_empty()) else {
+        let Some((open, reads)) = tracked.filter(|_| !overlay.is_empty()) else {
             return Ok(());
         };
+        // Held no longer than needed: old versions of rows are kept for it.
         drop(snapshot);
         let mut writes = Vec::new();
         for (table, rows) in overlay.into_tables() {
-            let (table, _) = *engine.table(table)?;
-            writes.extend(rows.into_iter().map(|(key, value)| Write { table, key, value }));
+            let number = engine.number_of(table)?;
+            writes.extend(rows.into_iter().map(|(key, value)| Write {
+                key: [&number[..], &key].concat(),
+                value,
+            }));
         }
-        let bytes = writes
-            .iter()
-            .map(|write| write.key.len() + write.value.as_ref().map_or(0, Vec::len))
-            .sum();
-        let room = usize::clamp(bytes, TRANSACTION_BYTES_MIN, QUEUE_BYTES_MAX) as u32;
-        let room = tokio::time::timeout(QUEUE_WAIT_MAX, engine.room.clone().acquire_many_owned(room)).await;
-        let Ok(Ok(room)) = room else {
-            return Err(StoreError::Overloaded);
-        };
-        let (answer, outcome) = oneshot::channel();
-        let submission = Submission {
-            active,
-            reads,
-            writes,
-            bytes,
-            answer,
-            room,
-        };
-        let closed = || StoreError::Stopped {
-            because: "the store has been closed".into(),
-        };
-        let queued = match engine.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            Some(queue) => queue.send(submission).is_ok(),
-            None => false,
-        };
-        if !queued {
-            return Err(closed());
-        }
+        let outcome = engine.submit(open, reads, writes).await?;
+        // Only the engine's threads answer from here on, so that closing it does not wait for this task.
+        drop(engine);
         outcome.await.unwrap_or_else(|_| Err(closed()))
     }
+}
+
+/// The same span behind the number of its table.
+fn within_table(number: [u8; 2], span: Span) -> Span {
+    let numbered = |key: Vec<u8>| [&number[..], &key].concat();
+    let from = match span.from {
+        Bound::Unbounded => Bound::Included(number.to_vec()),
+        bounded => bounded.map(numbered),
+    };
+    let to = match span.to {
+        Bound::Unbounded => Bound::Excluded((u16::from_be_bytes(number) + 1).to_be_bytes().to_vec()),
+        bounded => bounded.map(numbered),
+    };
+    Span { from, to, ..span }
 }
 
 fn unreadable(source: fjall::Error) -> StoreError {
     StoreError::Unavailable {
         doing: "reading",
         source: source.into(),
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Stopped {
+        because: "the store has been closed".into(),
     }
 }

@@ -6,9 +6,10 @@ use antumbra_server::{
     Clock, Ids, Server, ServerConfig, World,
     api_keys::{ApiKeyId, ScopeName, ScopeSet},
     http::Grants,
-    keyring::Keyring,
+    keyring::{Keyring, RootFile},
     organization::OrganizationId,
 };
+use antumbra_store::{Blobs, EmbeddedConfig, Store, StoreConfig};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
@@ -35,8 +36,23 @@ impl TestServer {
         let ids = Ids::new(clock.clone());
         let organization = OrganizationId(ids.uuid());
         let folder = Arc::new(tempfile::tempdir().unwrap());
+        let store = StoreConfig::Embedded(EmbeddedConfig {
+            cache_bytes: 16 << 20,
+            journal_bytes: 64 << 20,
+            ..EmbeddedConfig::new(folder.path().join("store"))
+        });
+        let store = Store::open(store, &antumbra_server::tables()).await.unwrap();
+        let blobs = Blobs::local(folder.path().join("blobs")).await.unwrap();
+        let keys = Keyring::open(&store, &RootFile::at(folder.path().join("root.key")))
+            .await
+            .unwrap();
+        let mut tx = store.begin_write().await.unwrap();
+        keys.create_organization(&mut tx, organization);
+        tx.commit().await.unwrap();
         let world = World {
-            keys: Keyring,
+            store,
+            blobs,
+            keys,
             clock: clock.clone(),
             ids,
         };
@@ -49,6 +65,11 @@ impl TestServer {
             client: reqwest::Client::new(),
             _folder: folder,
         }
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.server.address()
     }
 
     /// The address of `path` on this server.

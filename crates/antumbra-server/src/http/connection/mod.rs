@@ -1,0 +1,20 @@
+//! The connection under the handlers: accepted within bounds, read strictly, and closed when it stalls.
+//!
+//! | File | Holds |
+//! | --- | --- |
+//! | `accept.rs` | the accept loop: how many connections, whose, and the end of all of them |
+//! | `framing.rs` | where an HTTP/1 message begins and ends, by the letter |
+//! | `stream.rs` | one connection's bytes: framing checked before the HTTP engine sees them, silence bounded |
+//! | `pace.rs` | a request body that must keep arriving |
+//! | `tls.rs` | certificates from files |
+
+mod accept;
+mod framing;
+mod pace;
+mod stream;
+mod tls;
+
+pub(crate) use accept::{Listening, Peer};
+pub(crate) use framing::Refusal;
+pub(crate) use pace::TooSlow;
+pub use tls::TlsError;

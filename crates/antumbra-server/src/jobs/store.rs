@@ -1,0 +1,305 @@
+//! What is kept of jobs.
+//!
+//! The queue is ordered by time, so that claiming reads from its front. A claimed job is the same row moved to the end of
+//! its lease: if its runner dies, the row comes due again by itself, and no second table has to be watched.
+
+use std::{ops::Bound, time::Duration};
+
+use antumbra_store::{Reader, Record, Scan, StoreError, Table, Tx};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Claimed, Job, JobError, JobId, JobKind, Waiting};
+use crate::organization::OrganizationId;
+
+/// Key of a waiting or claimed job.
+pub(super) type JobKey = (OrganizationId, u64, JobId);
+
+/// What is to be done and when, in milliseconds since the epoch; claimed jobs stand at the end of their lease.
+const JOBS: Table<JobKey, JobRow> = Table::new("jobs");
+/// Jobs that were given up.
+const PARKED_JOBS: Table<(OrganizationId, JobId), ParkedRow> = Table::new("parked_jobs");
+
+/// Names of this slice's tables.
+pub const TABLES: &[&str] = &["jobs", "parked_jobs"];
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct JobRow {
+    pub(super) kind: String,
+    pub(super) subjects: Vec<Uuid>,
+    pub(super) target: Option<Uuid>,
+    /// Attempts begun.
+    pub(super) attempts: u32,
+    /// Rises with every claim; who holds an older one has lost the job.
+    token: u64,
+}
+
+impl Record for JobRow {
+    const VERSION: u8 = 1;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct ParkedRow {
+    job: JobRow,
+    parked_at_ms: u64,
+    reason: String,
+}
+
+impl Record for ParkedRow {
+    const VERSION: u8 = 1;
+}
+
+/// A job that was given up, and why.
+#[derive(Clone, Debug)]
+pub struct Parked {
+    /// Which job.
+    pub id: JobId,
+    /// Its kind's name.
+    pub kind: String,
+    /// What it was about.
+    pub subjects: Vec<Uuid>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it was given up.
+    pub parked_at: Timestamp,
+    /// Why the last attempt failed.
+    pub reason: String,
+}
+
+pub(super) fn millis(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millisecond()).unwrap_or(0)
+}
+
+pub(super) fn enqueue(tx: &mut Tx, organization: OrganizationId, job: Job, due_at: Timestamp) -> Waiting {
+    let waiting = Waiting {
+        due_at_ms: millis(due_at),
+        id: job.id,
+    };
+    let kind = job.kind.name.to_owned();
+    let row = JobRow {
+        kind,
+        subjects: job.subjects,
+        target: job.target,
+        attempts: 0,
+        token: 0,
+    };
+    tx.put(&JOBS, &(organization, waiting.due_at_ms, waiting.id), &row);
+    waiting
+}
+
+pub(super) fn cancel(tx: &mut Tx, organization: OrganizationId, waiting: Waiting) {
+    tx.delete(&JOBS, &(organization, waiting.due_at_ms, waiting.id));
+}
+
+/// Organizations that have jobs, one short read each.
+pub(super) async fn organizations(reader: &mut Reader) -> Result<Vec<OrganizationId>, StoreError> {
+    let mut found: Vec<OrganizationId> = Vec::new();
+    loop {
+        let from = found.last().map_or(Bound::Unbounded, Bound::Excluded);
+        let scan = Scan::range(from, Bound::<&OrganizationId>::Unbounded).limit(1);
+        match reader.scan(&JOBS, scan).await?.pop() {
+            Some(((organization, ..), _)) => found.push(organization),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Jobs of `organization` due by `now`, from the first past `cursor`.
+pub(super) async fn list_due(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    now: Timestamp,
+    cursor: Option<(u64, JobId)>,
+    limit: usize,
+) -> Result<Vec<(JobKey, JobRow)>, StoreError> {
+    let from = (organization, 0_u64);
+    let to = (organization, millis(now));
+    let mut scan = Scan::range(Bound::Included(&from), Bound::Included(&to)).limit(limit);
+    if let Some((due_at_ms, id)) = cursor {
+        scan = scan.after(&(organization, due_at_ms, id));
+    }
+    reader.scan(&JOBS, scan).await
+}
+
+/// When the first job of `organization` after `now` comes due.
+pub(super) async fn next_due_ms(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    now: Timestamp,
+) -> Result<Option<u64>, StoreError> {
+    let from = (organization, millis(now) + 1);
+    let scan = Scan::range(Bound::Included(&from), Bound::Included(&organization)).limit(1);
+    let first = reader.scan(&JOBS, scan).await?.pop();
+    Ok(first.map(|((_, due_at_ms, _), _)| due_at_ms))
+}
+
+/// Takes those of `candidates` that are still waiting at their place, each until its lease ends.
+///
+/// Reads the candidates one by one and not as a range, so that enqueueing beside it is no conflict.
+pub(super) async fn claim(
+    tx: &mut Tx,
+    candidates: &[(JobKey, &'static JobKind)],
+    now: Timestamp,
+) -> Result<Vec<(Claimed, &'static JobKind)>, StoreError> {
+    let keys: Vec<JobKey> = candidates.iter().map(|(key, _)| *key).collect();
+    let rows = tx.get_many(&JOBS, &keys).await?;
+    let mut claimed = Vec::with_capacity(candidates.len());
+    for ((key, kind), row) in candidates.iter().zip(rows) {
+        let Some(mut row) = row else { continue };
+        row.attempts += 1;
+        row.token += 1;
+        let (organization, _, id) = *key;
+        let lease_ends_at_ms = millis(now) + millis_of(kind.lease);
+        tx.delete(&JOBS, key);
+        tx.put(&JOBS, &(organization, lease_ends_at_ms, id), &row);
+        let JobRow {
+            subjects,
+            target,
+            attempts: attempt,
+            token,
+            ..
+        } = row;
+        claimed.push((
+            Claimed {
+                organization,
+                id,
+                subjects,
+                target,
+                attempt,
+                lease_ends_at_ms,
+                token,
+            },
+            *kind,
+        ));
+    }
+    Ok(claimed)
+}
+
+pub(super) fn millis_of(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Takes the row away, provided that the claim still stands.
+pub(super) async fn release(tx: &mut Tx, claimed: &Claimed) -> Result<JobRow, JobError> {
+    let key = (claimed.organization, claimed.lease_ends_at_ms, claimed.id);
+    let row = tx
+        .get(&JOBS, &key)
+        .await?
+        .filter(|row| row.token == claimed.token)
+        .ok_or(JobError::Lost)?;
+    tx.delete(&JOBS, &key);
+    Ok(row)
+}
+
+pub(super) async fn finish_until(tx: &mut Tx, claimed: &Claimed, due_at: Timestamp) -> Result<Waiting, JobError> {
+    let row = JobRow {
+        attempts: 0,
+        ..release(tx, claimed).await?
+    };
+    let waiting = Waiting {
+        due_at_ms: millis(due_at),
+        id: claimed.id,
+    };
+    tx.put(&JOBS, &(claimed.organization, waiting.due_at_ms, waiting.id), &row);
+    Ok(waiting)
+}
+
+/// Puts a job whose attempt failed back, to be tried again at `due_at`.
+pub(super) async fn try_again(tx: &mut Tx, claimed: &Claimed, due_at: Timestamp) -> Result<(), JobError> {
+    let row = release(tx, claimed).await?;
+    tx.put(&JOBS, &(claimed.organization, millis(due_at), claimed.id), &row);
+    Ok(())
+}
+
+/// Gives a claimed job up.
+pub(super) async fn park(tx: &mut Tx, claimed: &Claimed, now: Timestamp, reason: String) -> Result<(), JobError> {
+    let job = release(tx, claimed).await?;
+    let row = ParkedRow {
+        job,
+        parked_at_ms: millis(now),
+        reason,
+    };
+    tx.put(&PARKED_JOBS, &(claimed.organization, claimed.id), &row);
+    Ok(())
+}
+
+/// Gives a job up that no runner can claim, because this version does not know its kind.
+pub(super) async fn park_waiting(
+    tx: &mut Tx,
+    key: &JobKey,
+    now: Timestamp,
+    reason: &'static str,
+) -> Result<(), StoreError> {
+    let Some(job) = tx.get(&JOBS, key).await? else {
+        return Ok(());
+    };
+    tx.delete(&JOBS, key);
+    let row = ParkedRow {
+        job,
+        parked_at_ms: millis(now),
+        reason: reason.to_owned(),
+    };
+    tx.put(&PARKED_JOBS, &(key.0, key.2), &row);
+    Ok(())
+}
+
+pub(super) async fn list_parked(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<Parked>, StoreError> {
+    let mut scan = Scan::prefix(&organization).limit(limit);
+    if let Some(after) = after {
+        scan = scan.after(&(organization, after));
+    }
+    let rows = reader.scan(&PARKED_JOBS, scan).await?;
+    Ok(rows.into_iter().map(|((_, id), row)| parked(id, row)).collect())
+}
+
+fn parked(id: JobId, row: ParkedRow) -> Parked {
+    let ParkedRow {
+        job,
+        parked_at_ms,
+        reason,
+    } = row;
+    let parked_at = i64::try_from(parked_at_ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let parked_at = parked_at.unwrap_or(Timestamp::UNIX_EPOCH);
+    Parked {
+        id,
+        kind: job.kind,
+        subjects: job.subjects,
+        attempts: job.attempts,
+        parked_at,
+        reason,
+    }
+}
+
+pub(super) async fn retry_parked(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    id: JobId,
+    due_at: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(ParkedRow { mut job, .. }) = tx.get(&PARKED_JOBS, &(organization, id)).await? else {
+        return Ok(false);
+    };
+    job.attempts = 0;
+    tx.delete(&PARKED_JOBS, &(organization, id));
+    tx.put(&JOBS, &(organization, millis(due_at), id), &job);
+    Ok(true)
+}
+
+pub(super) async fn count_due(reader: &mut Reader, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    let mut count = 0;
+    for organization in organizations(reader).await? {
+        count += list_due(reader, organization, now, None, limit - count).await?.len();
+        if count >= limit {
+            break;
+        }
+    }
+    Ok(count)
+}

@@ -1,0 +1,300 @@
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use antumbra_store::{EmbeddedConfig, Store, StoreConfig, Table};
+
+use super::*;
+use crate::world::{Clock, Ids};
+
+/// What the jobs of these tests do: add one to the count of their subject.
+const COUNTS: Table<Uuid, Count> = Table::new("counts");
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Count(u64);
+
+impl antumbra_store::Record for Count {
+    const VERSION: u8 = 1;
+}
+
+static COUNT_UP: JobKind = JobKind {
+    name: "test.count_up",
+    lease: Duration::from_secs(60),
+    retries: &[Duration::from_secs(10), Duration::from_secs(100)],
+    at_once: 8,
+    at_once_per_target: 2,
+};
+
+struct Bench {
+    store: Store,
+    clock: Clock,
+    ids: Ids,
+    organization: OrganizationId,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let tables: Vec<&'static str> = TABLES.iter().copied().chain(["counts"]).collect();
+        let config = StoreConfig::Embedded(EmbeddedConfig::new(folder.path()));
+        let store = Store::open(config, &tables).await.unwrap();
+        let clock = Clock::manual("2026-03-01T00:00:00Z".parse().unwrap());
+        let ids = Ids::new(clock.clone());
+        let organization = OrganizationId(ids.uuid());
+        Bench {
+            store,
+            clock,
+            ids,
+            organization,
+            _folder: folder,
+        }
+    }
+
+    fn runner(&self, handler: Handler) -> Runner {
+        Runner::new(
+            self.store.clone(),
+            self.clock.clone(),
+            Wake::default(),
+            vec![(&COUNT_UP, handler)],
+        )
+    }
+
+    fn counting(&self) -> Handler {
+        let store = self.store.clone();
+        Arc::new(move |claimed| Box::pin(count_up(store.clone(), claimed)))
+    }
+
+    async fn enqueue(&self, subject: Uuid, target: Option<Uuid>, due_in: Duration) -> Waiting {
+        let mut tx = self.store.begin_write().await.unwrap();
+        let mut job = Job::new(self.ids.uuid(), &COUNT_UP, [subject]);
+        job.target = target;
+        let waiting = enqueue(&mut tx, self.organization, job, self.clock.now() + due_in);
+        tx.commit().await.unwrap();
+        waiting
+    }
+
+    async fn count(&self, subject: Uuid) -> u64 {
+        let mut reader = self.store.begin_read().await.unwrap();
+        reader.get(&COUNTS, &subject).await.unwrap().unwrap_or_default().0
+    }
+
+    async fn parked(&self) -> Vec<Parked> {
+        let mut reader = self.store.begin_read().await.unwrap();
+        list_parked(&mut reader, self.organization, None, 100).await.unwrap()
+    }
+}
+
+async fn count_up(store: Store, claimed: Claimed) -> Result<(), JobError> {
+    let subject = claimed.subject(0)?;
+    let mut tx = store.begin_write().await?;
+    let mut count = tx.get(&COUNTS, &subject).await?.unwrap_or_default();
+    count.0 += 1;
+    tx.put(&COUNTS, &subject, &count);
+    finish(&mut tx, &claimed).await?;
+    Ok(tx.commit().await?)
+}
+
+#[tokio::test]
+async fn a_job_runs_when_it_is_due_and_once() {
+    let bench = Bench::new().await;
+    let subject = Uuid::from_u128(1);
+    bench.enqueue(subject, None, Duration::from_secs(60)).await;
+    let mut runner = bench.runner(bench.counting());
+
+    runner.run_until_idle().await.unwrap();
+    assert_eq!(bench.count(subject).await, 0);
+    bench.clock.advance(Duration::from_secs(60));
+    runner.run_until_idle().await.unwrap();
+    assert_eq!(bench.count(subject).await, 1);
+    bench.clock.advance(Duration::from_secs(24 * 3600));
+    runner.run_until_idle().await.unwrap();
+    assert_eq!(bench.count(subject).await, 1);
+}
+
+#[tokio::test]
+async fn a_canceled_job_does_not_run() {
+    let bench = Bench::new().await;
+    let waiting = bench.enqueue(Uuid::from_u128(1), None, Duration::ZERO).await;
+    let mut tx = bench.store.begin_write().await.unwrap();
+    cancel(&mut tx, bench.organization, waiting);
+    tx.commit().await.unwrap();
+    bench.runner(bench.counting()).run_until_idle().await.unwrap();
+    assert_eq!(bench.count(Uuid::from_u128(1)).await, 0);
+}
+
+#[tokio::test]
+async fn a_job_whose_process_died_runs_again_when_its_lease_ends() {
+    let bench = Bench::new().await;
+    let subject = Uuid::from_u128(1);
+    bench.enqueue(subject, None, Duration::ZERO).await;
+    let never: Handler = Arc::new(|_| Box::pin(std::future::pending()));
+    assert_eq!(bench.runner(never).claim_and_crash().await.unwrap(), 1);
+
+    let mut runner = bench.runner(bench.counting());
+    runner.run_until_idle().await.unwrap();
+    assert_eq!(bench.count(subject).await, 0, "the lease still runs");
+    bench.clock.advance(COUNT_UP.lease);
+    runner.run_until_idle().await.unwrap();
+    assert_eq!(bench.count(subject).await, 1);
+}
+
+#[tokio::test]
+async fn whoever_lost_the_lease_can_no_longer_finish() {
+    let bench = Bench::new().await;
+    let subject = Uuid::from_u128(1);
+    bench.enqueue(subject, None, Duration::ZERO).await;
+    let held: Arc<Mutex<Vec<Claimed>>> = Arc::default();
+    let holding = Arc::clone(&held);
+    let hold: Handler = Arc::new(move |claimed| {
+        holding.lock().unwrap().push(claimed);
+        Box::pin(std::future::pending())
+    });
+    let mut slow = bench.runner(hold);
+    // Polling the attempt once is what puts it into `held`.
+    while held.lock().unwrap().is_empty() {
+        let _ = tokio::time::timeout(Duration::from_millis(5), slow.run_until_idle()).await;
+    }
+    bench.clock.advance(COUNT_UP.lease);
+    bench.runner(bench.counting()).run_until_idle().await.unwrap();
+    assert_eq!(bench.count(subject).await, 1);
+
+    let late = held.lock().unwrap()[0].clone();
+    assert!(matches!(count_up(bench.store.clone(), late).await, Err(JobError::Lost)));
+    assert_eq!(bench.count(subject).await, 1);
+}
+
+#[tokio::test]
+async fn a_failing_job_is_tried_on_schedule_then_parked_and_can_be_tried_anew() {
+    let bench = Bench::new().await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&tries);
+    let fail: Handler = Arc::new(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Err(JobError::Failed("the shop is shut")) })
+    });
+    let subject = Uuid::from_u128(1);
+    let id = bench.enqueue(subject, None, Duration::ZERO).await.id;
+    let mut runner = bench.runner(fail);
+    for (wait, tried) in [(0, 1), (8, 1), (3, 2), (80, 2), (30, 3), (100_000, 3)] {
+        bench.clock.advance(Duration::from_secs(wait));
+        runner.run_until_idle().await.unwrap();
+        assert_eq!(tries.load(Ordering::SeqCst), tried, "after {wait} s more");
+    }
+    let parked = bench.parked().await;
+    assert_eq!(parked.len(), 1);
+    assert_eq!(
+        (parked[0].id, parked[0].attempts, parked[0].reason.as_str()),
+        (id, 3, "the shop is shut")
+    );
+
+    let mut tx = bench.store.begin_write().await.unwrap();
+    assert!(
+        retry_parked(&mut tx, bench.organization, id, bench.clock.now())
+            .await
+            .unwrap()
+    );
+    tx.commit().await.unwrap();
+    bench.runner(bench.counting()).run_until_idle().await.unwrap();
+    assert_eq!(bench.count(subject).await, 1);
+    assert!(bench.parked().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_job_that_panics_or_kills_its_process_is_given_up_in_the_end() {
+    let bench = Bench::new().await;
+    bench.enqueue(Uuid::from_u128(1), None, Duration::ZERO).await;
+    let panic: Handler = Arc::new(|_| Box::pin(async { panic!("as the test wants it") }));
+    bench.runner(panic).run_until_idle().await.unwrap();
+    bench.clock.advance(Duration::from_secs(11));
+    for _ in 0..2 {
+        let never: Handler = Arc::new(|_| Box::pin(std::future::pending()));
+        assert_eq!(bench.runner(never).claim_and_crash().await.unwrap(), 1);
+        bench.clock.advance(COUNT_UP.lease);
+    }
+    bench.runner(bench.counting()).run_until_idle().await.unwrap();
+    assert_eq!(bench.count(Uuid::from_u128(1)).await, 0);
+    assert_eq!(bench.parked().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_job_of_an_unknown_kind_is_parked_and_not_lost() {
+    let bench = Bench::new().await;
+    bench.enqueue(Uuid::from_u128(1), None, Duration::ZERO).await;
+    let mut knows_nothing = Runner::new(bench.store.clone(), bench.clock.clone(), Wake::default(), vec![]);
+    knows_nothing.run_until_idle().await.unwrap();
+    assert_eq!(bench.parked().await[0].kind, "test.count_up");
+}
+
+#[tokio::test]
+async fn a_busy_target_delays_no_other() {
+    let bench = Bench::new().await;
+    let (slow, quick) = (Uuid::from_u128(100), Uuid::from_u128(200));
+    for n in 0..700 {
+        bench.enqueue(Uuid::from_u128(n), Some(slow), Duration::ZERO).await;
+    }
+    bench.enqueue(Uuid::from_u128(9_999), Some(quick), Duration::ZERO).await;
+
+    let store = bench.store.clone();
+    let running: Arc<Mutex<BTreeMap<Uuid, usize>>> = Arc::default();
+    let seen = Arc::clone(&running);
+    let handler: Handler = Arc::new(move |claimed| {
+        let store = store.clone();
+        let target = claimed.target.unwrap();
+        *seen.lock().unwrap().entry(target).or_default() += 1;
+        Box::pin(async move {
+            if target == slow {
+                std::future::pending::<()>().await;
+            }
+            count_up(store, claimed).await
+        })
+    });
+    let mut runner = bench.runner(handler);
+    let _ = tokio::time::timeout(Duration::from_millis(500), runner.run_until_idle()).await;
+    assert_eq!(bench.count(Uuid::from_u128(9_999)).await, 1);
+    assert_eq!(running.lock().unwrap()[&slow], COUNT_UP.at_once_per_target);
+}
+
+#[tokio::test]
+async fn two_runners_share_the_work_and_do_none_of_it_twice() {
+    let bench = Bench::new().await;
+    for n in 0..200 {
+        bench.enqueue(Uuid::from_u128(n % 20), None, Duration::ZERO).await;
+    }
+    let (mut one, mut two) = (bench.runner(bench.counting()), bench.runner(bench.counting()));
+    let (one, two) = tokio::join!(one.run_until_idle(), two.run_until_idle());
+    one.unwrap();
+    two.unwrap();
+    // A claim that met the other runner's may have left a job waiting for the next look.
+    bench.runner(bench.counting()).run_until_idle().await.unwrap();
+    for subject in 0..20 {
+        assert_eq!(bench.count(Uuid::from_u128(subject)).await, 10);
+    }
+}
+
+#[tokio::test]
+async fn a_running_runner_is_woken_and_stops_when_told() {
+    let bench = Bench::new().await;
+    let wake = Wake::default();
+    let runner = Runner::new(
+        bench.store.clone(),
+        bench.clock.clone(),
+        wake.clone(),
+        vec![(&COUNT_UP, bench.counting())],
+    );
+    let stop = tokio_util::sync::CancellationToken::new();
+    let stopped = runner.run(stop.clone(), Duration::from_secs(5));
+    let story = async {
+        bench.enqueue(Uuid::from_u128(1), None, Duration::ZERO).await;
+        wake.ring();
+        while bench.count(Uuid::from_u128(1)).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    tokio::join!(stopped, story);
+}

@@ -1,0 +1,571 @@
+//! A silo run: what one data silo was asked about one data subject, and how far its answer has come.
+//!
+//! Pure. A run holds one [`Profile`] per identifier that the silo is asked about; a profile holds what is known of each
+//! data point. Statuses are never stored twice: the run's follows from its profiles', and a profile closes by itself when
+//! its data points have all been answered. Everything that can happen to a run is a method here; what it means for the
+//! request is the business of the `dsr` slice.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::{
+    dsr::{DsrId, Phase},
+    jobs::Waiting,
+    organization::Action,
+    silos::{DataPointId, DataSiloId},
+};
+
+/// One silo's part in one phase of one data subject request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub Uuid);
+
+/// One identifier that a silo was asked about in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProfileId(pub Uuid);
+
+/// How far a run or a profile has come: `RequestDataSiloStatus` on the wire.
+///
+/// Ordered from best to worst for someone waiting on it; see [`SiloRun::status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, async_graphql::Enum)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[graphql(name = "RequestDataSiloStatus")]
+pub enum RunStatus {
+    /// Done.
+    Resolved,
+    /// Deliberately not done, for a reason in law.
+    SkippedDueToException,
+    /// Nothing found, or nothing to do.
+    Skipped,
+    /// Not asked yet.
+    Queued,
+    /// Accepted by a queue at the other end.
+    RemoteProcessing,
+    /// Asked; the answer is to come.
+    Waiting,
+    /// Needs a person.
+    ActionRequired,
+    /// Asking failed.
+    Error,
+}
+
+impl RunStatus {
+    /// Every status.
+    pub const ALL: [RunStatus; 8] = [
+        RunStatus::Resolved,
+        RunStatus::SkippedDueToException,
+        RunStatus::Skipped,
+        RunStatus::Queued,
+        RunStatus::RemoteProcessing,
+        RunStatus::Waiting,
+        RunStatus::ActionRequired,
+        RunStatus::Error,
+    ];
+
+    /// Whether nothing more is awaited.
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            RunStatus::Resolved | RunStatus::SkippedDueToException | RunStatus::Skipped => true,
+            RunStatus::Queued
+            | RunStatus::RemoteProcessing
+            | RunStatus::Waiting
+            | RunStatus::ActionRequired
+            | RunStatus::Error => false,
+        }
+    }
+
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RunStatus::Resolved => "RESOLVED",
+            RunStatus::SkippedDueToException => "SKIPPED_DUE_TO_EXCEPTION",
+            RunStatus::Skipped => "SKIPPED",
+            RunStatus::Queued => "QUEUED",
+            RunStatus::RemoteProcessing => "REMOTE_PROCESSING",
+            RunStatus::Waiting => "WAITING",
+            RunStatus::ActionRequired => "ACTION_REQUIRED",
+            RunStatus::Error => "ERROR",
+        }
+    }
+}
+
+/// What is known of one data point of a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Nothing yet.
+    Awaited,
+    /// More is to come.
+    Partial,
+    /// Data has been handed over.
+    Data,
+    /// There is none.
+    NoData,
+    /// Passed over.
+    Skipped,
+    /// Passed over for a reason in law.
+    SkippedDueToException,
+}
+
+impl Answer {
+    const fn is_final(self) -> bool {
+        match self {
+            Answer::Awaited | Answer::Partial => false,
+            Answer::Data | Answer::NoData | Answer::Skipped | Answer::SkippedDueToException => true,
+        }
+    }
+}
+
+/// One silo's part in one phase of a data subject request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SiloRun {
+    /// Which run.
+    pub id: RunId,
+    /// Of which request.
+    pub request: DsrId,
+    /// In which phase.
+    pub phase: Phase,
+    /// At which silo.
+    pub silo: DataSiloId,
+    /// What the silo is asked to do.
+    pub action: Action,
+    /// When the run was made.
+    pub created_at: Timestamp,
+    /// When the request was made: work lists show the oldest request first.
+    pub request_created_at: Timestamp,
+    /// One for each identifier the silo is asked about. None means that there was nothing to ask.
+    pub profiles: Vec<Profile>,
+    /// What a person has decided about a run that has nothing to ask.
+    pub decided: Option<RunStatus>,
+}
+
+/// One identifier that a silo is asked about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Profile {
+    /// Which profile.
+    pub id: ProfileId,
+    /// The identifier, as the request knows it; its value is sealed there.
+    pub identifier: Uuid,
+    /// The identifier's name, such as `email`.
+    pub name: String,
+    /// How far it has come.
+    pub status: RunStatus,
+    /// What is known of each data point that was asked for or answered.
+    pub data_points: Vec<DataPointAnswer>,
+    /// Notices in a row that the silo did not accept.
+    pub failed_notices: u32,
+    /// The next notice to the silo.
+    pub next_notice: Option<Waiting>,
+    /// Not to be brought up before this time, as the silo asked.
+    pub retry_after: Option<Timestamp>,
+    /// What the silo wants to be reminded of, sealed under the request's key.
+    pub poll_id: Option<Vec<u8>>,
+    /// What the silo had to say to a person, sealed under the request's key.
+    pub message: Option<Vec<u8>>,
+}
+
+/// What is known of one data point of a profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataPointAnswer {
+    /// Which data point.
+    pub id: DataPointId,
+    /// What is known.
+    pub answer: Answer,
+    /// Files received so far; numbers those that come without a name.
+    pub files: u32,
+    /// The last page of paged data has come.
+    pub pages_ended: bool,
+}
+
+/// The profile or its run is closed: nothing more can be reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("nothing more is awaited here")]
+pub struct Closed;
+
+/// What a silo says of its work as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done.
+    Resolved,
+    /// Nothing to do.
+    Skipped,
+    /// Not to be done, for a reason in law.
+    SkippedDueToException,
+    /// A person has to look.
+    ActionRequired,
+    /// Not done yet.
+    Waiting,
+    /// Failed.
+    Error,
+}
+
+impl Verdict {
+    const fn status(self) -> RunStatus {
+        match self {
+            Verdict::Resolved => RunStatus::Resolved,
+            Verdict::Skipped => RunStatus::Skipped,
+            Verdict::SkippedDueToException => RunStatus::SkippedDueToException,
+            Verdict::ActionRequired => RunStatus::ActionRequired,
+            Verdict::Waiting => RunStatus::Waiting,
+            Verdict::Error => RunStatus::Error,
+        }
+    }
+
+    /// What becomes of data points the silo did not mention; nothing where more may come.
+    const fn for_unmentioned(self) -> Option<Answer> {
+        match self {
+            Verdict::Resolved | Verdict::ActionRequired => Some(Answer::NoData),
+            Verdict::Skipped => Some(Answer::Skipped),
+            Verdict::SkippedDueToException => Some(Answer::SkippedDueToException),
+            Verdict::Waiting | Verdict::Error => None,
+        }
+    }
+}
+
+/// What came for one data point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Something to keep.
+    Data,
+    /// The statement that there is nothing.
+    Nothing,
+}
+
+/// What a page of paged data is to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// Further rows.
+    New,
+    /// Rows that take the place of an earlier page of the same name.
+    Replacement,
+    /// No rows: kept nowhere, but it may be the last.
+    Empty,
+}
+
+/// How a silo's notice was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Accepted; the answer will be reported.
+    Accepted,
+    /// Nobody by that identifier, nothing to do.
+    Nobody,
+    /// Refused, or not received at all.
+    Failed,
+}
+
+/// The spans after which an unfinished profile is brought up again.
+#[derive(Clone, Copy, Debug)]
+pub struct Windows {
+    /// Between two tries of one notice.
+    pub try_again: Duration,
+    /// Tries before the profile counts as failed.
+    pub tries: u32,
+    /// When nothing was reported.
+    pub waiting: Duration,
+    /// After the last try failed.
+    pub error: Duration,
+    /// While the other end's queue works.
+    pub remote_processing: Duration,
+    /// While a person is needed.
+    pub action_required: Duration,
+}
+
+impl Default for Windows {
+    fn default() -> Windows {
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        Windows {
+            try_again: HOUR,
+            tries: 5,
+            waiting: 24 * HOUR,
+            error: 24 * HOUR,
+            remote_processing: 12 * HOUR,
+            action_required: 7 * 24 * HOUR,
+        }
+    }
+}
+
+impl SiloRun {
+    /// How far the run has come.
+    ///
+    /// Done when every profile is: as resolved if any is, else as skipped, with the exception named if any was. While some
+    /// are open, the worst of those.
+    pub fn status(&self) -> RunStatus {
+        let nothing_asked = self.decided.unwrap_or(RunStatus::Skipped);
+        let open = self
+            .profiles
+            .iter()
+            .map(|profile| profile.status)
+            .filter(|status| !status.is_terminal())
+            .max();
+        let best = self.profiles.iter().map(|profile| profile.status).min();
+        open.or(best).unwrap_or(nothing_asked)
+    }
+
+    /// Whether any data was handed over.
+    pub fn has_data(&self) -> bool {
+        let handed_over = |point: &DataPointAnswer| point.files > 0 || point.answer == Answer::Data;
+        self.profiles
+            .iter()
+            .any(|profile| profile.data_points.iter().any(handed_over))
+    }
+
+    /// The profile, if it is one of this run and can still be reported on.
+    pub fn open_profile(&mut self, id: ProfileId) -> Result<&mut Profile, Closed> {
+        self.profiles
+            .iter_mut()
+            .find(|profile| profile.id == id && !profile.status.is_terminal())
+            .ok_or(Closed)
+    }
+
+    /// A person decides. An open status opens the run again; a closing one closes what is still open.
+    pub fn decide(&mut self, verdict: Verdict) {
+        if self.profiles.is_empty() {
+            self.decided = Some(verdict.status());
+        }
+        for profile in &mut self.profiles {
+            if verdict.status().is_terminal() && profile.status.is_terminal() {
+                continue;
+            }
+            if verdict.status().is_terminal() {
+                profile.close_unmentioned(verdict);
+            }
+            profile.status = verdict.status();
+        }
+    }
+
+    /// A person has the silo asked again: about what is still open, or about everything where nothing is.
+    pub fn ask_again(&mut self) {
+        let all = self.profiles.iter().all(|profile| profile.status.is_terminal());
+        for profile in self
+            .profiles
+            .iter_mut()
+            .filter(|profile| all || !profile.status.is_terminal())
+        {
+            profile.status = RunStatus::Queued;
+            profile.failed_notices = 0;
+            profile.retry_after = None;
+            for point in &mut profile.data_points {
+                if point.answer != Answer::Data {
+                    point.answer = Answer::Awaited;
+                }
+            }
+        }
+    }
+}
+
+impl Profile {
+    /// A profile about to be asked about `data_points`.
+    pub fn new(
+        id: ProfileId,
+        identifier: Uuid,
+        name: String,
+        status: RunStatus,
+        data_points: impl IntoIterator<Item = DataPointId>,
+    ) -> Profile {
+        let data_points = data_points.into_iter().map(DataPointAnswer::awaited).collect();
+        Profile {
+            id,
+            identifier,
+            name,
+            status,
+            data_points,
+            failed_notices: 0,
+            next_notice: None,
+            retry_after: None,
+            poll_id: None,
+            message: None,
+        }
+    }
+
+    /// What is known of `data_point`; a data point nobody asked for begins as awaited.
+    pub fn data_point(&mut self, data_point: DataPointId) -> &mut DataPointAnswer {
+        let place = self
+            .data_points
+            .iter()
+            .position(|known| known.id == data_point)
+            .unwrap_or_else(|| {
+                self.data_points.push(DataPointAnswer::awaited(data_point));
+                self.data_points.len() - 1
+            });
+        &mut self.data_points[place]
+    }
+
+    /// The silo hands over data points (`POST /v1/data-silo`).
+    ///
+    /// `each` is its verdict on the data points named in this call, `whole` the one on its work. A data point kept waiting
+    /// keeps the profile open whatever `whole` says: work can still be reported as done, a closed run cannot be reopened
+    /// by its silo.
+    pub fn hand_over(&mut self, given: &[(DataPointId, Given)], whole: Option<Verdict>, each: Option<Verdict>) {
+        for (id, what) in given {
+            let point = self.data_point(*id);
+            point.answer = match (each, what) {
+                (None | Some(Verdict::Resolved), Given::Data) => Answer::Data,
+                (None | Some(Verdict::Resolved), Given::Nothing) => Answer::NoData,
+                (Some(Verdict::Skipped), _) => Answer::Skipped,
+                (Some(Verdict::SkippedDueToException), _) => Answer::SkippedDueToException,
+                (Some(Verdict::Waiting | Verdict::ActionRequired | Verdict::Error), _) => Answer::Partial,
+            };
+        }
+        match whole {
+            None => self.close_if_answered(),
+            Some(whole) => {
+                let kept_waiting =
+                    |point: &DataPointAnswer| !point.answer.is_final() && given.iter().any(|(id, _)| *id == point.id);
+                let holds = self.data_points.iter().any(kept_waiting);
+                self.close_unmentioned_except(whole, given);
+                let closes = whole.status().is_terminal();
+                self.status = if closes && holds {
+                    RunStatus::Waiting
+                } else {
+                    whole.status()
+                };
+            }
+        }
+    }
+
+    /// The silo reports on its work without data (`PUT /v1/data-silo`). Saying nothing means done.
+    ///
+    /// Where `whole` and `this` disagree about being done, the open one counts, for the reason given at
+    /// [`hand_over`](Profile::hand_over).
+    pub fn report(&mut self, whole: Option<Verdict>, this: Option<Verdict>) {
+        let verdict = match (whole, this) {
+            (None, None) => Verdict::Resolved,
+            (Some(only), None) | (None, Some(only)) => only,
+            (Some(whole), Some(this)) if this.status().is_terminal() && !whole.status().is_terminal() => whole,
+            (Some(_), Some(this)) => this,
+        };
+        if verdict.status().is_terminal() {
+            self.close_unmentioned(verdict);
+        }
+        self.status = verdict.status();
+    }
+
+    /// A file has come. Answers its number among the files of its data point, from 1.
+    pub fn file_came(&mut self, data_point: DataPointId, more_follow: bool) -> u32 {
+        let point = self.data_point(data_point);
+        point.files += 1;
+        let number = point.files;
+        if !more_follow {
+            point.answer = Answer::Data;
+        } else if point.answer == Answer::Awaited {
+            point.answer = Answer::Partial;
+        }
+        self.close_if_answered();
+        number
+    }
+
+    /// A page of paged data has come. After the last there can be no other. Answers how many pages were kept so far.
+    pub fn page_came(&mut self, data_point: DataPointId, page: Page, is_last: bool) -> Result<u32, Closed> {
+        let point = self.data_point(data_point);
+        if point.pages_ended {
+            return Err(Closed);
+        }
+        point.files += u32::from(page == Page::New);
+        point.pages_ended = is_last;
+        point.answer = match (is_last, point.files) {
+            (false, _) => Answer::Partial,
+            (true, 0) => Answer::NoData,
+            (true, _) => Answer::Data,
+        };
+        let kept = point.files;
+        self.close_if_answered();
+        Ok(kept)
+    }
+
+    /// A notice was sent and received so. Changes nothing once the profile is closed: the answer was faster.
+    pub fn noticed(&mut self, received: Received, tries_max: u32) {
+        if self.status.is_terminal() {
+            return;
+        }
+        match received {
+            Received::Accepted => {
+                self.failed_notices = 0;
+                if matches!(self.status, RunStatus::Queued | RunStatus::Error) {
+                    self.status = RunStatus::Waiting;
+                }
+            }
+            Received::Nobody => self.report(Some(Verdict::Skipped), None),
+            Received::Failed => {
+                self.failed_notices += 1;
+                if self.failed_notices >= tries_max {
+                    self.status = RunStatus::Error;
+                }
+            }
+        }
+    }
+
+    /// When the silo is to be noticed next, if nothing comes before.
+    pub fn notice_at(&self, windows: &Windows, now: Timestamp) -> Option<Timestamp> {
+        let tried_in_vain = self.failed_notices > 0 && self.failed_notices < windows.tries;
+        let span = match self.status {
+            RunStatus::Resolved | RunStatus::Skipped | RunStatus::SkippedDueToException => return None,
+            _ if tried_in_vain => windows.try_again,
+            RunStatus::Queued => Duration::ZERO,
+            RunStatus::Waiting => windows.waiting,
+            RunStatus::Error => windows.error,
+            RunStatus::RemoteProcessing => windows.remote_processing,
+            RunStatus::ActionRequired => windows.action_required,
+        };
+        Some(self.retry_after.filter(|after| *after > now).unwrap_or(now + span))
+    }
+
+    /// Whether the silo asked not to be bothered with it yet.
+    pub fn is_put_off(&self, now: Timestamp) -> bool {
+        self.status == RunStatus::Waiting && self.retry_after.is_some_and(|after| after > now)
+    }
+
+    fn close_unmentioned(&mut self, verdict: Verdict) {
+        self.close_unmentioned_except(verdict, &[]);
+    }
+
+    fn close_unmentioned_except(&mut self, verdict: Verdict, mentioned: &[(DataPointId, Given)]) {
+        let Some(answer) = verdict.for_unmentioned() else {
+            return;
+        };
+        for point in &mut self.data_points {
+            if !point.answer.is_final() && !mentioned.iter().any(|(id, _)| *id == point.id) {
+                // Files that came without a word about the rest are an answer all the same.
+                point.answer = if point.files > 0 && answer == Answer::NoData {
+                    Answer::Data
+                } else {
+                    answer
+                };
+            }
+        }
+    }
+
+    /// Closes the profile when every data point is answered. A person's task is not done by data coming in.
+    fn close_if_answered(&mut self) {
+        let all = !self.data_points.is_empty() && self.data_points.iter().all(|point| point.answer.is_final());
+        if !all || self.status == RunStatus::ActionRequired {
+            return;
+        }
+        let any = |wanted: &[Answer]| self.data_points.iter().any(|point| wanted.contains(&point.answer));
+        self.status = if any(&[Answer::Data, Answer::NoData]) {
+            RunStatus::Resolved
+        } else if any(&[Answer::SkippedDueToException]) {
+            RunStatus::SkippedDueToException
+        } else {
+            RunStatus::Skipped
+        };
+    }
+}
+
+impl DataPointAnswer {
+    fn awaited(id: DataPointId) -> DataPointAnswer {
+        DataPointAnswer {
+            id,
+            answer: Answer::Awaited,
+            files: 0,
+            pages_ended: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

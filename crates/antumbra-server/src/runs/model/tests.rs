@@ -1,0 +1,273 @@
+use super::*;
+
+/// Each line: the data points asked for, what happens, then the profile's status and what is known of each data point.
+fn check(table: &str) {
+    for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (before, after) = line.split_once("=>").unwrap();
+        let (asked, events) = before.split_once(':').unwrap();
+        let mut profile = profile_asked_for(asked);
+        let mut refused = "";
+        for event in events.split(';').map(str::trim).filter(|event| !event.is_empty()) {
+            if apply(&mut profile, event).is_err() {
+                refused = " refused";
+            }
+        }
+        let known: String = profile
+            .data_points
+            .iter()
+            .map(|point| format!(" {}={:?}", name(point.id), point.answer))
+            .collect();
+        assert_eq!(
+            format!("{}{known}{refused}", profile.status.as_str()),
+            after.trim(),
+            "{line}"
+        );
+    }
+}
+
+fn profile_asked_for(asked: &str) -> Profile {
+    let points = asked.split_whitespace().map(data_point);
+    Profile::new(
+        ProfileId(Uuid::nil()),
+        Uuid::nil(),
+        "email".to_owned(),
+        RunStatus::Queued,
+        points,
+    )
+}
+
+fn data_point(name: &str) -> DataPointId {
+    DataPointId(Uuid::from_u128(u128::from(name.as_bytes()[0])))
+}
+
+fn name(id: DataPointId) -> char {
+    char::from(u8::try_from(id.0.as_u128()).unwrap())
+}
+
+fn verdict(word: &str) -> Verdict {
+    match word {
+        "READY" | "RESOLVED" => Verdict::Resolved,
+        "SKIPPED" => Verdict::Skipped,
+        "EXCEPTION" => Verdict::SkippedDueToException,
+        "ACTION_REQUIRED" => Verdict::ActionRequired,
+        "WAITING" => Verdict::Waiting,
+        "ERROR" => Verdict::Error,
+        other => panic!("{other}"),
+    }
+}
+
+fn apply(profile: &mut Profile, event: &str) -> Result<(), Closed> {
+    let mut words = event.split_whitespace();
+    let verb = words.next().unwrap();
+    let words: Vec<&str> = words.collect();
+    let said = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)).map(verdict);
+    match verb {
+        "post" => {
+            let given = words
+                .iter()
+                .filter_map(|word| word.split_once(':'))
+                .map(|(point, what)| {
+                    (
+                        data_point(point),
+                        if what == "data" { Given::Data } else { Given::Nothing },
+                    )
+                });
+            profile.hand_over(&given.collect::<Vec<_>>(), said("whole="), said("each="));
+        }
+        "put" => profile.report(said("whole="), said("this=")),
+        "file" => drop(profile.file_came(data_point(words[0]), false)),
+        "file+" => drop(profile.file_came(data_point(words[0]), true)),
+        "page" => return profile.page_came(data_point(words[0]), Page::New, false).map(drop),
+        "last" => return profile.page_came(data_point(words[0]), Page::New, true).map(drop),
+        "empty-last" => return profile.page_came(data_point(words[0]), Page::Empty, true).map(drop),
+        "accepted" => profile.noticed(Received::Accepted, 5),
+        "nobody" => profile.noticed(Received::Nobody, 5),
+        "failed" => profile.noticed(Received::Failed, 5),
+        other => panic!("{other}"),
+    }
+    Ok(())
+}
+
+#[test]
+fn data_points_not_mentioned_end_as_the_status_of_the_call_says() {
+    check(
+        "
+        a b : post a:data                           => QUEUED a=Data b=Awaited
+        a b : post a:data ; post b:none             => RESOLVED a=Data b=NoData
+        a b : post a:none b:none                    => RESOLVED a=NoData b=NoData
+        a b : post a:data whole=READY               => RESOLVED a=Data b=NoData
+        a b : post a:data whole=RESOLVED            => RESOLVED a=Data b=NoData
+        a b : post whole=READY                      => RESOLVED a=NoData b=NoData
+        a b : post a:data whole=ACTION_REQUIRED     => ACTION_REQUIRED a=Data b=NoData
+        a b : post a:data whole=SKIPPED             => SKIPPED a=Data b=Skipped
+        a b : post whole=EXCEPTION                  => SKIPPED_DUE_TO_EXCEPTION a=SkippedDueToException b=SkippedDueToException
+        a b : post a:data whole=WAITING             => WAITING a=Data b=Awaited
+        a b : post                                  => QUEUED a=Awaited b=Awaited
+        a   : post a:data                           => RESOLVED a=Data
+            : post                                  => QUEUED
+            : post whole=READY                      => RESOLVED
+        ",
+    );
+}
+
+#[test]
+fn the_status_for_profiles_overrides_that_of_the_data_points_in_the_call() {
+    check(
+        "
+        a b : post a:data each=WAITING               => QUEUED a=Partial b=Awaited
+        a b : post a:data each=SKIPPED               => QUEUED a=Skipped b=Awaited
+        a   : post a:data each=SKIPPED               => SKIPPED a=Skipped
+        a   : post a:data each=EXCEPTION             => SKIPPED_DUE_TO_EXCEPTION a=SkippedDueToException
+        a b : post a:data each=EXCEPTION ; post b:none each=SKIPPED => SKIPPED_DUE_TO_EXCEPTION a=SkippedDueToException b=Skipped
+        a b : post a:data whole=READY each=RESOLVED  => RESOLVED a=Data b=NoData
+        a b : post a:data whole=READY each=WAITING   => WAITING a=Partial b=NoData
+        ",
+    );
+}
+
+#[test]
+fn a_report_without_data_says_what_becomes_of_the_profile() {
+    check(
+        "
+        a : put                                     => RESOLVED a=NoData
+          : put                                     => RESOLVED
+        a : put whole=READY                         => RESOLVED a=NoData
+          : put whole=SKIPPED                       => SKIPPED
+        a : put whole=EXCEPTION                     => SKIPPED_DUE_TO_EXCEPTION a=SkippedDueToException
+          : put whole=ACTION_REQUIRED               => ACTION_REQUIRED
+        a : put whole=WAITING                       => WAITING a=Awaited
+          : put this=ERROR                          => ERROR
+          : put this=RESOLVED                       => RESOLVED
+          : put whole=WAITING this=RESOLVED         => WAITING
+          : put whole=RESOLVED this=WAITING         => WAITING
+          : put whole=RESOLVED this=SKIPPED         => SKIPPED
+          : put whole=WAITING ; put                 => RESOLVED
+        a : file+ a ; put                           => RESOLVED a=Data
+        ",
+    );
+}
+
+#[test]
+fn files_and_pages_answer_their_data_point_when_the_last_has_come() {
+    check(
+        "
+        a b : file a                                => QUEUED a=Data b=Awaited
+        a b : file a ; post b:data                  => RESOLVED a=Data b=Data
+        a   : file+ a                               => QUEUED a=Partial
+        a   : file+ a ; file+ a ; file a            => RESOLVED a=Data
+        a b : file a ; file+ a                      => QUEUED a=Data b=Awaited
+        a   : page a                                => QUEUED a=Partial
+        a   : page a ; last a                       => RESOLVED a=Data
+        a   : page a ; empty-last a                 => RESOLVED a=Data
+        a   : empty-last a                          => RESOLVED a=NoData
+        a b : last a ; page a                       => QUEUED a=Data b=Awaited refused
+        a   : put whole=ACTION_REQUIRED ; file a    => ACTION_REQUIRED a=Data
+        ",
+    );
+}
+
+#[test]
+fn a_notice_is_tried_five_times_and_the_answer_may_be_faster_than_its_receipt() {
+    check(
+        "
+        a : accepted                                => WAITING a=Awaited
+        a : nobody                                  => SKIPPED a=Skipped
+        a : failed ; failed ; failed ; failed       => QUEUED a=Awaited
+        a : failed ; failed ; failed ; failed ; failed => ERROR a=Awaited
+        a : failed ; failed ; failed ; failed ; failed ; accepted => WAITING a=Awaited
+        a : post a:data ; accepted                  => RESOLVED a=Data
+        a : post a:data ; nobody                    => RESOLVED a=Data
+        a : post a:data ; failed                    => RESOLVED a=Data
+          : put whole=ACTION_REQUIRED ; accepted    => ACTION_REQUIRED
+        ",
+    );
+}
+
+fn run_of(statuses: &str) -> SiloRun {
+    let profiles = statuses.split_whitespace().map(|status| {
+        let status = RunStatus::ALL
+            .into_iter()
+            .find(|known| known.as_str() == status)
+            .unwrap();
+        Profile::new(ProfileId(Uuid::nil()), Uuid::nil(), "email".to_owned(), status, [])
+    });
+    SiloRun {
+        id: RunId(Uuid::nil()),
+        request: DsrId(Uuid::nil()),
+        phase: Phase::Primary,
+        silo: DataSiloId(Uuid::nil()),
+        action: Action::Access,
+        created_at: Timestamp::UNIX_EPOCH,
+        request_created_at: Timestamp::UNIX_EPOCH,
+        profiles: profiles.collect(),
+        decided: None,
+    }
+}
+
+#[test]
+fn a_run_is_done_when_every_profile_is_and_otherwise_as_bad_as_its_worst() {
+    for (profiles, status) in [
+        ("", "SKIPPED"),
+        ("RESOLVED", "RESOLVED"),
+        ("RESOLVED SKIPPED", "RESOLVED"),
+        ("SKIPPED SKIPPED", "SKIPPED"),
+        ("SKIPPED SKIPPED_DUE_TO_EXCEPTION", "SKIPPED_DUE_TO_EXCEPTION"),
+        ("RESOLVED SKIPPED_DUE_TO_EXCEPTION", "RESOLVED"),
+        ("RESOLVED QUEUED", "QUEUED"),
+        ("QUEUED REMOTE_PROCESSING", "REMOTE_PROCESSING"),
+        ("WAITING REMOTE_PROCESSING QUEUED", "WAITING"),
+        ("WAITING ACTION_REQUIRED", "ACTION_REQUIRED"),
+        ("ERROR ACTION_REQUIRED RESOLVED", "ERROR"),
+    ] {
+        assert_eq!(run_of(profiles).status().as_str(), status, "{profiles}");
+    }
+}
+
+#[test]
+fn a_person_can_close_reopen_and_ask_again() {
+    let mut run = run_of("ERROR RESOLVED");
+    run.decide(Verdict::Skipped);
+    assert_eq!(run.status(), RunStatus::Resolved);
+    run.decide(Verdict::Waiting);
+    assert_eq!(run.status(), RunStatus::Waiting);
+
+    let mut run = run_of("ERROR RESOLVED");
+    run.ask_again();
+    assert_eq!(run.profiles[0].status, RunStatus::Queued);
+    assert_eq!(run.profiles[1].status, RunStatus::Resolved);
+
+    let mut nothing_asked = run_of("");
+    nothing_asked.decide(Verdict::ActionRequired);
+    assert_eq!(nothing_asked.status(), RunStatus::ActionRequired);
+}
+
+#[test]
+fn an_unfinished_profile_is_brought_up_again_after_its_window() {
+    let windows = Windows::default();
+    let now: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
+    let hours = |status: RunStatus, failed: u32, retry_after: Option<&str>| {
+        let mut profile = profile_asked_for("");
+        profile.status = status;
+        profile.failed_notices = failed;
+        profile.retry_after = retry_after.map(|at| at.parse().unwrap());
+        profile
+            .notice_at(&windows, now)
+            .map(|at| (at.as_second() - now.as_second()) / 3600)
+    };
+    assert_eq!(hours(RunStatus::Queued, 0, None), Some(0));
+    assert_eq!(hours(RunStatus::Queued, 1, None), Some(1));
+    assert_eq!(hours(RunStatus::Waiting, 0, None), Some(24));
+    assert_eq!(hours(RunStatus::Waiting, 3, None), Some(1));
+    assert_eq!(hours(RunStatus::Waiting, 0, Some("2026-03-04T00:00:00Z")), Some(72));
+    assert_eq!(hours(RunStatus::Waiting, 0, Some("2026-02-04T00:00:00Z")), Some(24));
+    assert_eq!(hours(RunStatus::RemoteProcessing, 0, None), Some(12));
+    assert_eq!(hours(RunStatus::ActionRequired, 0, None), Some(7 * 24));
+    assert_eq!(hours(RunStatus::Error, 5, None), Some(24));
+    for closed in [
+        RunStatus::Resolved,
+        RunStatus::Skipped,
+        RunStatus::SkippedDueToException,
+    ] {
+        assert_eq!(hours(closed, 0, None), None);
+    }
+}

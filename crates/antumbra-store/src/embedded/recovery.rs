@@ -1,0 +1,111 @@
+//! Opening: nothing that was once on disk may be missing without a word.
+
+use super::{COMMIT_KEY, journal, mark};
+use crate::{EmbeddedConfig, OpenError, error::folder_failed};
+use fjall::{Keyspace, KeyspaceCreateOptions};
+
+/// The engine's own folder inside the data folder.
+const TABLES: &str = "tables";
+/// Where a damaged log goes when the operator decided to go on without it.
+const DAMAGED: &str = "damaged";
+/// Most bytes that gather in memory before they are written as a sorted file.
+const MEMTABLE_BYTES_MAX: u64 = 64 << 20;
+
+/// The engine, opened, with the last commit that it holds.
+pub(super) struct Recovered {
+    pub(super) db: fjall::Database,
+    pub(super) rows: Keyspace,
+    pub(super) committed: u64,
+}
+
+/// Compares log, tables and high-water mark, and opens the engine if nothing is missing, or if that was accepted.
+pub(super) fn open(config: &EmbeddedConfig) -> Result<Recovered, OpenError> {
+    let folder = &config.folder;
+    let mark = mark::read(folder)?;
+    check_log(config, mark)?;
+    let failed = |doing| {
+        move |source: fjall::Error| OpenError::Engine {
+            doing,
+            source: source.into(),
+        }
+    };
+    let db = fjall::Database::builder(folder.join(TABLES))
+        .cache_size(config.cache_bytes)
+        .max_journaling_size(config.journal_bytes.max(64 << 20))
+        .worker_threads(std::thread::available_parallelism().map_or(1, usize::from))
+        .open()
+        .map_err(failed("opening the tables"))?;
+    let rows = db
+        .keyspace("rows", || {
+            KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX)
+        })
+        .map_err(failed("opening the tables"))?;
+    let found = rows.get(COMMIT_KEY).map_err(failed("reading the last commit"))?;
+    let found = found.and_then(|bytes| Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?)));
+    match mark {
+        Some(expected) if found.unwrap_or(0) < expected => {
+            refuse(config, found.or(Some(0)), mark, None)?;
+            mark::write(folder, found.unwrap_or(0)).map_err(folder_failed("writing the high-water mark", folder))?;
+        }
+        Some(_) => {}
+        None if found.is_some() => tracing::warn!("the high-water mark of commits is missing; it is started anew"),
+        None => {}
+    }
+    Ok(Recovered {
+        db,
+        rows,
+        committed: found.unwrap_or(0),
+    })
+}
+
+/// Reads the log before the engine does, and cuts off a commit that was being written when everything stopped.
+fn check_log(config: &EmbeddedConfig, mark: Option<u64>) -> Result<(), OpenError> {
+    let tables = config.folder.join(TABLES);
+    if !tables.exists() {
+        return Ok(());
+    }
+    let log = journal::inspect(&tables).map_err(folder_failed("reading the log in", &tables))?;
+    let Some(flaw) = log.flaw else {
+        return Ok(());
+    };
+    let torn = flaw.kind == journal::FlawKind::TornTail;
+    if torn && log.last_commit >= mark {
+        tracing::info!(
+            at_bytes = flaw.at,
+            "cut off a commit that was never acknowledged from the end of the log"
+        );
+    } else {
+        // With no commit in the log at all, only the tables can tell whether the mark is reached: that is seen later.
+        if !(torn && log.last_commit.is_none()) {
+            let reached = flaw.reached().max(mark);
+            let place = format!("byte {} of {}", flaw.at, flaw.file.display());
+            refuse(config, log.last_commit, reached, Some(place))?;
+        }
+        let aside = config.folder.join(DAMAGED);
+        journal::set_aside(&flaw, &tables, &aside).map_err(folder_failed("setting aside the log in", &tables))?;
+    }
+    journal::cut(&flaw).map_err(folder_failed("shortening", &flaw.file))
+}
+
+/// Refuses unless the operator has accepted the loss.
+fn refuse(
+    config: &EmbeddedConfig,
+    found: Option<u64>,
+    expected: Option<u64>,
+    place: Option<String>,
+) -> Result<(), OpenError> {
+    if config.accept_truncated_log {
+        tracing::warn!(
+            found,
+            expected,
+            "going on without commits that were once on disk, as accepted"
+        );
+        return Ok(());
+    }
+    Err(OpenError::LogTruncated {
+        folder: config.folder.clone(),
+        found,
+        expected,
+        place,
+    })
+}

@@ -1,0 +1,66 @@
+//! What can be typed after `antumbra`. Each command's own module says what it does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The open, self-hosted server for people's privacy rights.
+#[derive(Parser)]
+#[command(name = "antumbra", version, arg_required_else_help = true, max_term_width = 110)]
+#[command(
+    after_help = "Start here:\n  antumbra serve                       a server on this machine, nothing to set up\n  \
+antumbra demo                        the whole story on a throw-away server, in under a minute\n  \
+antumbra apply -f antumbra.yml       create what a file describes, after showing what would change"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the server until it is told to stop.
+    Serve(ServeArguments),
+    /// Explain the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  antumbra serve\n  antumbra serve --data /var/lib/antumbra --listen 0.0.0.0:8080\n  \
+antumbra serve --config antumbra.toml --json"
+)]
+pub(crate) struct ServeArguments {
+    /// Folder of everything that is kept [default: ./antumbra-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address and port [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Settings that differ from the defaults
+    #[arg(long, value_name = "FILE", env = "ANTUMBRA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print one JSON object when ready: url, data, version, and on the first start key
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether the configuration is right, or what is wrong with it and where
+    Check(ConfigArguments),
+    /// Print every setting in force and where it came from; secrets are hidden
+    Show(ConfigArguments),
+    /// Print the annotated defaults, to begin a file of your own
+    Init,
+}
+
+#[derive(Args)]
+pub(crate) struct ConfigArguments {
+    /// Settings that differ from the defaults
+    #[arg(long, value_name = "FILE", env = "ANTUMBRA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}

@@ -1,0 +1,306 @@
+//! The layers, laid over each other, and the mistakes in them, each with its place.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use figment::error::Kind;
+use figment::providers::{Env, Format, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use super::Config;
+
+/// The reference: every setting with its default.
+pub(crate) const DEFAULTS: &str = include_str!("../../../../antumbra.default.toml");
+
+/// What the command line says about the configuration. A flag wins over every other layer.
+#[derive(Debug, Default)]
+pub(crate) struct Flags {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) listen: Option<String>,
+}
+
+/// Something in the configuration that cannot be: what, where, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    what: String,
+    place: Option<String>,
+    hint: Option<String>,
+}
+
+impl Mistake {
+    /// A mistake that only shows when settings are put to use.
+    pub(super) fn new(what: impl Into<String>) -> Mistake {
+        Mistake {
+            what: what.into(),
+            place: None,
+            hint: None,
+        }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(place) = &self.place {
+            write!(f, "\n  at {place}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+/// Reads every layer into one [`Config`].
+pub(crate) fn load(flags: &Flags) -> Result<Config, Mistake> {
+    let layers = layers(flags)?;
+    layers
+        .extract()
+        .map_err(|error| explain(error, &layers, flags.file.as_deref()))
+}
+
+/// The layers in their order, not yet read into types.
+pub(super) fn layers(flags: &Flags) -> Result<Figment, Mistake> {
+    let mut chosen = Figment::new();
+    if let Some(path) = &flags.file {
+        chosen = chosen.merge(file(path)?);
+    }
+    // Only variables with a section are settings; others that begin alike belong to commands and tests.
+    let settings = Env::prefixed("ANTUMBRA_").filter(|name| name.as_str().contains("__"));
+    for variable in settings
+        .iter()
+        .map(|(name, _)| name.as_str().to_ascii_uppercase())
+        .collect::<Vec<_>>()
+    {
+        let one = Env::prefixed("ANTUMBRA_").only(&[variable.as_str()]).split("__");
+        chosen = chosen.merge(Layer::new(
+            format!("variable ANTUMBRA_{variable}"),
+            one.data().unwrap_or_default(),
+        ));
+    }
+    if let Some(listen) = &flags.listen {
+        chosen = chosen.merge(Layer::flag("--listen", "listen", listen));
+    }
+    if let Some(data) = &flags.data {
+        chosen = chosen.merge(Layer::flag("--data", "data", &data.to_string_lossy()));
+    }
+
+    // The embedded engine's defaults mean nothing to another engine, so they leave with it.
+    let other_engine = chosen
+        .find_value("storage.engine")
+        .is_ok_and(|engine| engine.as_str() != Some("embedded"));
+    let mut defaults: Dict = Toml::from_str(DEFAULTS).expect("the built-in defaults are TOML: a test reads them");
+    if other_engine {
+        defaults.remove("storage");
+    }
+    Ok(Figment::from(Layer::new("default".to_owned(), whole(defaults))).merge(chosen))
+}
+
+fn file(path: &Path) -> Result<Layer, Mistake> {
+    let mistake = |what: String| Mistake {
+        what,
+        place: Some(path.display().to_string()),
+        hint: None,
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| mistake(format!("the configuration file cannot be read: {cause}")))?;
+    let sections: Dict = Toml::from_str(&text).map_err(|cause| mistake(cause.to_string().trim_end().to_owned()))?;
+    Ok(Layer::new(format!("file {}", path.display()), whole(sections)))
+}
+
+fn whole(sections: Dict) -> Map<Profile, Dict> {
+    Map::from([(Profile::Default, sections)])
+}
+
+/// One layer with the name that `config show` and every mistake give it.
+struct Layer {
+    origin: String,
+    sections: Map<Profile, Dict>,
+}
+
+impl Layer {
+    fn new(origin: String, sections: Map<Profile, Dict>) -> Layer {
+        Layer { origin, sections }
+    }
+
+    fn flag(name: &str, key: &str, value: &str) -> Layer {
+        let server = Dict::from([(key.to_owned(), Value::from(value))]);
+        Layer::new(
+            format!("flag {name}"),
+            whole(Dict::from([("server".to_owned(), Value::from(server))])),
+        )
+    }
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.origin.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(self.sections.clone())
+    }
+}
+
+/// Turns what the reader stumbled over into a sentence with its place.
+fn explain(error: figment::Error, layers: &Figment, file: Option<&Path>) -> Mistake {
+    let mut path = error.path.clone();
+    let (what, hint) = match &error.kind {
+        Kind::UnknownField(name, known) => {
+            if path.last() != Some(name) {
+                path.push(name.clone());
+            }
+            let hint = match nearest(name, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", known.join(", ")),
+            };
+            (format!("`{}` is not a setting", path.join(".")), Some(hint))
+        }
+        Kind::UnknownVariant(name, known) => {
+            let hint = match nearest(name, known) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("one of: {}", known.join(", ")),
+            };
+            (format!("`{}` cannot be \"{name}\"", path.join(".")), Some(hint))
+        }
+        Kind::MissingField(name) => {
+            path.push(name.to_string());
+            (format!("`{}` must be given", path.join(".")), None)
+        }
+        other => (format!("`{}`: {other}", path.join(".")), None),
+    };
+    Mistake {
+        what,
+        place: place(&path, layers, file),
+        hint,
+    }
+}
+
+/// Where a setting was written: the layer, and the line if the layer is a file.
+fn place(path: &[String], layers: &Figment, file: Option<&Path>) -> Option<String> {
+    // A setting that is missing has no place of its own; its section has one.
+    let known = |depth: &usize| layers.find_metadata(&path[..*depth].join(".")).is_some();
+    let depth = (1..=path.len()).rev().find(known)?;
+    let origin = layers.find_metadata(&path[..depth].join("."))?.name.to_string();
+    let line = file
+        .filter(|_| origin.starts_with("file "))
+        .and_then(|file| line_of(file, &path[..depth]));
+    Some(match line {
+        Some(line) => format!("{origin}:{line}"),
+        None => origin,
+    })
+}
+
+/// The line on which a key stands, found by reading headers and keys and nothing more.
+fn line_of(file: &Path, path: &[String]) -> Option<usize> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let wanted = path.join(".");
+    let mut section = String::new();
+    let mut header = None;
+    for (number, line) in text.lines().map(str::trim).enumerate() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            section = name.trim().to_owned();
+            if section == wanted {
+                header = Some(number + 1);
+            }
+        } else if let Some((key, _)) = line.split_once('=') {
+            let key = key.trim().trim_matches('"');
+            if wanted
+                == if section.is_empty() {
+                    key.to_owned()
+                } else {
+                    format!("{section}.{key}")
+                }
+            {
+                return Some(number + 1);
+            }
+        }
+    }
+    header
+}
+
+/// The known word that a typing slip away from `word` would have been.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let near = known
+        .iter()
+        .map(|candidate| (slips(word, candidate), *candidate))
+        .min()?;
+    (near.0 <= 2.max(word.chars().count() / 3)).then_some(near.1)
+}
+
+/// How many letters must be added, dropped or changed to turn one word into another.
+fn slips(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in to.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DownloadKeySize, Storage};
+
+    fn with_file(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("antumbra.toml");
+        std::fs::write(&path, text).unwrap();
+        load(&Flags {
+            file: Some(path),
+            ..Flags::default()
+        })
+        .map_err(|mistake| mistake.to_string().replace(&*folder.path().to_string_lossy(), "~"))
+    }
+
+    #[test]
+    fn the_built_in_defaults_are_a_whole_configuration() {
+        let config = load(&Flags::default()).unwrap();
+        assert!(matches!(config.storage, Storage::Embedded { cache_bytes: 0, .. }));
+        assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.compat.download_key_size, DownloadKeySize::Auto);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_key() {
+        assert_eq!(
+            with_file("[server]\nlisten = \"127.0.0.1:0\"\nlitsen = \"127.0.0.1:1\"\n").unwrap_err(),
+            "`server.litsen` is not a setting\n  at file ~/antumbra.toml:3\n  did you mean `listen`?"
+        );
+    }
+
+    #[test]
+    fn an_engine_carries_its_own_settings_and_no_others() {
+        let config = with_file("[storage]\nengine = \"postgres\"\nurl = \"postgres://db.example.test/a\"\n").unwrap();
+        assert!(matches!(config.storage, Storage::Postgres { connections: 16, .. }));
+        let mixed = with_file("[storage]\nengine = \"postgres\"\nurl = \"postgres://x/y\"\ncache_bytes = 1\n");
+        assert_eq!(
+            mixed.unwrap_err(),
+            "`storage.cache_bytes` is not a setting\n  at file ~/antumbra.toml:4\n  known here: url, connections"
+        );
+        assert_eq!(
+            with_file("[storage]\nengine = \"postgres\"\n").unwrap_err(),
+            "`storage.url` must be given\n  at file ~/antumbra.toml:1"
+        );
+        assert_eq!(
+            with_file("[storage]\nengine = \"postgers\"\n").unwrap_err(),
+            "`storage` cannot be \"postgers\"\n  at file ~/antumbra.toml:1\n  did you mean \"postgres\"?"
+        );
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let config = with_file("[access]\ninternal_key = \"canary-internal\"\n").unwrap();
+        assert!(!format!("{config:?}").contains("canary"));
+    }
+}

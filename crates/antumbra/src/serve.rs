@@ -1,0 +1,165 @@
+//! `antumbra serve`: how a server is put together, started, and stopped.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use antumbra_server::{Clock, Ids, Server, World};
+use antumbra_store::{BlobConfig, Blobs, OpenError, Store};
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::banner::Banner;
+use crate::cli::ServeArguments;
+use crate::config::{self, Config, Flags};
+use crate::logs;
+use crate::outcome::{Ended, Outcome};
+
+/// Runs a server until a signal or a failed disk stops it.
+pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
+    let begun = Instant::now();
+    let config = config::load(&Flags {
+        file: arguments.config.clone(),
+        data: arguments.data.clone(),
+        listen: arguments.listen.clone(),
+    })?;
+    logs::begin(&config.logs)?;
+    keep_memory_private();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(&config, arguments.json, begun));
+    // What still hangs has had its time.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn serve(config: &Config, json: bool, begun: Instant) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let listener = listen(config.server.listen).await?;
+    make_folder(&config.server.data)?;
+    let world = open(config).await?;
+    let store = world.store.clone();
+    let server = Server::start(config.for_server()?, world, listener).await?;
+    Banner {
+        address: server.address(),
+        config,
+        first_key: None,
+        ready_in: begun.elapsed(),
+    }
+    .print(json)?;
+
+    let name = signals.next().await;
+    tracing::info!(signal = name, "stopping");
+    tokio::select! {
+        () = stop(server, store) => Ok(ExitCode::SUCCESS),
+        again = signals.next() => Err(Ended::new(Outcome::Failed, format!("stopped at once by a second {again}")).into()),
+    }
+}
+
+async fn stop(server: Server, store: Store) {
+    server.shutdown().await;
+    store.close().await;
+}
+
+/// Opens everything the server stands on.
+async fn open(config: &Config) -> anyhow::Result<World> {
+    let store = Store::open(config.for_store(), &antumbra_server::tables())
+        .await
+        .map_err(refused)?;
+    let blobs = Blobs::open(BlobConfig::Local {
+        folder: config.server.data.join("blobs"),
+    })
+    .await
+    .context("the folder for files cannot be opened")?;
+    let clock = Clock::system();
+    Ok(World {
+        store,
+        blobs,
+        keys: antumbra_server::keyring::Keyring,
+        clock: clock.clone(),
+        ids: Ids::new(clock),
+    })
+}
+
+fn refused(cause: OpenError) -> anyhow::Error {
+    let outcome = match &cause {
+        OpenError::LogTruncated { .. } => Outcome::Disk,
+        _ => Outcome::Failed,
+    };
+    let hint = match &cause {
+        OpenError::InUse { .. } => "\n  Stop that process, or give this one a folder of its own with --data.",
+        _ => "",
+    };
+    let message = format!("{cause}{hint}");
+    match std::error::Error::source(&cause) {
+        Some(source) => anyhow::anyhow!("{source}").context(Ended::new(outcome, message)),
+        None => Ended::new(outcome, message).into(),
+    }
+}
+
+/// The folder of everything that is kept, for its owner's eyes only.
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("the data folder {} cannot be made", folder.display()))
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|cause| {
+        let way_out = match cause.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "Another process listens there. Stop it, or choose another port: antumbra serve --listen 127.0.0.1:0"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "Ports below 1024 need a right of their own. Choose a higher one and put a proxy in front."
+            }
+            _ => "Is this one of the machine's own addresses? 127.0.0.1:8080 always is.",
+        };
+        Ended::new(
+            Outcome::Failed,
+            format!("cannot listen on {address}: {cause}\n  {way_out}"),
+        )
+        .into()
+    })
+}
+
+/// The two signals that ask a server to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Keys must not end up in a core file, nor be read by another process of the same user.
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(cause) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%cause, "core files cannot be switched off");
+    }
+    if let Err(cause) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%cause, "the process cannot be made undumpable");
+    }
+}

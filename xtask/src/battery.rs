@@ -1,0 +1,1 @@
+//! The kill and power-cut batteries.

@@ -1,0 +1,8 @@
+//! The project's own checks and chores: what CI runs, the rules of the house, and the batteries that kill servers.
+
+pub mod battery;
+pub mod ci;
+pub mod house;
+pub mod licences;
+pub mod postgres;
+pub mod power_cut;

@@ -1,0 +1,167 @@
+//! A throw-away PostgreSQL cluster for tests: fast, on loopback only, gone afterwards.
+
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// A running cluster. Dropping it stops it and removes its folder.
+pub struct Cluster {
+    server: Child,
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// Makes a cluster and waits until it answers. Durability is off: it lives as long as the tests.
+    pub fn start() -> Result<Cluster> {
+        let programs = programs()?;
+        let folder = tempfile::Builder::new().prefix("antumbra-postgres-").tempdir()?;
+        if is_root() {
+            done(Command::new("chown").arg("postgres").arg(folder.path()))?;
+        }
+        let data = folder.path().join("data");
+        done(
+            as_postgres(&programs.join("initdb"))
+                .args([
+                    "--username=postgres",
+                    "--auth=trust",
+                    "--encoding=UTF8",
+                    "--no-sync",
+                    "--locale=C",
+                    "-D",
+                ])
+                .arg(&data)
+                .current_dir(folder.path())
+                .stdout(Stdio::null()),
+        )?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let server = as_postgres(&programs.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k", ""])
+            .args([
+                "-c",
+                "fsync=off",
+                "-c",
+                "synchronous_commit=off",
+                "-c",
+                "full_page_writes=off",
+            ])
+            .args([
+                "-c",
+                "max_connections=400",
+                "-c",
+                "shared_buffers=256MB",
+                "-c",
+                "max_wal_size=4GB",
+            ])
+            .args([
+                "-c",
+                "log_min_messages=fatal",
+                "-c",
+                "max_pred_locks_per_transaction=256",
+            ])
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("postgres cannot be started")?;
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        let mut cluster = Cluster {
+            server,
+            url,
+            _folder: folder,
+        };
+        cluster.wait_until_ready(port)?;
+        Ok(cluster)
+    }
+
+    /// Where it is reached.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn wait_until_ready(&mut self, port: u16) -> Result<()> {
+        let begun = Instant::now();
+        while !accepts(port) {
+            if let Some(status) = self.server.try_wait()? {
+                bail!("postgres ended at once with {status}");
+            }
+            if begun.elapsed() > Duration::from_secs(30) {
+                bail!("postgres was not ready after 30 s");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // SIGINT asks PostgreSQL to stop without waiting for its clients.
+        let asked = Command::new("kill")
+            .args(["-INT", &self.server.id().to_string()])
+            .status();
+        if !asked.is_ok_and(|status| status.success()) {
+            self.server.kill().ok();
+        }
+        self.server.wait().ok();
+    }
+}
+
+/// Asks for an encrypted connection, as a client does first: whoever answers with one letter is ready.
+fn accepts(port: u16) -> bool {
+    use std::io::Write;
+    let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    connection.set_read_timeout(Some(Duration::from_secs(1))).ok();
+    let mut letter = [0];
+    connection.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).is_ok() && connection.read_exact(&mut letter).is_ok()
+}
+
+fn programs() -> Result<PathBuf> {
+    let in_path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&in_path).collect();
+    let mut installed: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    installed.sort();
+    folders.extend(installed.into_iter().rev());
+    folders
+        .into_iter()
+        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+        .context(
+            "PostgreSQL is not installed: no folder in PATH or under /usr/lib/postgresql holds initdb and postgres",
+        )
+}
+
+/// PostgreSQL refuses to run as root, so root steps down first.
+fn as_postgres(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+        .arg(program);
+    command
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn done(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("{command:?} cannot be started"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
