@@ -1,6 +1,6 @@
 //! What the operator may set about the server, already checked; reading it from a file is the executable's work.
 
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
 
 /// Every setting of the server. `Default` is what a server with no configuration at all runs with.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +12,8 @@ pub struct ServerConfig {
     pub internal_key_hash: Option<[u8; 32]>,
     /// Certificate and key of the listener. `None` serves plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Where `/metrics` is answered.
+    pub metrics: MetricsPlace,
     /// Bounds on what clients may ask of one process.
     pub limits: Limits,
     /// Where wire-compatible clients disagree with each other.
@@ -20,6 +22,16 @@ pub struct ServerConfig {
     pub dsr: DsrConfig,
     /// Where webhooks may go.
     pub webhooks: WebhookConfig,
+}
+
+/// Where `/metrics` is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsPlace {
+    /// Beside the API.
+    #[default]
+    WithTheApi,
+    /// Only on a listener of its own; see `Server::show_metrics`.
+    Apart,
 }
 
 /// PEM files of the listener.
@@ -58,8 +70,13 @@ pub struct Limits {
     pub form_bytes: u64,
     /// Bytes of a file sent to `POST /v1/datapoint`; 0 for no bound.
     pub datapoint_bytes: u64,
+    /// Bytes of all bodies that are held in memory at once; one more is refused with 429.
+    pub kept_bodies_bytes: u64,
     /// Which request budgets apply.
     pub profile: RateProfile,
+    /// Budgets that differ from the profile, for a minute: by the budget's name, or `name@id` with the id of an
+    /// organization or of an API key.
+    pub budgets: BTreeMap<String, u32>,
     /// Failed keys that one address may try in a minute before it is slowed down.
     pub failed_keys_per_minute: NonZeroU32,
 }
@@ -90,7 +107,9 @@ impl Default for Limits {
             json_bytes: 50 * MIB,
             form_bytes: 30 * MIB,
             datapoint_bytes: 5 * 1024 * MIB,
+            kept_bodies_bytes: 256 * MIB,
             profile: RateProfile::None,
+            budgets: BTreeMap::new(),
             failed_keys_per_minute: const { NonZeroU32::new(60).expect("sixty is not zero") },
         }
     }

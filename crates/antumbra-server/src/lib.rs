@@ -65,6 +65,8 @@ pub struct App {
     pub config: ServerConfig,
     /// Tells the job runner of this process that something is due.
     pub jobs: jobs::Wake,
+    /// What HTTP requests share: places, memory, budgets.
+    pub gates: http::Gates,
     /// Who may come in.
     pub callers: api_keys::Directory,
 }
@@ -72,11 +74,13 @@ pub struct App {
 impl AppState {
     /// The state over `world`.
     pub fn new(config: ServerConfig, world: World) -> AppState {
+        let gates = http::Gates::new(&config.limits);
         let callers = api_keys::Directory::default();
         AppState(Arc::new(App {
             world,
             config,
             jobs: jobs::Wake::default(),
+            gates,
             callers,
         }))
     }

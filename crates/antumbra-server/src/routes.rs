@@ -3,25 +3,67 @@
 //! Router, scopes, body limits, budgets, the OpenAPI document and the test matrix are all read from [`table`]. A line is
 //! the handler, then who may call it, then what differs from the usual (a JSON body of at most `limits.json_bytes`).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{Router, http::Method, middleware};
 use utoipa_axum::{
-    router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt},
+    router::{OpenApiRouter, UtoipaMethodRouter},
     routes,
 };
 
 use crate::{
     AppState,
     api_keys::ScopeName,
-    http::{Access, probes, problem::Dialect, shell},
+    http::{Access, Budget, docs, metrics, probes, problem::Dialect, shell},
 };
 
 fn table() -> Vec<Route> {
     vec![
-        open(routes!(probes::health), "probes carry no key").own(),
-        open(routes!(probes::livez), "probes carry no key").own(),
+        open(routes!(probes::health), PROBE).own(),
+        open(routes!(probes::livez), PROBE).own(),
+        open(routes!(probes::readyz), PROBE).own(),
+        open(routes!(metrics::show), PROBE).own(),
+        open(routes!(docs::document), PUBLIC).own(),
+        open(routes!(docs::enter), PUBLIC).own(),
+        open(routes!(docs::page), PUBLIC).own(),
+        open(routes!(docs::part), PUBLIC).own(),
     ]
+}
+
+const PROBE: &str = "what watches the server carries no key, and nothing here is anybody's data";
+const PUBLIC: &str = "the same for everybody, and public in the source";
+
+/// Budgets of the vendor profile. Routes that name the same budget share it.
+pub mod budgets {
+    use crate::http::{
+        Budget,
+        BudgetOwner::{Key, Organization},
+        BudgetUnit::{self, Calls, Records},
+        ResetStyle,
+    };
+
+    /// Records written by `PUT /v1/preferences`.
+    pub const PREFERENCES_UPSERT: Budget = preferences("preferences_upsert", 10_000, Records);
+    /// Calls of `POST /v1/preferences/{partition}/query`.
+    pub const PREFERENCES_QUERY: Budget = preferences("preferences_query", 10_000, Calls);
+    /// Calls of the data subject request and fulfilment routes.
+    pub const DSR: Budget = Budget {
+        name: "dsr",
+        vendor: 1_000,
+        owner: Key,
+        unit: Calls,
+        reset: ResetStyle::Seconds,
+    };
+
+    const fn preferences(name: &'static str, vendor: u32, unit: BudgetUnit) -> Budget {
+        Budget {
+            name,
+            vendor,
+            owner: Organization,
+            unit,
+            reset: ResetStyle::Instant,
+        }
+    }
 }
 
 /// What the shell knows about a route before its handler runs.
@@ -35,6 +77,8 @@ pub struct RouteFacts {
     pub access: Access,
     /// How the body is read.
     pub body: BodyRule,
+    /// What calls are counted against.
+    pub budget: Option<Budget>,
     pub(crate) dialect: Dialect,
 }
 
@@ -75,12 +119,22 @@ impl Route {
             .paths
             .first_key_value()
             .expect("a line has one handler, which has one path");
-        let method = method_of(item).expect("a handler has one method");
+        let methods = [
+            (&item.get, Method::GET),
+            (&item.put, Method::PUT),
+            (&item.post, Method::POST),
+            (&item.delete, Method::DELETE),
+            (&item.patch, Method::PATCH),
+        ];
+        let method = methods
+            .into_iter()
+            .find_map(|(operation, method)| operation.is_some().then_some(method));
         let facts = RouteFacts {
-            method,
+            method: method.expect("a handler has one method"),
             path: path.clone(),
             access,
             body: BodyRule::Buffered,
+            budget: None,
             dialect: Dialect::Envelope,
         };
         Route { facts, handler }
@@ -92,24 +146,17 @@ impl Route {
         self
     }
 
-    /// A route of our own: it answers problems as RFC 9457.
+    /// Calls count against `budget`, where the operator has set one.
+    fn budget(mut self, budget: Budget) -> Route {
+        self.facts.budget = Some(budget);
+        self
+    }
+
+    /// A route of our own, outside the wire contract: it answers problems as RFC 9457.
     fn own(mut self) -> Route {
         self.facts.dialect = Dialect::ProblemJson;
         self
     }
-}
-
-fn method_of(item: &utoipa::openapi::PathItem) -> Option<Method> {
-    let methods = [
-        (&item.get, Method::GET),
-        (&item.put, Method::PUT),
-        (&item.post, Method::POST),
-        (&item.delete, Method::DELETE),
-        (&item.patch, Method::PATCH),
-    ];
-    methods
-        .into_iter()
-        .find_map(|(operation, method)| operation.is_some().then_some(method))
 }
 
 /// The facts of every route, for tests that walk over all of them.
@@ -119,15 +166,38 @@ pub fn list() -> Vec<RouteFacts> {
 
 /// The router over `app`.
 pub(crate) fn router(app: AppState) -> Router {
-    let mut router = OpenApiRouter::<AppState>::new();
-    for Route { facts, handler } in table() {
+    let mut router = Router::new();
+    for Route {
+        facts,
+        handler: (_, _, methods),
+    } in table()
+    {
+        let path = facts.path.clone();
         let around = middleware::from_fn_with_state((app.clone(), Arc::new(facts)), shell::guard);
-        router = router.routes(handler.map(|methods| methods.route_layer(around)));
+        router = router.route(&path, methods.route_layer(around));
     }
-    let (router, _document) = router.split_for_parts();
     router
         .fallback(shell::nothing_here)
         .method_not_allowed_fallback(shell::wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), shell::observe))
         .with_state(app)
+}
+
+/// This API as OpenAPI 3.1, in JSON.
+pub fn document() -> &'static str {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+        let mut all = OpenApiRouter::<AppState>::with_openapi(docs::preamble());
+        for Route {
+            facts,
+            handler: (schemas, mut paths, methods),
+        } in table()
+        {
+            paths.paths.values_mut().for_each(|item| docs::complete(item, &facts));
+            all = all.routes((schemas, paths, methods));
+        }
+        all.into_openapi()
+            .to_pretty_json()
+            .expect("the document is made of text and numbers")
+    });
+    &DOCUMENT
 }

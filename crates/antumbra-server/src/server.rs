@@ -2,12 +2,15 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     AppState, ServerConfig, World,
-    http::connection::{Listening, TlsError},
+    http::{
+        connection::{Listening, TlsError},
+        metrics,
+    },
     routes,
 };
 
@@ -16,7 +19,7 @@ pub struct Server {
     address: SocketAddr,
     app: AppState,
     stop: CancellationToken,
-    accepting: JoinHandle<()>,
+    running: JoinSet<()>,
 }
 
 /// Why a server did not start.
@@ -39,14 +42,24 @@ impl Server {
         let limits = app.config.limits.clone();
         let listening = Listening::new(listener, app.config.tls.as_ref(), router, limits).map_err(StartError::Tls)?;
         let stop = CancellationToken::new();
-        #[allow(clippy::disallowed_methods, reason = "the accept loop; shutdown waits for it")]
-        let accepting = tokio::spawn(listening.run(stop.clone()));
+        let mut running = JoinSet::new();
+        running.spawn(listening.run(stop.clone()));
+        metrics::begin();
+        running.spawn(keep_house(app.clone(), stop.clone()));
         Ok(Server {
             address,
             app,
             stop,
-            accepting,
+            running,
         })
+    }
+
+    /// Answers `/metrics` on a listener of its own as well.
+    pub fn show_metrics(&mut self, listener: TcpListener) -> Result<(), StartError> {
+        let limits = self.app.config.limits.clone();
+        let listening = Listening::new(listener, None, metrics::apart(), limits).map_err(StartError::Tls)?;
+        self.running.spawn(listening.run(self.stop.clone()));
+        Ok(())
     }
 
     /// Where it listens.
@@ -60,10 +73,22 @@ impl Server {
     }
 
     /// Accepts no more, waits a bounded time for HTTP requests under way, and stops.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.stop.cancel();
-        if let Err(cause) = self.accepting.await {
-            tracing::error!(%cause, "the accept loop ended badly");
+        while let Some(ended) = self.running.join_next().await {
+            if let Err(cause) = ended {
+                tracing::error!(%cause, "a part of the server ended badly");
+            }
         }
+    }
+}
+
+/// The server's own small chores, every few seconds.
+async fn keep_house(_app: AppState, stop: CancellationToken) {
+    while tokio::time::timeout(metrics::TIDY_EVERY, stop.cancelled())
+        .await
+        .is_err()
+    {
+        metrics::tidy();
     }
 }

@@ -76,6 +76,23 @@ impl Ids {
         Uuid::new_v7(uuid::Timestamp::from_unix(&*order, seconds, nanos))
     }
 
+    /// Twenty random letters: an id for a log line and an error. There are no digits in it, because clients search error
+    /// texts for `429` and its like, and no vowels, so that it spells nothing.
+    pub fn letters(&self) -> String {
+        const LETTERS: &[u8; 20] = b"bcdfghjklmnpqrstvwxz";
+        let (first, second) = (self.hidden_uuid(), self.hidden_uuid());
+        let bytes = first.as_bytes().iter().chain(second.as_bytes()).take(20);
+        bytes
+            .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
+            .collect()
+    }
+
+    /// A random number below `bound`, or 0 if there is none. For waits, not for secrets.
+    pub fn below(&self, bound: u32) -> u32 {
+        let random = self.hidden_uuid().as_u128() as u32;
+        random.checked_rem(bound).unwrap_or(0)
+    }
+
     /// An id that tells nothing, not even when it was made.
     pub fn hidden_uuid(&self) -> Uuid {
         #[allow(clippy::disallowed_methods, reason = "the one place that makes random ids")]
@@ -92,6 +109,17 @@ mod tests {
         let ids = Ids::new(Clock::manual(Timestamp::UNIX_EPOCH));
         let made: Vec<Uuid> = (0..1000).map(|_| ids.uuid()).collect();
         assert!(made.is_sorted());
+    }
+
+    #[test]
+    fn letters_hold_no_digits_and_differ() {
+        let ids = Ids::new(Clock::manual(Timestamp::UNIX_EPOCH));
+        let made: std::collections::HashSet<String> = (0..1000).map(|_| ids.letters()).collect();
+        assert_eq!(made.len(), 1000);
+        assert!(
+            made.iter()
+                .all(|id| id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_lowercase()))
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -20,7 +21,12 @@ pub struct Directory {
 
 impl Directory {
     /// The grants of the key that `headers` carry.
-    pub async fn authenticate(&self, _app: &AppState, headers: &HeaderMap) -> Result<Arc<Grants>, Problem> {
+    pub async fn authenticate(
+        &self,
+        _app: &AppState,
+        headers: &HeaderMap,
+        _peer: Option<IpAddr>,
+    ) -> Result<Arc<Grants>, Problem> {
         let missing = || Problem::unauthenticated("The API key in the authorization header is missing or unknown");
         let value = headers
             .get(header::AUTHORIZATION)

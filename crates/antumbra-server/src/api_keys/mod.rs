@@ -3,6 +3,7 @@
 mod directory;
 mod scopes;
 
+use antumbra_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,3 +17,8 @@ pub struct ApiKeyId(pub Uuid);
 
 /// The tables of this slice.
 pub(crate) const TABLES: &[&str] = &[];
+
+/// Reads something, to learn whether the store answers.
+pub(crate) async fn touch_store(store: &Store) -> Result<(), StoreError> {
+    store.begin_read().await.map(drop)
+}

@@ -6,6 +6,7 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 
 use super::{
     Access, Code, Problem,
+    budget::Allowance,
     scope::{AnyKey, Scope},
 };
 use crate::{
@@ -34,6 +35,7 @@ pub struct Caller<S = AnyKey> {
     /// The key it acts with.
     pub key: ApiKeyId,
     grants: Arc<Grants>,
+    allowance: Option<Arc<Allowance>>,
     scope: PhantomData<fn() -> S>,
 }
 
@@ -41,6 +43,15 @@ impl<S> Caller<S> {
     /// Refuses unless the key holds `scope`.
     pub fn require(&self, scope: ScopeName) -> Result<(), Problem> {
         self.grants.require(scope)
+    }
+
+    /// Counts `records` against the route's budget, where there is one that counts records. Refuses when that is more
+    /// than remains. Saying it again when the handler runs again costs nothing.
+    pub fn spend(&self, records: usize) -> Result<(), Problem> {
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        self.allowance
+            .as_ref()
+            .map_or(Ok(()), |allowance| allowance.spend(records))
     }
 
     /// Refuses unless the key is attached to `silo`, or may do everything.
@@ -85,6 +96,7 @@ impl<S: Scope, State: Sync> FromRequestParts<State> for Caller<S> {
             organization: grants.organization,
             key: grants.key,
             grants: grants.clone(),
+            allowance: parts.extensions.get().cloned(),
             scope: PhantomData,
         })
     }

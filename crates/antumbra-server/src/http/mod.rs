@@ -2,16 +2,21 @@
 //!
 //! It knows no domain word beyond who is calling.
 
+mod budget;
 mod caller;
 pub(crate) mod connection;
+pub(crate) mod docs;
 mod json;
+pub(crate) mod metrics;
 pub(crate) mod probes;
 pub(crate) mod problem;
 pub mod scope;
 pub(crate) mod shell;
 
+pub use budget::{Budget, BudgetOwner, BudgetUnit, ResetStyle};
 pub use caller::{Caller, Grants};
 pub use connection::TlsError;
 pub use json::{DEPTH_MAX, Json, parse};
 pub use problem::{Code, Detail, Problem};
 pub use scope::Access;
+pub use shell::Gates;

@@ -3,4 +3,5 @@
 #![allow(unreachable_pub, reason = "the whole test binary is one crate that nothing uses")]
 
 mod http;
+mod openapi;
 mod support;

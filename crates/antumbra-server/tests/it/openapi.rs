@@ -1,0 +1,46 @@
+//! The OpenAPI document and the page that shows it.
+
+use antumbra_server::routes;
+use serde_json::Value;
+
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn the_document_is_openapi_3_1_and_names_every_route() {
+    let server = TestServer::start().await;
+    let answer = server.client().get(server.url("/openapi.json")).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    let document: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    for route in routes::list() {
+        let operation = &document["paths"][&route.path][route.method.as_str().to_lowercase()];
+        assert!(operation.is_object(), "{} {} is missing", route.method, route.path);
+        assert!(operation["description"].as_str().unwrap().contains("Needs "), "{} says who may", route.path);
+    }
+}
+
+#[test]
+fn the_document_matches_its_snapshot() {
+    insta::assert_snapshot!("openapi", routes::document());
+}
+
+#[tokio::test]
+async fn the_page_comes_from_here_and_asks_nobody_else() {
+    let server = TestServer::start().await;
+    let get = async |path: &str| server.client().get(server.url(path)).send().await.unwrap();
+    let entered = get("/docs").await;
+    assert_eq!(entered.url().path(), "/docs/");
+    let policy = entered.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'self';"));
+    let page = entered.text().await.unwrap();
+    assert!(!page.contains("://"), "{page}");
+    let parts: Vec<&str> = page.split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css")).collect();
+    assert!(parts.len() >= 3, "{page}");
+    for part in parts {
+        let answer = get(&format!("/docs/{}", part.trim_start_matches("./"))).await;
+        assert_eq!(answer.status(), 200, "{part}");
+    }
+    let start = get("/docs/swagger-initializer.js").await.text().await.unwrap();
+    assert!(start.contains("../openapi.json") && start.contains(r#""validatorUrl": "none""#), "{start}");
+    assert_eq!(get("/docs/no-such-part.js").await.status(), 404);
+}
