@@ -15,7 +15,11 @@ async fn the_document_is_openapi_3_1_and_names_every_route() {
     for route in routes::list() {
         let operation = &document["paths"][&route.path][route.method.as_str().to_lowercase()];
         assert!(operation.is_object(), "{} {} is missing", route.method, route.path);
-        assert!(operation["description"].as_str().unwrap().contains("Needs "), "{} says who may", route.path);
+        assert!(
+            operation["description"].as_str().unwrap().contains("Needs "),
+            "{} says who may",
+            route.path
+        );
     }
 }
 
@@ -30,17 +34,26 @@ async fn the_page_comes_from_here_and_asks_nobody_else() {
     let get = async |path: &str| server.client().get(server.url(path)).send().await.unwrap();
     let entered = get("/docs").await;
     assert_eq!(entered.url().path(), "/docs/");
-    let policy = entered.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    let policy = entered.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     assert!(policy.starts_with("default-src 'self';"));
     let page = entered.text().await.unwrap();
     assert!(!page.contains("://"), "{page}");
-    let parts: Vec<&str> = page.split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css")).collect();
+    let parts: Vec<&str> = page
+        .split(['"', '\''])
+        .filter(|part| part.ends_with(".js") || part.ends_with(".css"))
+        .collect();
     assert!(parts.len() >= 3, "{page}");
     for part in parts {
         let answer = get(&format!("/docs/{}", part.trim_start_matches("./"))).await;
         assert_eq!(answer.status(), 200, "{part}");
     }
     let start = get("/docs/swagger-initializer.js").await.text().await.unwrap();
-    assert!(start.contains("../openapi.json") && start.contains(r#""validatorUrl": "none""#), "{start}");
+    assert!(
+        start.contains("../openapi.json") && start.contains(r#""validatorUrl": "none""#),
+        "{start}"
+    );
     assert_eq!(get("/docs/no-such-part.js").await.status(), 404);
 }
