@@ -12,16 +12,20 @@
 //! | `key.rs`, `value.rs`, `table.rs`, `scan.rs` | what is kept, and how it becomes bytes |
 //! | `store.rs` | [`Store`], [`Reader`], [`Tx`]: the one place where the engines are told apart |
 //! | `embedded/` | the engine in this process: group commit, conflicts, the folder's lock, the check of the log |
+//! | `postgres.rs` | the engine behind a PostgreSQL server |
 //! | `blobs.rs` | [`Blobs`]: large bodies, written and read as streams |
+//! | `conformance.rs` | what an engine must do, as checks for any of them |
 //!
 //! This crate knows no HTTP, no domain word, and not what the bytes mean. Its errors never show a key or a value.
 
 mod blobs;
 mod config;
+pub mod conformance;
 mod embedded;
 mod error;
 mod key;
 mod overlay;
+mod postgres;
 mod scan;
 mod store;
 mod table;

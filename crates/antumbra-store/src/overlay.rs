@@ -1,10 +1,7 @@
 //! What a transaction has written and not yet committed, laid over what it reads.
 
 use crate::scan::{Order, Span};
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, HashMap},
-};
+use std::{cmp::Ordering, collections::BTreeMap};
 
 /// One row as it is stored.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
@@ -15,7 +12,7 @@ pub(crate) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// The buffered writes of one transaction. Both engines use it: nothing reaches an engine before the commit.
 #[derive(Default)]
 pub(crate) struct Overlay {
-    tables: HashMap<&'static str, Writes>,
+    tables: BTreeMap<&'static str, Writes>,
 }
 
 impl Overlay {
@@ -32,7 +29,7 @@ impl Overlay {
         self.tables.is_empty()
     }
 
-    pub(crate) fn into_tables(self) -> HashMap<&'static str, Writes> {
+    pub(crate) fn into_tables(self) -> BTreeMap<&'static str, Writes> {
         self.tables
     }
 

@@ -5,6 +5,7 @@ use crate::{
     embedded::{Embedded, View},
     key::{bytes_of, key_of},
     overlay::Overlay,
+    postgres::{self, Postgres},
 };
 use std::{
     ops::{Deref, DerefMut},
@@ -23,6 +24,7 @@ pub struct Store(Engine);
 #[derive(Clone)]
 enum Engine {
     Embedded(Arc<Embedded>),
+    Postgres(Arc<Postgres>),
 }
 
 impl Store {
@@ -38,31 +40,32 @@ impl Store {
                 })?;
                 Ok(Store(Engine::Embedded(Arc::new(opened?))))
             }
-            StoreConfig::Postgres(_) => Err(OpenError::Engine {
-                doing: "opening the PostgreSQL engine",
-                source: "it is not part of this build".into(),
-            }),
+            StoreConfig::Postgres(config) => Ok(Store(Engine::Postgres(Postgres::open(&config, tables).await?))),
         }
     }
 
-    /// Begins to read: one consistent snapshot of everything committed so far.
+    /// Begins to read: one consistent snapshot, taken at the latest with the first read, of everything committed
+    /// before.
     pub async fn begin_read(&self) -> Result<Reader, StoreError> {
-        match &self.0 {
-            Engine::Embedded(engine) => Ok(Reader::over(engine.begin_read())),
-        }
+        Ok(Reader::over(match &self.0 {
+            Engine::Embedded(engine) => Session::Embedded(engine.begin_read()),
+            Engine::Postgres(engine) => Session::Postgres(engine.begin_read().await?),
+        }))
     }
 
     /// Begins a serialisable transaction.
     pub async fn begin_write(&self) -> Result<Tx, StoreError> {
-        match &self.0 {
-            Engine::Embedded(engine) => Ok(Tx(Reader::over(engine.begin_write()?))),
-        }
+        Ok(Tx(Reader::over(match &self.0 {
+            Engine::Embedded(engine) => Session::Embedded(engine.begin_write()?),
+            Engine::Postgres(engine) => Session::Postgres(engine.begin_write().await?),
+        })))
     }
 
     /// What the store has done since it was opened, for metrics.
     pub fn stats(&self) -> StoreStats {
         match &self.0 {
             Engine::Embedded(engine) => engine.stats(),
+            Engine::Postgres(engine) => engine.stats(),
         }
     }
 
@@ -75,6 +78,7 @@ impl Store {
                     tracing::error!("closing the store failed");
                 }
             }
+            Engine::Postgres(engine) => engine.close(),
         }
     }
 }
@@ -112,12 +116,13 @@ pub struct Reader {
 
 enum Session {
     Embedded(View),
+    Postgres(postgres::Session),
 }
 
 impl Reader {
-    fn over(view: View) -> Reader {
+    fn over(session: Session) -> Reader {
         Reader {
-            session: Session::Embedded(view),
+            session,
             overlay: Overlay::default(),
             refused: None,
         }
@@ -130,6 +135,7 @@ impl Reader {
             Some(written) => written.clone(),
             None => match &mut self.session {
                 Session::Embedded(view) => view.get(table.name(), &key)?,
+                Session::Postgres(session) => session.get(table.name(), &key).await?,
             },
         };
         found.map(|bytes| decode(table, V::decode(&bytes))).transpose()
@@ -144,6 +150,7 @@ impl Reader {
         let keys: Vec<Vec<u8>> = keys.iter().map(bytes_of).collect();
         let found = match &mut self.session {
             Session::Embedded(view) => view.get_many(table.name(), &keys).await?,
+            Session::Postgres(session) => session.get_many(table.name(), &keys).await?,
         };
         let value = |(key, below): (&Vec<u8>, Option<Vec<u8>>)| {
             let found = self.overlay.get(table.name(), key).cloned().unwrap_or(below);
@@ -161,6 +168,7 @@ impl Reader {
             .saturating_add(self.overlay.deletions_in(table.name(), &span));
         let below = match &mut self.session {
             Session::Embedded(view) => view.scan(table.name(), wanted).await?,
+            Session::Postgres(session) => session.scan(table.name(), wanted).await?,
         };
         let rows = self.overlay.merge(table.name(), &span, below);
         let row =
@@ -233,6 +241,7 @@ impl Tx {
         }
         match session {
             Session::Embedded(view) => view.commit(overlay).await,
+            Session::Postgres(session) => session.commit(overlay).await,
         }
     }
 }
