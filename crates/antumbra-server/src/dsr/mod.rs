@@ -1,11 +1,103 @@
-//! Data subject requests: their state machine, submission, status, approval and reports.
+//! Data subject requests: their state machine, submission, status, approval and the list of their files.
+//!
+//! Others see a request as a [`DsrHead`], which says how it stands and needs no key, or as a [`Dsr`], which is opened and
+//! names the person. Nobody changes a state but [`advance`]: it keeps the new state, writes the audit entry and enqueues
+//! the jobs that the state wants, all in the caller's transaction. Ring [`crate::jobs::Wake`] after the commit.
 
+mod change;
+mod jobs;
+mod list;
 mod locales;
 mod model;
 mod regions;
 mod state;
+mod store;
 mod submission;
+mod submit;
 mod wire;
 
-pub use model::*;
-pub use state::*;
+use antumbra_crypto::OpenFailed;
+use antumbra_store::{Corrupt, Reader, StoreError};
+
+pub use change::{Deed, advance, approve, begin_early, cancel, hold, remove_identifiers, resume, set_silent, withdraw};
+pub use jobs::{ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES, elapsed, settle_identities};
+pub use list::{Cursor, Filter, Page, count, list};
+pub use model::{
+    Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Region, SiloChoice,
+};
+pub use state::{
+    DelayRule, Delivery, DsrEffect, DsrEvent, DsrState, DsrStatus, OutOfPlace, Phase, PreflightEnd, Rules,
+};
+pub use store::{Order, TABLES};
+
+use crate::{
+    keyring::{KeyringError, OrganizationKeys},
+    organization::OrganizationId,
+};
+
+/// Why something about a data subject request cannot be done. Names nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum DsrError {
+    /// There is no such request, or it is another organization's.
+    #[error("there is no such request")]
+    NotFound,
+    /// An equivalent request is open.
+    #[error("an equivalent request is open")]
+    Duplicate,
+    /// It waits for nobody's approval.
+    #[error("Request must be in an approving state, but it is {0}")]
+    NotApproving(DsrStatus),
+    /// It has ended, or is past the point where it can be stopped.
+    #[error("Request must be active and not removing data yet, but it is {0}")]
+    NotStoppable(DsrStatus),
+    /// The event does not fit where it stands.
+    #[error(transparent)]
+    OutOfPlace(#[from] OutOfPlace),
+    /// What is about the person does not open with the request's key.
+    #[error("the subject of request {id} does not open")]
+    Sealed {
+        /// The request.
+        id: DsrId,
+        /// Why not.
+        source: OpenFailed,
+    },
+    /// What is about the person opens to something that cannot be read.
+    #[error("the subject of request {id} cannot be read")]
+    Unreadable {
+        /// The request.
+        id: DsrId,
+        /// Why not.
+        source: Corrupt,
+    },
+    /// Storage failed.
+    #[error("requests could not be read or written")]
+    Store(#[from] StoreError),
+    /// The request's key could not be had.
+    #[error("the key of the request could not be had")]
+    Keys(#[from] KeyringError),
+}
+
+/// How the request stands. Fails with [`DsrError::NotFound`].
+pub async fn get_head(reader: &mut Reader, organization: OrganizationId, id: DsrId) -> Result<DsrHead, DsrError> {
+    store::find_head(reader, organization, id)
+        .await?
+        .ok_or(DsrError::NotFound)
+}
+
+/// How these requests stand, in their order and in one round trip; those that do not exist are left out.
+pub async fn find_heads(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    ids: &[DsrId],
+) -> Result<Vec<DsrHead>, StoreError> {
+    store::find_heads(reader, organization, ids).await
+}
+
+/// The request, opened. Fails with [`DsrError::NotFound`].
+pub async fn get(reader: &mut Reader, keys: &OrganizationKeys, id: DsrId) -> Result<Dsr, DsrError> {
+    let head = get_head(reader, keys.organization, id).await?;
+    store::open(reader, keys, vec![head])
+        .await?
+        .pop()
+        .ok_or(DsrError::NotFound)
+}

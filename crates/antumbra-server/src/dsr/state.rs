@@ -432,6 +432,29 @@ impl DsrState {
         }
     }
 
+    /// Whether holders of a key may list what silos sent. While silos are at work the list would pass for the whole, and
+    /// once the second phase has begun what was shown is being erased.
+    pub fn shows_files(&self) -> bool {
+        match self {
+            DsrState::Approving { .. }
+            | DsrState::Delayed { .. }
+            | DsrState::Downloadable { .. }
+            | DsrState::ViewCategories { .. }
+            | DsrState::Completed { .. } => true,
+            DsrState::OnHold { held } => held.shows_files(),
+            DsrState::RequestMade
+            | DsrState::Enriching
+            | DsrState::Waiting { .. }
+            | DsrState::Compiling
+            | DsrState::Secondary
+            | DsrState::SecondaryApproving
+            | DsrState::SecondaryCompleted { .. }
+            | DsrState::Canceled { .. }
+            | DsrState::Revoked { .. }
+            | DsrState::FailedVerification { .. } => false,
+        }
+    }
+
     /// When the demand was met; none while it is not, and none if it never was.
     pub fn completed_at(&self) -> Option<Timestamp> {
         match self {
@@ -493,22 +516,22 @@ fn deliver(any_data: bool, rules: &Rules, now: Timestamp) -> (DsrState, Vec<DsrE
 #[graphql(name = "RequestStatus")]
 #[allow(missing_docs, reason = "each is the state of the same name")]
 pub enum DsrStatus {
-    RequestMade,
-    FailedVerification,
-    Enriching,
-    OnHold,
-    Waiting,
-    Compiling,
-    Approving,
-    Delayed,
-    Completed,
-    Downloadable,
-    ViewCategories,
-    Canceled,
-    Secondary,
-    SecondaryCompleted,
-    SecondaryApproving,
-    Revoked,
+    RequestMade = 0,
+    FailedVerification = 1,
+    Enriching = 2,
+    OnHold = 3,
+    Waiting = 4,
+    Compiling = 5,
+    Approving = 6,
+    Delayed = 7,
+    Completed = 8,
+    Downloadable = 9,
+    ViewCategories = 10,
+    Canceled = 11,
+    Secondary = 12,
+    SecondaryCompleted = 13,
+    SecondaryApproving = 14,
+    Revoked = 15,
 }
 
 impl DsrStatus {
@@ -531,6 +554,11 @@ impl DsrStatus {
         DsrStatus::SecondaryApproving,
         DsrStatus::Revoked,
     ];
+
+    /// The number that stands for it in stored keys. Never change one.
+    pub(crate) const fn code(self) -> u8 {
+        self as u8
+    }
 
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {

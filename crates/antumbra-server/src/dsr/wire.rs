@@ -15,8 +15,10 @@ use crate::{
     organization::{Action, IdentifierKind},
 };
 
+mod files;
 mod submit;
 
+pub(crate) use files::{DataPoint, DataSilo, DownloadKeys, File, Size, Window};
 pub(crate) use submit::Submit;
 
 /// A UUID in its usual form with hyphens, in any case.

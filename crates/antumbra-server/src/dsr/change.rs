@@ -1,0 +1,190 @@
+//! Changing a request that exists. Every change of state goes through [`advance`].
+
+use antumbra_store::Tx;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    DsrError,
+    jobs::{ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES},
+    model::{DsrHead, DsrId},
+    state::{DsrEffect, DsrEvent},
+    store,
+};
+use crate::{
+    audit::{self, Actor, AuditEntry},
+    jobs::{self, Job},
+    keyring::{KeyKind, OrganizationKeys},
+    organization::{IdentifierKind, OrganizationId},
+    world::Ids,
+};
+
+/// Who does something, for whom and when.
+#[derive(Clone, Copy)]
+pub struct Deed<'a> {
+    /// Whose requests it is about.
+    pub organization: OrganizationId,
+    /// Who does it.
+    pub by: Actor,
+    /// When.
+    pub now: Timestamp,
+    /// Where ids come from.
+    pub ids: &'a Ids,
+}
+
+/// Lets `event` happen to a request: keeps the state that follows, with an audit entry and the jobs it wants.
+///
+/// The only place where a state changes. Fails with [`DsrError::OutOfPlace`] if the event does not fit, and then has
+/// written nothing.
+pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -> Result<DsrHead, DsrError> {
+    let before = super::get_head(tx, deed.organization, id).await?;
+    let (state, effects) = before.state.clone().step(event, &before.rules, deed.now)?;
+    let after = DsrHead {
+        state,
+        updated_at: deed.now,
+        ..before.clone()
+    };
+    store::replace(tx, deed.organization, &before, &after);
+    let (from, to) = (before.state.status().as_str(), after.state.status().as_str());
+    record(
+        tx,
+        deed,
+        id,
+        "dsr.moved",
+        vec![("from", from.into()), ("to", to.into())],
+    );
+    enqueue(tx, deed, id, effects);
+    Ok(after)
+}
+
+/// Approves what a phase brought: a report, or the end of the second phase.
+pub async fn approve(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, DsrError> {
+    advance(tx, deed, id, DsrEvent::Approved)
+        .await
+        .map_err(|error| match error {
+            DsrError::OutOfPlace(refused) => DsrError::NotApproving(refused.status),
+            other => other,
+        })
+}
+
+/// Stops a request in the name of an administrator.
+pub async fn cancel(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, DsrError> {
+    advance(tx, deed, id, DsrEvent::Canceled).await.map_err(not_stoppable)
+}
+
+/// Stops a request in the name of the data subject.
+pub async fn withdraw(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, DsrError> {
+    advance(tx, deed, id, DsrEvent::Withdrawn).await.map_err(not_stoppable)
+}
+
+fn not_stoppable(error: DsrError) -> DsrError {
+    match error {
+        DsrError::OutOfPlace(refused) => DsrError::NotStoppable(refused.status),
+        other => other,
+    }
+}
+
+/// Ends a waiting period or a delay before its time.
+pub async fn begin_early(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, DsrError> {
+    advance(tx, deed, id, DsrEvent::BegunEarly).await
+}
+
+/// Parks a request.
+pub async fn hold(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, DsrError> {
+    advance(tx, deed, id, DsrEvent::Held).await
+}
+
+/// Takes a parked request up again where it stood.
+pub async fn resume(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, DsrError> {
+    advance(tx, deed, id, DsrEvent::Resumed).await
+}
+
+/// Says whether the data subject gets messages from now on.
+pub async fn set_silent(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, is_silent: bool) -> Result<DsrHead, DsrError> {
+    let before = super::get_head(tx, deed.organization, id).await?;
+    if before.is_silent == is_silent {
+        return Ok(before);
+    }
+    let after = DsrHead {
+        is_silent,
+        updated_at: deed.now,
+        ..before.clone()
+    };
+    store::replace(tx, deed.organization, &before, &after);
+    record(
+        tx,
+        deed,
+        id,
+        if is_silent { "dsr.silenced" } else { "dsr.unsilenced" },
+        vec![],
+    );
+    Ok(after)
+}
+
+/// Takes identifiers that nobody verified out of a request, which may let it go on. Says how many were taken out.
+///
+/// The core identifier stays whatever is asked: a request is about somebody.
+pub async fn remove_identifiers(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    deed: &Deed<'_>,
+    id: DsrId,
+    identifiers: &[Uuid],
+) -> Result<usize, DsrError> {
+    let dsr = super::get(tx, keys, id).await?;
+    if !dsr.head.state.is_open() {
+        return Err(DsrError::NotStoppable(dsr.head.state.status()));
+    }
+    let mut subject = dsr.subject;
+    let had = subject.identifiers.len();
+    subject.identifiers.retain(|identifier| {
+        identifier.kind == IdentifierKind::CoreIdentifier || !identifiers.contains(&identifier.id)
+    });
+    let removed = had - subject.identifiers.len();
+    if removed > 0 {
+        let key = keys
+            .find_key(tx, KeyKind::Request, id.0)
+            .await?
+            .ok_or(DsrError::NotFound)?;
+        store::put_subject(tx, deed.organization, id, &key, &subject)?;
+        record(
+            tx,
+            deed,
+            id,
+            "dsr.identifiers_removed",
+            vec![("count", audit::Detail::Count(removed as u64))],
+        );
+        enqueue(tx, deed, id, [DsrEffect::SettleIdentities]);
+    }
+    Ok(removed)
+}
+
+/// One job for each effect, in the same transaction as the state that wants it.
+pub(super) fn enqueue(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, effects: impl IntoIterator<Item = DsrEffect>) {
+    for effect in effects {
+        let (kind, due_at) = match effect {
+            DsrEffect::SettleIdentities => (&SETTLE_IDENTITIES, deed.now),
+            DsrEffect::OpenRuns => (&OPEN_RUNS, deed.now),
+            DsrEffect::WakeAt(at) => (&ELAPSED, at),
+        };
+        jobs::enqueue(tx, deed.organization, Job::new(deed.ids.uuid(), kind, [id.0]), due_at);
+    }
+}
+
+/// Adds to the audit log what was done to a request.
+pub(super) fn record(
+    tx: &mut Tx,
+    deed: &Deed<'_>,
+    id: DsrId,
+    action: &'static str,
+    details: Vec<(&'static str, audit::Detail)>,
+) {
+    let entry = AuditEntry {
+        actor: deed.by,
+        action,
+        object: ("dsr", id.0),
+        at: deed.now,
+        details,
+    };
+    audit::record(tx, deed.ids, deed.organization, entry);
+}

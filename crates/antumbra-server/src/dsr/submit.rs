@@ -1,0 +1,152 @@
+//! Making a request out of a submission.
+
+use antumbra_store::Tx;
+use jiff::Timestamp;
+
+use super::{
+    Deed, DsrError,
+    change::{enqueue, record},
+    model::{Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin},
+    state::{DsrEvent, DsrState, Rules},
+    store::{self, Blinds, Sameness},
+    submission::{EmailClaim, Submission},
+};
+use crate::{config::Review, keyring::OrganizationKeys, organization::IdentifierKind, world::Ids};
+
+/// Keeps a new request and starts it. Fails with [`DsrError::Duplicate`], having written nothing, if an equivalent one is
+/// open; for an import, if the same has been imported or was made at the same time.
+pub(super) async fn submit(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    deed: &Deed<'_>,
+    submission: Submission,
+    review: Review,
+) -> Result<Dsr, DsrError> {
+    let blinds = blinds(keys, &submission);
+    let duplicate = match submission.imported_end {
+        None => store::find_equivalent(tx, deed.organization, &blinds).await?,
+        Some(_) => {
+            let (action, created_at) = (submission.settings.action, submission.created_at);
+            store::find_imported(tx, deed.organization, blinds.core, action, created_at).await?
+        }
+    };
+    if duplicate.is_some() {
+        return Err(DsrError::Duplicate);
+    }
+    let subject = subject(&submission, deed.ids, deed.now);
+    let mut head = head(submission, deed, &blinds, review);
+    let effects = match head.state {
+        // Nothing stands between an API submission and its start.
+        DsrState::RequestMade => {
+            let (state, effects) = head.state.step(DsrEvent::Begun, &head.rules, deed.now)?;
+            head.state = state;
+            effects
+        }
+        _ => Vec::new(),
+    };
+    let dsr = Dsr { head, subject };
+    store::insert(tx, keys, &dsr, blinds.email)?;
+    let details = vec![
+        ("action", dsr.head.action().as_str().into()),
+        ("status", dsr.head.state.status().as_str().into()),
+    ];
+    record(tx, deed, dsr.head.id, "dsr.submitted", details);
+    enqueue(tx, deed, dsr.head.id, effects);
+    Ok(dsr)
+}
+
+fn blinds(keys: &OrganizationKeys, submission: &Submission) -> Blinds {
+    let same = Sameness {
+        action: submission.settings.action,
+        subject_type: &submission.subject_type,
+        is_test: submission.is_test,
+        core_identifier: &submission.core_identifier,
+    };
+    Blinds::of(keys, &same, submission.email.as_deref())
+}
+
+fn head(submission: Submission, deed: &Deed<'_>, blinds: &Blinds, review: Review) -> DsrHead {
+    let settings = &submission.settings;
+    let mut rules = Rules::under(settings);
+    if submission.skips_waiting {
+        rules.waiting = jiff::SignedDuration::ZERO;
+    }
+    if review == Review::Skipped {
+        rules.requires_review = false;
+        rules.requires_secondary_review = false;
+    }
+    let allowed = settings.expiry_in(
+        submission.region.country.as_deref(),
+        submission.region.subdivision.as_deref(),
+    );
+    DsrHead {
+        id: DsrId(deed.ids.uuid()),
+        state: submission
+            .imported_end
+            .map_or(DsrState::RequestMade, |end| end.state(deed.now)),
+        rules,
+        subject_type: submission.subject_type,
+        origin: Origin::Api,
+        is_silent: submission.is_silent,
+        is_test: submission.is_test,
+        skips_receipt: submission.skips_receipt,
+        receipt_template: submission.receipt_template,
+        locale: submission.locale.to_owned(),
+        region: submission.region,
+        silos: submission.silos,
+        skipped_enrichers: submission.skipped_enrichers,
+        created_at: submission.created_at,
+        due_at: submission.created_at + allowed.span(),
+        updated_at: deed.now,
+        core_index: blinds.core,
+        equivalence: blinds.equivalence,
+    }
+}
+
+/// The person, with every identifier that points at them: the address first, then the core identifier, then the others.
+///
+/// An API key holder's word makes an identifier verified, as an enricher of type `AUTO_APPROVE` would: the built-in rule
+/// without which an organization that has configured no enricher could never ask a silo. It does not reach an address
+/// that its submitter calls unverified.
+fn subject(submission: &Submission, ids: &Ids, now: Timestamp) -> DsrSubject {
+    let identifier = |name: &str, kind, value: &str, verified_at| DsrIdentifier {
+        id: ids.uuid(),
+        name: name.to_owned(),
+        kind,
+        value: value.to_owned(),
+        source: IdentifierSource::Input,
+        verified_at,
+    };
+    let built_in = |kind: IdentifierKind, value: &str, verified_at| identifier(kind.as_str(), kind, value, verified_at);
+    let vouched = match submission.email_claim {
+        EmailClaim::Verified | EmailClaim::Unsaid => Some(now),
+        EmailClaim::Unverified => None,
+    };
+    let address = submission
+        .email
+        .iter()
+        .map(|email| built_in(IdentifierKind::Email, email, vouched));
+    let core = built_in(IdentifierKind::CoreIdentifier, &submission.core_identifier, Some(now));
+    let mut identifiers: Vec<DsrIdentifier> = address.chain([core]).collect();
+    for (name, kind, value) in &submission.identifiers {
+        if !identifiers
+            .iter()
+            .any(|known| known.name == *name && known.value == *value)
+        {
+            identifiers.push(identifier(name, *kind, value, Some(now)));
+        }
+    }
+    let attributes = submission.attributes.iter().map(|(key, values)| DsrAttribute {
+        key_id: key.id.0,
+        key: key.name.clone(),
+        values: values.iter().map(|value| (ids.uuid(), value.clone())).collect(),
+    });
+    DsrSubject {
+        core_identifier: submission.core_identifier.clone(),
+        email: submission.email.clone(),
+        identifiers,
+        details: submission.details.clone(),
+        attributes: attributes.collect(),
+        reply_to: submission.reply_to.clone(),
+    }
+}
