@@ -1,1 +1,0 @@
-//! The kill and power-cut batteries.

@@ -1,0 +1,247 @@
+//! The calls that the load makes, as an ordinary HTTP client makes them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+/// A client of one start of the server.
+#[derive(Clone)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: String,
+    key: String,
+}
+
+/// A file as `download-keys` lists it.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) download_key: String,
+}
+
+/// The instant that carries a sequence number: so many milliseconds after a fixed moment of 2026.
+pub(super) fn instant(sequence: u64) -> String {
+    let (minutes, millis) = (sequence / 60_000, sequence % 60_000);
+    let (hours, minutes) = (minutes / 60, minutes % 60);
+    format!(
+        "2026-01-{:02}T{:02}:{minutes:02}:{:02}.{:03}Z",
+        1 + hours / 24,
+        hours % 24,
+        millis / 1000,
+        millis % 1000
+    )
+}
+
+/// The sequence number of an instant that [`instant`] made.
+pub(super) fn sequence(instant: &str) -> Option<u64> {
+    let part = |from: usize, to: usize| instant.get(from..to)?.parse::<u64>().ok();
+    let minutes = ((part(8, 10)? - 1) * 24 + part(11, 13)?) * 60 + part(14, 16)?;
+    Some(minutes * 60_000 + part(17, 19)? * 1000 + part(20, 23)?)
+}
+
+impl Client {
+    pub(super) fn new(url: &str, key: &str) -> Result<Client> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .connect_timeout(Duration::from_secs(2))
+            .build()?;
+        Ok(Client {
+            http,
+            url: url.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    fn call(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(&self.key)
+    }
+
+    /// Upserts one choice for each person; each carries its own sequence number as its time.
+    pub(super) async fn choose(&self, choices: &[(String, u64)]) -> Result<()> {
+        let records: Vec<Value> = choices
+            .iter()
+            .map(|(person, sequence)| {
+                json!({
+                    "userId": person,
+                    "partition": "shop",
+                    "timestamp": instant(*sequence),
+                    "purposes": [{ "purpose": "Analytics", "enabled": sequence % 2 == 0 }],
+                })
+            })
+            .collect();
+        let answer = answered(
+            self.call(reqwest::Method::PUT, "/v1/preferences")
+                .json(&json!({ "records": records })),
+        )
+        .await?;
+        if answer["success"] != true
+            || answer["nodes"]
+                .as_array()
+                .is_none_or(|nodes| nodes.len() != choices.len())
+        {
+            bail!("an upsert was answered 200 without success for all: {answer}");
+        }
+        Ok(())
+    }
+
+    /// The newest sequence number that is kept for each of at most 100 people.
+    pub(super) async fn chosen(&self, people: &[String]) -> Result<Vec<(String, u64, bool)>> {
+        let identifiers: Vec<Value> = people
+            .iter()
+            .map(|person| json!({ "name": "email", "value": person }))
+            .collect();
+        let body = json!({ "filter": { "identifiers": identifiers }, "limit": 100 });
+        let answer = answered(
+            self.call(reqwest::Method::POST, "/v1/preferences/shop/query")
+                .json(&body),
+        )
+        .await?;
+        let nodes = answer["nodes"].as_array().context("a query without nodes")?;
+        nodes
+            .iter()
+            .map(|node| {
+                let person = node["userId"].as_str().context("a record without userId")?.to_owned();
+                let kept = node["timestamp"]
+                    .as_str()
+                    .and_then(sequence)
+                    .context("a record without our time")?;
+                let enabled = node["purposes"][0]["enabled"]
+                    .as_bool()
+                    .context("a record without its choice")?;
+                Ok((person, kept, enabled))
+            })
+            .collect()
+    }
+
+    pub(super) async fn submit(&self, person: &str) -> Result<String> {
+        let body = json!({
+            "type": "ACCESS",
+            "subject": { "coreIdentifier": person, "email": format!("{person}@example.test"), "emailIsVerified": true },
+            "subjectType": "customer",
+            "isSilent": true,
+        });
+        let answer = answered(self.call(reqwest::Method::POST, "/v1/data-subject-request").json(&body)).await?;
+        Ok(answer["request"]["id"]
+            .as_str()
+            .context("a submission without an id")?
+            .to_owned())
+    }
+
+    pub(super) async fn status(&self, dsr: &str) -> Result<String> {
+        let answer = answered(self.call(reqwest::Method::GET, &format!("/v1/data-subject-request/{dsr}"))).await?;
+        Ok(answer["status"]
+            .as_str()
+            .context("a request without a status")?
+            .to_owned())
+    }
+
+    pub(super) async fn upload(&self, nonce: &str, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let call = self
+            .call(reqwest::Method::POST, "/v1/datapoint")
+            .header("x-transcend-nonce", nonce)
+            .header("x-transcend-datapoint-name", "files")
+            .header("x-transcend-remote-id", name)
+            .header("x-transcend-skip-status-update", "true")
+            .body(bytes);
+        answered(call).await.map(|_| ())
+    }
+
+    /// Reports everything of a silo. A silo that was done before counts as done: the first report may have been cut off.
+    pub(super) async fn report_done(&self, nonce: &str) -> Result<()> {
+        let body = json!({ "profiles": [{ "profileId": "p", "profileData": { "profile": { "known": true } } }], "status": "READY" });
+        let call = self
+            .call(reqwest::Method::POST, "/v1/data-silo")
+            .header("x-transcend-nonce", nonce)
+            .json(&body)
+            .send()
+            .await?;
+        match call.status().as_u16() {
+            200 | 409 => Ok(()),
+            other => bail!(
+                "a report was answered {other}: {}",
+                call.text().await.unwrap_or_default()
+            ),
+        }
+    }
+
+    pub(super) async fn approve(&self, dsr: &str) -> Result<()> {
+        let body = json!({
+            "query": "mutation Approve($input: CommunicationInput!) { approveRequest(input: $input) { request { id } } }",
+            "variables": { "input": { "requestId": dsr } },
+        });
+        let answer = answered(self.call(reqwest::Method::POST, "/graphql").json(&body)).await?;
+        if answer.get("errors").is_some() {
+            bail!("an approval was refused: {}", answer["errors"]);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn files(&self, dsr: &str) -> Result<Vec<Listed>> {
+        let path = format!("/v1/data-subject-request/{dsr}/download-keys?limit=100");
+        let answer = answered(self.call(reqwest::Method::GET, &path)).await?;
+        let nodes = answer["nodes"].as_array().context("a list without nodes")?;
+        nodes
+            .iter()
+            .map(|node| {
+                let text = |name: &str| {
+                    node[name]
+                        .as_str()
+                        .map(str::to_owned)
+                        .with_context(|| format!("a file without {name}"))
+                };
+                let bytes = node["size"].as_u64().context("a file without size")?;
+                Ok(Listed {
+                    name: text("fileName")?,
+                    bytes,
+                    download_key: text("downloadKey")?,
+                })
+            })
+            .collect()
+    }
+
+    pub(super) async fn download(&self, download_key: &str) -> Result<Vec<u8>> {
+        let call = self
+            .call(reqwest::Method::GET, &format!("/v1/files?downloadKey={download_key}"))
+            .send()
+            .await?;
+        if !call.status().is_success() {
+            bail!("a download was answered {}", call.status());
+        }
+        Ok(call.bytes().await?.to_vec())
+    }
+}
+
+/// Sends and reads an answer, which must be 200 and JSON.
+async fn answered(call: reqwest::RequestBuilder) -> Result<Value> {
+    let answer = call.send().await?;
+    let status = answer.status();
+    let text = answer.text().await?;
+    if status.as_u16() != 200 {
+        return Err(Refused {
+            status: status.as_u16(),
+            text,
+        }
+        .into());
+    }
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// An answer that is not 200.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) status: u16,
+    pub(super) text: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "answered {}: {}", self.status, self.text)
+    }
+}
+
+impl std::error::Error for Refused {}

@@ -1,0 +1,264 @@
+//! What the server acknowledged, and whether it still knows it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use anyhow::Result;
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::chance::Chance;
+use super::client::Client;
+
+/// Everything acknowledged so far. A thing enters when its 200 has been read, never before.
+#[derive(Default)]
+pub(super) struct Journal(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    acknowledged: u64,
+    people: BTreeMap<String, Choices>,
+    requests: BTreeMap<String, Request>,
+    /// What the last round touched, and so what the next start is asked about first.
+    fresh_people: Vec<String>,
+    fresh_requests: Vec<String>,
+}
+
+/// The choices of one person. What was sent without an answer may or may not be kept, and nothing else may.
+#[derive(Clone, Copy, Default)]
+struct Choices {
+    acknowledged: u64,
+    sent: u64,
+}
+
+/// One data subject request.
+#[derive(Clone, Default)]
+pub(super) struct Request {
+    pub(super) files: Vec<File>,
+    /// The farthest that it must have come.
+    pub(super) reached: Stage,
+}
+
+/// One file that was acknowledged.
+#[derive(Clone)]
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) sha256: [u8; 32],
+}
+
+/// How far a request has come, as its status tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    #[default]
+    Made,
+    Compiling,
+    /// Its silo has reported everything. What follows is the server's own work, so it is not seen in a status at once.
+    Reported,
+    Approving,
+    Sent,
+}
+
+impl Stage {
+    /// The stage of a status, if the requests of this battery can be in it at all.
+    pub(super) fn of(status: &str) -> Option<Stage> {
+        match status {
+            "REQUEST_MADE" | "ENRICHING" => Some(Stage::Made),
+            "COMPILING" => Some(Stage::Compiling),
+            "APPROVING" => Some(Stage::Approving),
+            "DOWNLOADABLE" | "COMPLETED" => Some(Stage::Sent),
+            _ => None,
+        }
+    }
+
+    /// The least that a status may show of a request that came so far.
+    fn seen_as(self) -> Stage {
+        if self == Stage::Reported {
+            Stage::Compiling
+        } else {
+            self
+        }
+    }
+}
+
+impl Journal {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().expect("no task panics while it writes the journal")
+    }
+
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.kept().acknowledged
+    }
+
+    /// The next sequence numbers of some people, noted as sent.
+    pub(super) fn about_to_choose(&self, people: &[String]) -> Vec<(String, u64)> {
+        let mut kept = self.kept();
+        let next = |person: &String| {
+            let choices = kept.people.entry(person.clone()).or_default();
+            choices.sent += 1;
+            (person.clone(), choices.sent)
+        };
+        people.iter().map(next).collect()
+    }
+
+    pub(super) fn chosen(&self, choices: &[(String, u64)]) {
+        let mut kept = self.kept();
+        for (person, sequence) in choices {
+            kept.acknowledged += 1;
+            kept.fresh_people.push(person.clone());
+            let of_person = kept.people.entry(person.clone()).or_default();
+            of_person.acknowledged = of_person.acknowledged.max(*sequence);
+        }
+    }
+
+    pub(super) fn submitted(&self, dsr: &str) {
+        self.reached(dsr, Stage::Made);
+    }
+
+    pub(super) fn uploaded(&self, dsr: &str, name: &str, content: &[u8]) {
+        let file = File {
+            name: name.to_owned(),
+            bytes: content.len() as u64,
+            sha256: sha256(content),
+        };
+        let mut kept = self.kept();
+        kept.acknowledged += 1;
+        kept.requests.entry(dsr.to_owned()).or_default().files.push(file);
+        kept.fresh_requests.push(dsr.to_owned());
+    }
+
+    /// Notes that a request came so far and may never be found before it again.
+    pub(super) fn reached(&self, dsr: &str, stage: Stage) {
+        let mut kept = self.kept();
+        kept.acknowledged += 1;
+        let request = kept.requests.entry(dsr.to_owned()).or_default();
+        request.reached = request.reached.max(stage);
+        kept.fresh_requests.push(dsr.to_owned());
+    }
+
+    /// Every request and how far it came.
+    pub(super) fn requests(&self) -> Vec<(String, Stage)> {
+        self.kept()
+            .requests
+            .iter()
+            .map(|(dsr, request)| (dsr.clone(), request.reached))
+            .collect()
+    }
+
+    /// Looks for what the last round had acknowledged and for some of what earlier rounds had.
+    pub(super) async fn check(&self, client: &Client, chance: &mut Chance, losses: &mut Vec<String>) -> Result<u64> {
+        let (mut people, mut requests) = {
+            let mut kept = self.kept();
+            let mut people = std::mem::take(&mut kept.fresh_people);
+            let mut requests = std::mem::take(&mut kept.fresh_requests);
+            let everyone: Vec<&String> = kept.people.keys().collect();
+            let every_request: Vec<&String> = kept.requests.keys().collect();
+            people.extend((0..40).filter_map(|_| chance.pick(&everyone).map(|person| (*person).clone())));
+            requests.extend((0..10).filter_map(|_| chance.pick(&every_request).map(|dsr| (*dsr).clone())));
+            (people, requests)
+        };
+        people.sort();
+        people.dedup();
+        requests.sort();
+        requests.dedup();
+        Ok(self.check_people(client, &people, losses).await? + self.check_requests(client, &requests, losses).await?)
+    }
+
+    /// Looks for everything.
+    pub(super) async fn check_everything(&self, client: &Client, losses: &mut Vec<String>) -> Result<u64> {
+        let (people, requests): (Vec<_>, Vec<_>) = {
+            let kept = self.kept();
+            (
+                kept.people.keys().cloned().collect(),
+                kept.requests.keys().cloned().collect(),
+            )
+        };
+        Ok(self.check_people(client, &people, losses).await? + self.check_requests(client, &requests, losses).await?)
+    }
+
+    async fn check_people(&self, client: &Client, people: &[String], losses: &mut Vec<String>) -> Result<u64> {
+        for some in people.chunks(100) {
+            let found: BTreeMap<String, (u64, bool)> = client
+                .chosen(some)
+                .await?
+                .into_iter()
+                .map(|(person, sequence, enabled)| (person, (sequence, enabled)))
+                .collect();
+            let kept = self.kept();
+            for person in some {
+                let expected = kept.people.get(person).copied().unwrap_or_default();
+                match found.get(person) {
+                    None if expected.acknowledged > 0 => losses.push(format!("the choices of {person} are gone")),
+                    None => {}
+                    Some((sequence, _)) if *sequence < expected.acknowledged || *sequence > expected.sent => {
+                        losses.push(format!(
+                            "choice {sequence} of {person} is kept; {} was acknowledged, {} sent",
+                            expected.acknowledged, expected.sent
+                        ));
+                    }
+                    Some((sequence, enabled)) if *enabled != (sequence % 2 == 0) => {
+                        losses.push(format!("choice {sequence} of {person} is kept with another answer"));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(people.len() as u64)
+    }
+
+    async fn check_requests(&self, client: &Client, requests: &[String], losses: &mut Vec<String>) -> Result<u64> {
+        for dsr in requests {
+            let Some(expected) = self.kept().requests.get(dsr).cloned() else {
+                continue;
+            };
+            let status = match client.status(dsr).await {
+                Ok(status) => status,
+                Err(cause) => {
+                    losses.push(format!("request {dsr} is gone: {cause}"));
+                    continue;
+                }
+            };
+            match Stage::of(&status) {
+                None => losses.push(format!("request {dsr} is in state {status}, which it cannot reach")),
+                Some(stage) if stage < expected.reached.seen_as() => {
+                    losses.push(format!(
+                        "request {dsr} fell back to {status} from {:?}",
+                        expected.reached
+                    ));
+                }
+                Some(stage) if stage >= Stage::Approving => check_files(client, dsr, &expected.files, losses).await?,
+                Some(_) => {}
+            }
+        }
+        Ok(requests.len() as u64)
+    }
+}
+
+/// Each acknowledged file is listed with its size, and is byte for byte what was sent.
+async fn check_files(client: &Client, dsr: &str, files: &[File], losses: &mut Vec<String>) -> Result<()> {
+    let listed = client.files(dsr).await?;
+    for file in files {
+        let Some(found) = listed.iter().find(|found| found.name.contains(&file.name)) else {
+            losses.push(format!("file {} of request {dsr} is not listed", file.name));
+            continue;
+        };
+        if found.bytes != file.bytes {
+            losses.push(format!(
+                "file {} of request {dsr} has {} bytes, not {}",
+                file.name, found.bytes, file.bytes
+            ));
+            continue;
+        }
+        match client.download(&found.download_key).await {
+            Ok(content) if sha256(&content) == file.sha256 => {}
+            Ok(_) => losses.push(format!("file {} of request {dsr} has other bytes", file.name)),
+            Err(cause) => losses.push(format!("file {} of request {dsr} cannot be read: {cause}", file.name)),
+        }
+    }
+    Ok(())
+}
+
+fn sha256(content: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, content).as_ref());
+    hash
+}

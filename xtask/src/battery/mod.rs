@@ -1,0 +1,131 @@
+//! The batteries that kill servers. A server works under mixed load, is ended without warning, and is started again; then
+//! everything it had acknowledged must still be there. The journal of what was acknowledged is kept here, outside of the
+//! server and of the disk whose power is cut.
+
+mod chance;
+mod client;
+mod journal;
+mod load;
+mod receiver;
+mod server;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+pub use chance::Chance;
+pub use server::Child;
+
+use client::Client;
+use journal::Journal;
+use load::Load;
+use receiver::Receiver;
+
+/// What a battery runs.
+pub struct Battery {
+    /// The executable under test.
+    pub executable: PathBuf,
+    /// Its data folder.
+    pub data: PathBuf,
+    /// How many times the server is ended.
+    pub rounds: usize,
+    /// Where chance begins.
+    pub seed: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Rounds that were played.
+    pub rounds: usize,
+    /// Answers that counted as acknowledgements.
+    pub acknowledged: u64,
+    /// Acknowledged things that were looked for after a restart.
+    pub checked: u64,
+    /// What was missing or could not be, one line each.
+    pub losses: Vec<String>,
+    /// From starting the process to being ready, each round.
+    pub ready_in: Vec<Duration>,
+    /// How long the last restart took to carry every open request to its end.
+    pub settled_in: Duration,
+}
+
+impl Report {
+    /// One paragraph of figures.
+    pub fn summary(&self) -> String {
+        let mut ready = self.ready_in.clone();
+        ready.sort();
+        let at = |part: f64| ready.get(((ready.len() as f64 * part) as usize).min(ready.len().saturating_sub(1)));
+        let shown = |duration: Option<&Duration>| duration.map_or("-".to_owned(), |d| format!("{} ms", d.as_millis()));
+        format!(
+            "{} rounds, {} acknowledged, {} checked again, {} lost; ready after a restart in {} (median), {} (99 of 100), \
+             {} (slowest); settled in {:.1} s",
+            self.rounds,
+            self.acknowledged,
+            self.checked,
+            self.losses.len(),
+            shown(at(0.5)),
+            shown(at(0.99)),
+            shown(ready.last()),
+            self.settled_in.as_secs_f64(),
+        )
+    }
+}
+
+impl Battery {
+    /// Plays every round. `end` ends the running server and leaves its folder ready for the next start. Stops at the
+    /// first round with a loss.
+    pub fn run(&self, mut end: impl FnMut(&mut Child, &mut Chance) -> Result<()>) -> Result<Report> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        runtime.block_on(self.play(&mut end))
+    }
+
+    async fn play(&self, end: &mut impl FnMut(&mut Child, &mut Chance) -> Result<()>) -> Result<Report> {
+        let mut chance = Chance::new(self.seed);
+        let receiver = Receiver::start().await?;
+        let journal = Arc::new(Journal::default());
+        let mut report = Report::default();
+        let mut key = None;
+        for round in 0..self.rounds {
+            let mut server = Child::start(&self.executable, &self.data)?;
+            report.ready_in.push(server.ready_in);
+            let first_key = server.key.take();
+            if let (None, Some(first)) = (&key, first_key) {
+                server.apply(&self.executable, &first, &receiver.configuration())?;
+                key = Some(first);
+            }
+            let client = Client::new(&server.url, key.as_deref().context("the first start printed no key")?)?;
+            report.checked += journal.check(&client, &mut chance, &mut report.losses).await?;
+            report.rounds = round + 1;
+            if !report.losses.is_empty() {
+                return Ok(report);
+            }
+            let load = Load::start(client, Arc::clone(&journal), receiver.deliveries(), &mut chance);
+            tokio::time::sleep(Duration::from_millis(chance.between(20, 800))).await;
+            tokio::task::block_in_place(|| end(&mut server, &mut chance)).context("ending the server")?;
+            load.stop().await;
+            report.acknowledged = journal.acknowledged();
+        }
+        self.settle(&journal, &receiver, key.as_deref().unwrap_or_default(), &mut report)
+            .await?;
+        Ok(report)
+    }
+
+    /// Starts once more, lets every open request come to its end, and looks at everything.
+    async fn settle(&self, journal: &Arc<Journal>, receiver: &Receiver, key: &str, report: &mut Report) -> Result<()> {
+        let begun = Instant::now();
+        let mut server = Child::start(&self.executable, &self.data)?;
+        report.ready_in.push(server.ready_in);
+        let client = Client::new(&server.url, key)?;
+        load::finish_everything(&client, journal, receiver.deliveries(), &mut report.losses).await?;
+        report.settled_in = begun.elapsed();
+        report.checked += journal.check_everything(&client, &mut report.losses).await?;
+        report.acknowledged = journal.acknowledged();
+        server.end()
+    }
+}
