@@ -71,7 +71,7 @@ impl Banner<'_> {
                  -H \"content-type: application/json\" {url}/graphql \\\n          \
                  -d '{{\"query\":\"{{ organization {{ id uri }} }}\"}}'\n\n  \
                  Keep a copy of {} apart from your backups: without it the data is noise.\n",
-                self.config.server.data.join("root.key").display(),
+                self.config.root_file().display(),
             ));
         }
         if self.address.ip().is_loopback() {

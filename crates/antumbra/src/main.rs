@@ -1,11 +1,14 @@
 //! The one executable: commands, configuration, wiring, signals.
 //!
-//! Start at [`cli`] for what can be typed, at `serve` for how a server is put together. Nothing here knows how any
+//! Start at [`cli`] for what can be typed, at [`serve`] for how a server is put together. Nothing here knows how any
 //! slice works inside.
 
+mod banner;
 mod cli;
 mod config;
+mod logs;
 mod outcome;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -28,9 +31,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(_) => {
-            Err(outcome::Ended::new(outcome::Outcome::Failed, "the server is not in this build").into())
-        }
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Config { command } => explain_config(&command),
     }
 }

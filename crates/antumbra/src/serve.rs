@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use antumbra_server::keyring::{Keyring, RootFile};
 use antumbra_server::{Clock, Ids, Server, World};
 use antumbra_store::{BlobConfig, Blobs, OpenError, Store};
 use anyhow::Context;
@@ -72,13 +73,15 @@ async fn open(config: &Config) -> anyhow::Result<World> {
     })
     .await
     .context("the folder for files cannot be opened")?;
+    let keys = Keyring::open(&store, &RootFile::at(config.root_file())).await?;
     let clock = Clock::system();
+    let ids = Ids::new(clock.clone());
     Ok(World {
         store,
         blobs,
-        keys: antumbra_server::keyring::Keyring,
-        clock: clock.clone(),
-        ids: Ids::new(clock),
+        keys,
+        clock,
+        ids,
     })
 }
 

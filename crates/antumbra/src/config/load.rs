@@ -294,7 +294,7 @@ mod tests {
         );
         assert_eq!(
             with_file("[storage]\nengine = \"postgers\"\n").unwrap_err(),
-            "`storage` cannot be \"postgers\"\n  at file ~/antumbra.toml:1\n  did you mean \"postgres\"?"
+            "`storage.engine` cannot be \"postgers\"\n  at file ~/antumbra.toml:2\n  did you mean \"postgres\"?"
         );
     }
 

@@ -141,11 +141,12 @@ pub(crate) struct Webhooks {
     pub(crate) allow: Vec<String>,
 }
 
-/// How keys are renewed.
+/// Where keys come from.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Keys {
-    pub(crate) epoch: SignedDuration,
+    #[serde(deserialize_with = "empty_is_none")]
+    pub(crate) root_file: Option<PathBuf>,
 }
 
 /// What is logged, and how.

@@ -1,5 +1,6 @@
 //! The settings as the other rooms want them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use antumbra_server::ServerConfig;
@@ -29,6 +30,14 @@ impl Config {
                 StoreConfig::Postgres(postgres)
             }
         }
+    }
+
+    /// Where the root key is.
+    pub(crate) fn root_file(&self) -> PathBuf {
+        self.keys
+            .root_file
+            .clone()
+            .unwrap_or_else(|| self.server.data.join("root.key"))
     }
 
     /// What the server needs to know.
