@@ -8,7 +8,8 @@ pub struct ServerConfig {
     /// Address that people and webhooks reach this server under, without a slash at its end. `None` means the address
     /// it listens on.
     pub public_url: Option<String>,
-    /// SHA-256 of the decoded internal key that `x-sombra-authorization` must carry. `None` asks for none.
+    /// What `api_keys::internal_key_hash` gives of the internal key that `x-sombra-authorization` must carry. `None` asks
+    /// for none.
     pub internal_key_hash: Option<[u8; 32]>,
     /// Certificate and key of the listener. `None` serves plain HTTP.
     pub tls: Option<TlsFiles>,

@@ -35,7 +35,14 @@ pub use world::{Clock, Ids};
 
 /// Every table of every slice: what the store is opened with.
 pub fn tables() -> Vec<&'static str> {
-    [api_keys::TABLES, audit::TABLES, dsr::TABLES, keyring::TABLES].concat()
+    let slices = [
+        api_keys::TABLES,
+        audit::TABLES,
+        dsr::TABLES,
+        jobs::TABLES,
+        keyring::TABLES,
+    ];
+    slices.concat()
 }
 
 /// What a server stands on. The executable opens it; tests replace its clock.

@@ -83,12 +83,25 @@ impl Server {
     }
 }
 
-/// The server's own small chores, every few seconds.
-async fn keep_house(_app: AppState, stop: CancellationToken) {
+/// The server's own small chores.
+async fn keep_house(app: AppState, stop: CancellationToken) {
+    let mut rounds: u32 = 0;
     while tokio::time::timeout(metrics::TIDY_EVERY, stop.cancelled())
         .await
         .is_err()
     {
         metrics::tidy();
+        rounds += 1;
+        if rounds.is_multiple_of(12) {
+            note_uses(&app).await;
+        }
+    }
+    note_uses(&app).await;
+}
+
+/// Losing this loses a date that people look at to tell which keys are still in use, so it is tried once and let go.
+async fn note_uses(app: &AppState) {
+    if let Err(cause) = app.callers.note_uses(app).await {
+        tracing::warn!(%cause, "when API keys were last used is not written down");
     }
 }

@@ -30,7 +30,7 @@ pub(crate) async fn readyz(State(app): State<AppState>) -> Result<&'static str, 
             .saying("The store does not answer")
             .retry_after(2)
     };
-    match tokio::time::timeout(STORE_ANSWERS_WITHIN, crate::api_keys::touch_store(&app.store)).await {
+    match tokio::time::timeout(STORE_ANSWERS_WITHIN, crate::api_keys::touch_store(&app)).await {
         Ok(Ok(())) => Ok("ready\n"),
         Ok(Err(_)) | Err(_) => Err(not_ready()),
     }

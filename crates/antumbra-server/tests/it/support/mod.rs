@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use antumbra_server::{
-    Clock, Ids, Server, ServerConfig, World,
-    api_keys::{ApiKeyId, ScopeName, ScopeSet},
-    http::Grants,
+    AppState, Clock, Ids, Server, ServerConfig, World,
+    api_keys::{self, ApiKeyInput, ScopeName},
+    audit::Actor,
     keyring::{Keyring, RootFile},
     organization::OrganizationId,
+    silos::DataSiloId,
 };
 use antumbra_store::{Blobs, EmbeddedConfig, Store, StoreConfig};
 use jiff::Timestamp;
@@ -82,17 +83,25 @@ impl TestServer {
         &self.client
     }
 
+    /// The state that the handlers see.
+    pub fn app(&self) -> &AppState {
+        self.server.app()
+    }
+
     /// A fresh key with these scopes.
     pub async fn key(&self, scopes: &[ScopeName]) -> String {
-        let app = self.server.app();
-        let secret = format!("ant_{}", app.ids.hidden_uuid().simple());
-        let grants = Grants {
-            organization: self.organization,
-            key: ApiKeyId(app.ids.uuid()),
-            scopes: ScopeSet::implied_by(scopes.iter().copied()),
-            silos: Vec::new(),
+        self.key_for(scopes, &[]).await
+    }
+
+    /// A fresh key with these scopes, attached to these data silos.
+    pub async fn key_for(&self, scopes: &[ScopeName], silos: &[DataSiloId]) -> String {
+        let input = ApiKeyInput {
+            title: "test".to_owned(),
+            scopes: scopes.to_vec(),
+            silos: silos.to_vec(),
+            ..ApiKeyInput::default()
         };
-        app.callers.admit(&secret, grants);
-        secret
+        let created = api_keys::create(self.app(), self.organization, Actor::Operator, input).await;
+        created.unwrap().secret.expose().to_owned()
     }
 }
