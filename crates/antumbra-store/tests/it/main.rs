@@ -3,4 +3,5 @@
 
 mod blobs;
 mod engines;
+mod recovery;
 mod transactions;
