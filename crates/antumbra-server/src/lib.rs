@@ -27,7 +27,7 @@ pub mod world;
 
 use std::{ops::Deref, sync::Arc};
 
-use antumbra_store::{Blobs, Store};
+use antumbra_store::{Blobs, Store, StoreError};
 
 pub use config::ServerConfig;
 pub use server::{Server, StartError};
@@ -41,6 +41,9 @@ pub fn tables() -> Vec<&'static str> {
         dsr::TABLES,
         jobs::TABLES,
         keyring::TABLES,
+        organization::TABLES,
+        purposes::TABLES,
+        silos::TABLES,
     ];
     slices.concat()
 }
@@ -60,6 +63,38 @@ pub struct World {
     pub ids: Ids,
 }
 
+impl World {
+    /// The organization that every server has, made at the very first start with all that clients expect to find.
+    pub async fn first_organization(&self) -> Result<organization::Organization, StoreError> {
+        loop {
+            let mut tx = self.store.begin_write().await?;
+            if let Some(first) = organization::list(&mut tx).await?.into_iter().next() {
+                return Ok(first);
+            }
+            let made = organization::create(
+                &mut tx,
+                &self.ids,
+                self.clock.now(),
+                "Organization".into(),
+                "organization".into(),
+            );
+            self.keys.create_organization(&mut tx, made.id);
+            let partition = made.default_partition();
+            let purposes = purposes::create_built_ins(&mut tx, &self.ids, made.id, partition, made.created_at).await;
+            purposes.map_err(|error| match error {
+                purposes::PurposeError::Store(error) => error,
+                broken => unreachable!("the built-in purposes keep the rules on purposes, yet {broken}"),
+            })?;
+            match tx.commit().await {
+                Ok(()) => return Ok(made),
+                // Another process on the same store was quicker.
+                Err(StoreError::Conflict) => continue,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
 /// What every handler and job may reach.
 #[derive(Clone)]
 pub struct AppState(Arc<App>);
@@ -76,6 +111,8 @@ pub struct App {
     pub gates: http::Gates,
     /// Who may come in.
     pub callers: api_keys::Directory,
+    /// What organizations have configured about themselves.
+    pub settings: organization::SettingsCache,
 }
 
 impl AppState {
@@ -89,7 +126,13 @@ impl AppState {
             jobs: jobs::Wake::default(),
             gates,
             callers,
+            settings: organization::SettingsCache::default(),
         }))
+    }
+
+    /// The address that people and webhooks reach this server under, without a slash at its end.
+    pub fn public_url(&self) -> &str {
+        self.config.public_url.as_deref().unwrap_or("http://localhost:8080")
     }
 }
 

@@ -14,6 +14,7 @@ use utoipa_axum::{
 use crate::{
     AppState,
     api_keys::ScopeName,
+    graphql,
     http::{Access, Budget, docs, metrics, probes, problem::Dialect, shell},
 };
 
@@ -27,6 +28,8 @@ fn table() -> Vec<Route> {
         open(routes!(docs::enter), PUBLIC).own(),
         open(routes!(docs::page), PUBLIC).own(),
         open(routes!(docs::part), PUBLIC).own(),
+        any_key(routes!(graphql::http::run_documents)).graphql(),
+        open(routes!(graphql::http::show_schema), PUBLIC).own(),
     ]
 }
 
@@ -143,6 +146,12 @@ impl Route {
     /// The body goes to the handler as it arrives.
     fn streamed(mut self) -> Route {
         self.facts.body = BodyRule::Stream;
+        self
+    }
+
+    /// Its clients look for problems where GraphQL has errors.
+    fn graphql(mut self) -> Route {
+        self.facts.dialect = Dialect::GraphQl;
         self
     }
 

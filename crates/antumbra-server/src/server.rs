@@ -1,6 +1,9 @@
 //! Starting and stopping: the listener, the accept loop, the job runner.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -35,8 +38,12 @@ pub enum StartError {
 
 impl Server {
     /// Serves on `listener` until [`Server::shutdown`].
-    pub async fn start(config: ServerConfig, world: World, listener: TcpListener) -> Result<Server, StartError> {
+    pub async fn start(mut config: ServerConfig, world: World, listener: TcpListener) -> Result<Server, StartError> {
         let address = listener.local_addr().map_err(StartError::Listener)?;
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        config
+            .public_url
+            .get_or_insert_with(|| format!("{scheme}://{}", reachable(address)));
         let app = AppState::new(config, world);
         let router = routes::router(app.clone());
         let limits = app.config.limits.clone();
@@ -104,4 +111,16 @@ async fn note_uses(app: &AppState) {
     if let Err(cause) = app.callers.note_uses(app).await {
         tracing::warn!(%cause, "when API keys were last used is not written down");
     }
+}
+
+/// An address that reaches this listener from the machine itself, where it listens on all of them.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    address
 }

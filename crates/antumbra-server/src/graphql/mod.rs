@@ -1,1 +1,61 @@
-//! The management API: each slice's part of the schema, merged.
+//! The management API: one GraphQL schema, to which each slice brings its part in a `graphql.rs` of its own.
+//!
+//! | File | Holds |
+//! | --- | --- |
+//! | `http.rs` | `POST /graphql` and the schema as text |
+//! | `session.rs` | what a document works on: its caller and its one transaction |
+//! | `access.rs` | every root field with the scopes it needs |
+//! | `wire.rs` | what the slices' parts share: dates, messages, pages, orders |
+//! | `refusal.rs` | how a field says no |
+//!
+//! A body is one document or a list of them, and the whole of it is one transaction: either everything in it has
+//! happened, or nothing. The order of a list is the order of execution.
+
+mod access;
+pub(crate) mod http;
+mod refusal;
+mod session;
+mod wire;
+
+use std::sync::LazyLock;
+
+use async_graphql::{EmptySubscription, MergedObject, Schema};
+
+pub use access::{FieldAccess, fields};
+pub(crate) use refusal::Refusal;
+pub(crate) use session::Session;
+pub(crate) use wire::{Acknowledged, Date, Message, Named, OrderBy, OrderField, Page, by_text, parse_id, parse_ids};
+
+/// Fields and arguments nest this deep at most. The deepest document of a known client is an introspection, with 13.
+const DEPTH_MAX: usize = 20;
+/// Fields of one document, fragments counted each time they are used.
+const FIELDS_MAX: usize = 1_000;
+
+/// Every query.
+#[derive(Default, MergedObject)]
+#[graphql(name = "Query")]
+struct Query(crate::organization::graphql::OrganizationQueries);
+
+/// Every mutation.
+#[derive(Default, MergedObject)]
+#[graphql(name = "Mutation")]
+struct Mutation(crate::organization::graphql::OrganizationMutations);
+
+type ManagementSchema = Schema<Query, Mutation, EmptySubscription>;
+
+static SCHEMA: LazyLock<ManagementSchema> = LazyLock::new(|| {
+    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+        .limit_depth(DEPTH_MAX)
+        .limit_complexity(FIELDS_MAX)
+        .disable_suggestions()
+        .finish()
+});
+
+/// The schema as text, in a stable order.
+pub fn schema_text() -> String {
+    let options = async_graphql::SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_arguments()
+        .sorted_enum_items();
+    SCHEMA.sdl_with_options(options)
+}

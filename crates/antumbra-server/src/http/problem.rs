@@ -262,6 +262,8 @@ pub(crate) enum Dialect {
     Envelope,
     /// RFC 9457.
     ProblemJson,
+    /// The form in which GraphQL clients look for errors.
+    GraphQl,
 }
 
 const ACTIONABLE: &str = "Client error: ";
@@ -334,6 +336,7 @@ impl Problem {
         let (body, kind) = match dialect {
             Dialect::Envelope => (self.envelope(&said, status, slug, request_id), "application/json"),
             Dialect::ProblemJson => (self.problem_json(&said, request_id), "application/problem+json"),
+            Dialect::GraphQl => (self.graphql(&said, request_id), "application/json"),
         };
         let mut response = (status, body).into_response();
         response
@@ -346,6 +349,12 @@ impl Problem {
             response.headers_mut().insert(name, value);
         }
         response
+    }
+
+    /// What the problem says, as every rendering of it does.
+    pub(crate) fn text(&self) -> String {
+        let title = self.code.row().2;
+        plain(self.say(title), false, title)
     }
 
     fn say(&self, title: &str) -> String {
@@ -383,6 +392,18 @@ impl Problem {
             request_id,
             upstream,
         })
+    }
+
+    /// Clients give up at once on a text with `API key is invalid` or `Client error`, and repeat after any other.
+    fn graphql(&self, said: &str, request_id: &str) -> String {
+        let actionable = self.code.row().0.is_client_error() && !matches!(self.code.row().0.as_u16(), 408 | 429);
+        let message = match self.code {
+            Code::Unauthenticated => format!("{ACTIONABLE}API key is invalid: {said}"),
+            _ if actionable => format!("{ACTIONABLE}{said}"),
+            _ => said.to_owned(),
+        };
+        let extensions = serde_json::json!({ "code": self.code.row().1, "requestId": request_id });
+        json(&serde_json::json!({ "data": null, "errors": [{ "message": message, "extensions": extensions }] }))
     }
 
     fn problem_json(&self, said: &str, request_id: &str) -> String {

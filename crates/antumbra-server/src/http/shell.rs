@@ -102,15 +102,9 @@ fn render(mut response: Response, asked: bool, id: &str) -> Response {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else {
         return response;
     };
-    let own = response
-        .extensions()
-        .get::<Arc<RouteFacts>>()
-        .is_some_and(|facts| facts.dialect == Dialect::ProblemJson);
-    let dialect = if asked || own {
-        Dialect::ProblemJson
-    } else {
-        Dialect::Envelope
-    };
+    let facts = response.extensions().get::<Arc<RouteFacts>>();
+    let own = facts.map_or(Dialect::Envelope, |facts| facts.dialect);
+    let dialect = if asked { Dialect::ProblemJson } else { own };
     let mut rendered = problem.render(dialect, id);
     for (name, value) in response.headers() {
         if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {

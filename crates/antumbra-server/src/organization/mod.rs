@@ -4,8 +4,10 @@
 //! Others read a compiled snapshot, [`Settings`], which [`SettingsCache`] checks against the store by one read in the
 //! caller's own transaction. Changes go through [`Changes`].
 
+pub(crate) mod graphql;
 mod model;
 mod settings;
+mod store;
 
 use antumbra_store::{Corrupt, Key};
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,7 @@ pub use model::{
     RegionExpiry, SettingError, SubjectClass, SubjectType, SubjectTypeId, TAGS, Template, TemplateId,
 };
 pub use settings::{KnownIdentifier, Settings};
+pub use store::{ChangeError, Changes, SettingsCache, TABLES, create, list};
 
 /// Whose data, keys and rules; first in every table key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "the whole test binary is one crate that nothing uses")]
 
+mod graphql;
 mod http;
 mod openapi;
 mod support;

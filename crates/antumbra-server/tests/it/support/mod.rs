@@ -35,7 +35,6 @@ impl TestServer {
     pub async fn with(config: ServerConfig) -> TestServer {
         let clock = Clock::manual("2026-03-02T10:00:00Z".parse::<Timestamp>().unwrap());
         let ids = Ids::new(clock.clone());
-        let organization = OrganizationId(ids.uuid());
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let store = StoreConfig::Embedded(EmbeddedConfig {
             cache_bytes: 16 << 20,
@@ -47,9 +46,6 @@ impl TestServer {
         let keys = Keyring::open(&store, &RootFile::at(folder.path().join("root.key")))
             .await
             .unwrap();
-        let mut tx = store.begin_write().await.unwrap();
-        keys.create_organization(&mut tx, organization);
-        tx.commit().await.unwrap();
         let world = World {
             store,
             blobs,
@@ -57,6 +53,7 @@ impl TestServer {
             clock: clock.clone(),
             ids,
         };
+        let organization = world.first_organization().await.unwrap().id;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::start(config, world, listener).await.unwrap();
         TestServer {

@@ -1,0 +1,128 @@
+//! Every field of `Query` and `Mutation` with the scopes it needs: one table, checked before anything is done.
+
+use std::collections::BTreeSet;
+
+use async_graphql::{
+    ServerError,
+    parser::types::{ExecutableDocument, Field, OperationType, Selection, SelectionSet},
+};
+
+use super::Refusal;
+use crate::{
+    api_keys::ScopeName::{self, *},
+    http::Caller,
+};
+
+/// A root field and who may have it.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldAccess {
+    /// Its name.
+    pub field: &'static str,
+    /// Any one of these scopes will do; none means that any live key will.
+    pub scopes: &'static [ScopeName],
+}
+
+const fn needs(field: &'static str, scopes: &'static [ScopeName]) -> FieldAccess {
+    FieldAccess { field, scopes }
+}
+
+/// The queries.
+const QUERIES: &[FieldAccess] = &[
+    needs("__schema", &[FullAdmin]),
+    needs("__type", &[FullAdmin]),
+    needs("actions", &[ViewDataSubjectRequestSettings]),
+    needs("attributeKeys", &[ViewGlobalAttributes]),
+    needs("attributeValues", &[ViewGlobalAttributes]),
+    needs("consentManager", &[ViewConsentManager, ViewPreferenceStoreSettings]),
+    needs(
+        "identifiers",
+        &[ViewRequestIdentitySettings, ViewPreferenceStoreSettings],
+    ),
+    needs("internalSubjects", &[ViewDataSubjectRequestSettings]),
+    needs("newIdentifierTypes", &[ViewRequestIdentitySettings]),
+    needs("organization", &[]),
+    needs("templates", &[ViewEmailTemplates]),
+];
+
+/// The mutations.
+const MUTATIONS: &[FieldAccess] = &[
+    needs("createAttributeKey", &[ManageGlobalAttributes]),
+    needs("createAttributeValues", &[ManageGlobalAttributes]),
+    needs("createIdentifier", &[ManageRequestIdentities]),
+    needs("createSubject", &[ManageDataSubjectRequestSettings]),
+    needs("createTemplate", &[ManageEmailTemplates]),
+    needs("deleteAttributeValue", &[ManageGlobalAttributes]),
+    needs("toggleSubject", &[ManageDataSubjectRequestSettings]),
+    needs("updateAction", &[ManageDataSubjectRequestSettings]),
+    needs("updateAttributeKey", &[ManageGlobalAttributes]),
+    needs("updateAttributeValues", &[ManageGlobalAttributes]),
+    needs("updateIdentifier", &[ManageRequestIdentities]),
+    needs("updateSubject", &[ManageDataSubjectRequestSettings]),
+];
+
+/// A field that is in neither list is for nobody but those who may do everything.
+const UNLISTED: &[ScopeName] = &[FullAdmin];
+
+/// Every root field, queries first.
+pub fn fields() -> impl Iterator<Item = FieldAccess> {
+    QUERIES.iter().chain(MUTATIONS).copied()
+}
+
+/// Refuses a document that asks for a root field its caller may not have.
+pub(super) fn admit(document: &ExecutableDocument, caller: &Caller) -> Result<(), ServerError> {
+    for (_, operation) in document.operations.iter() {
+        let table = if operation.node.ty == OperationType::Mutation {
+            MUTATIONS
+        } else {
+            QUERIES
+        };
+        let mut roots = Vec::new();
+        collect(
+            document,
+            &operation.node.selection_set.node,
+            &mut BTreeSet::new(),
+            &mut roots,
+        );
+        for field in roots {
+            let name = field.name.node.as_str();
+            if name == "__typename" {
+                continue;
+            }
+            let scopes = table
+                .iter()
+                .find(|known| known.field == name)
+                .map_or(UNLISTED, |known| known.scopes);
+            if !scopes.is_empty() && !scopes.iter().any(|scope| caller.require(*scope).is_ok()) {
+                let refusal = Refusal::Denied {
+                    field: name.to_owned(),
+                    scopes,
+                };
+                return Err(refusal.at(vec![field.name.pos]));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The root fields of a selection, those of its fragments included. Each fragment is walked once, so a cycle ends.
+fn collect<'a>(
+    document: &'a ExecutableDocument,
+    selection: &'a SelectionSet,
+    walked: &mut BTreeSet<&'a str>,
+    roots: &mut Vec<&'a Field>,
+) {
+    for item in &selection.items {
+        match &item.node {
+            Selection::Field(field) => roots.push(&field.node),
+            Selection::InlineFragment(inline) => collect(document, &inline.node.selection_set.node, walked, roots),
+            Selection::FragmentSpread(spread) => {
+                let name = &spread.node.fragment_name.node;
+                if let Some(fragment) = document.fragments.get(name)
+                    && walked.insert(name.as_str())
+                {
+                    collect(document, &fragment.node.selection_set.node, walked, roots);
+                }
+            }
+        }
+    }
+}

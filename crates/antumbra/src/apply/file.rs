@@ -1,0 +1,733 @@
+//! The configuration file: what it may say, and a named place for everything that is wrong with it.
+//!
+//! The keys are those that files for the vendor's command line use, so that such a file can be brought along, and a few
+//! of ours where those have no word for a thing. A key that neither knows is an error: a setting that was written and
+//! has no effect is worse than none.
+
+use std::{collections::BTreeSet, fmt, path::Path};
+
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_yaml_ng::{Mapping, Value};
+
+/// Everything a configuration file asks for, in the order in which the file says it.
+#[derive(Debug, Default)]
+pub(crate) struct ConfigFile {
+    pub(crate) api_keys: Vec<ApiKey>,
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) data_subjects: Vec<DataSubject>,
+    pub(crate) actions: Vec<Action>,
+    pub(crate) identifiers: Vec<Identifier>,
+    pub(crate) enrichers: Vec<Enricher>,
+    pub(crate) preference_options: Vec<PreferenceOption>,
+    pub(crate) purposes: Vec<Purpose>,
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) templates: Vec<Template>,
+    pub(crate) data_silos: Vec<DataSilo>,
+    /// What the file says and this server has no use for: paths.
+    pub(crate) ignored: Vec<String>,
+}
+
+/// An API key, found by its title.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApiKey {
+    pub(crate) title: String,
+    pub(crate) scopes: Option<Vec<String>>,
+    #[serde(rename = "data-silos")]
+    pub(crate) data_silos: Option<Vec<String>>,
+}
+
+/// A label that things can carry, found by its name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Attribute {
+    pub(crate) name: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) description: Option<String>,
+    pub(crate) resources: Option<Vec<String>>,
+    pub(crate) values: Option<Vec<AttributeValue>>,
+}
+
+/// One value of an attribute.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AttributeValue {
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) color: Option<String>,
+}
+
+/// A data subject type, found by its type.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DataSubject {
+    #[serde(rename = "type")]
+    pub(crate) slug: String,
+    pub(crate) title: Option<String>,
+    #[serde(rename = "subjectClass")]
+    pub(crate) class: Option<String>,
+    pub(crate) active: Option<bool>,
+    #[serde(rename = "adminDashboardDefaultSilentMode")]
+    pub(crate) silent_by_default: Option<bool>,
+    pub(crate) actions: Option<Vec<String>>,
+}
+
+/// How one action is handled.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Action {
+    #[serde(rename = "type")]
+    pub(crate) action: String,
+    pub(crate) waiting_period: Option<u16>,
+    pub(crate) delay: Option<Delay>,
+    pub(crate) requires_review: Option<bool>,
+    pub(crate) requires_secondary_review: Option<bool>,
+    pub(crate) skip_secondary_if_no_files: Option<bool>,
+    pub(crate) skip_downloadable_step: Option<bool>,
+    pub(crate) download_availability_duration: Option<u16>,
+    pub(crate) post_compile_status: Option<String>,
+    pub(crate) allow_post_compile_choice: Option<bool>,
+    pub(crate) send_receipt_email: Option<bool>,
+    pub(crate) expiry_time_regions: Option<Vec<RegionExpiry>>,
+    pub(crate) region_detection_method: Option<String>,
+    pub(crate) region_list: Option<Vec<String>>,
+    pub(crate) region_block_list: Option<Value>,
+}
+
+/// The wait between two phases.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Delay {
+    pub(crate) time: u16,
+    pub(crate) preview_action: String,
+}
+
+/// The days that the law of one region allows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RegionExpiry {
+    pub(crate) region: Option<String>,
+    pub(crate) value: u16,
+}
+
+/// An identifier, found by its name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Identifier {
+    pub(crate) name: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) regex: Option<String>,
+    pub(crate) select_options: Option<Vec<String>>,
+    pub(crate) privacy_center_visibility: Option<Vec<String>>,
+    pub(crate) data_subjects: Option<Vec<String>>,
+    pub(crate) is_required_in_form: Option<bool>,
+    pub(crate) placeholder: Option<String>,
+    pub(crate) display_title: Option<String>,
+    pub(crate) display_description: Option<String>,
+    pub(crate) validation_error_message: Option<String>,
+    pub(crate) display_order: Option<i32>,
+    pub(crate) sql_priority: Option<i32>,
+    pub(crate) sql_variable: Option<String>,
+    pub(crate) sql_lookup_variable: Option<String>,
+    pub(crate) is_unique_on_preference_store: Option<bool>,
+    pub(crate) is_multi_input: Option<bool>,
+}
+
+/// An enricher, found by its title.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Enricher {
+    pub(crate) title: String,
+    pub(crate) description: Option<String>,
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) url: Option<String>,
+    pub(crate) headers: Option<Vec<Header>>,
+    #[serde(rename = "input-identifier")]
+    pub(crate) input_identifier: Option<String>,
+    #[serde(rename = "output-identifiers")]
+    pub(crate) output_identifiers: Vec<String>,
+    #[serde(rename = "testRegex")]
+    pub(crate) test_regex: Option<String>,
+    #[serde(rename = "lookerQueryTitle")]
+    pub(crate) looker_query_title: Option<String>,
+    #[serde(rename = "expirationDuration")]
+    pub(crate) expiration_duration: Option<u64>,
+    #[serde(rename = "transitionRequestStatus")]
+    pub(crate) transition_request_status: Option<String>,
+    #[serde(rename = "phoneNumbers")]
+    pub(crate) phone_numbers: Option<Vec<String>>,
+    #[serde(rename = "regionList")]
+    pub(crate) region_list: Option<Vec<String>>,
+    #[serde(rename = "data-subjects")]
+    pub(crate) data_subjects: Option<Vec<String>>,
+    #[serde(rename = "privacy-actions")]
+    pub(crate) privacy_actions: Option<Vec<String>>,
+}
+
+/// A header that goes out with a webhook. Its value is never shown, not even in errors.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Header {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    #[serde(rename = "isSecret", default)]
+    pub(crate) is_secret: bool,
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Header").field("name", &self.name).field("is_secret", &self.is_secret).finish_non_exhaustive()
+    }
+}
+
+/// An answer that topics can offer, found by its slug.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PreferenceOption {
+    pub(crate) title: String,
+    pub(crate) slug: Option<String>,
+}
+
+/// A purpose, found by its tracking type.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Purpose {
+    pub(crate) name: String,
+    pub(crate) title: Option<String>,
+    #[serde(rename = "trackingType")]
+    pub(crate) tracking_type: String,
+    pub(crate) description: Option<String>,
+    #[serde(rename = "default-consent")]
+    pub(crate) default_consent: Option<String>,
+    pub(crate) configurable: Option<bool>,
+    #[serde(rename = "show-in-consent-manager")]
+    pub(crate) show_in_consent_manager: Option<bool>,
+    #[serde(rename = "show-in-privacy-center")]
+    pub(crate) show_in_privacy_center: Option<bool>,
+    #[serde(rename = "is-active")]
+    pub(crate) is_active: Option<bool>,
+    #[serde(rename = "display-order")]
+    pub(crate) display_order: Option<i32>,
+    #[serde(rename = "opt-out-signals")]
+    pub(crate) opt_out_signals: Option<Vec<String>>,
+    #[serde(rename = "auth-level")]
+    pub(crate) auth_level: Option<String>,
+    #[serde(rename = "preference-topics", default)]
+    pub(crate) topics: Vec<Topic>,
+}
+
+/// A question under a purpose, found by its slug.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Topic {
+    pub(crate) title: String,
+    pub(crate) slug: Option<String>,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) description: Option<String>,
+    #[serde(rename = "default-configuration")]
+    pub(crate) default_configuration: Option<String>,
+    #[serde(rename = "show-in-privacy-center")]
+    pub(crate) show_in_privacy_center: Option<bool>,
+    #[serde(default)]
+    pub(crate) options: Vec<PreferenceOption>,
+}
+
+/// A partition, found by its key, or by its name where the file gives none.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Partition {
+    pub(crate) name: String,
+    pub(crate) partition: Option<String>,
+}
+
+/// A template, found by its title.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Template {
+    pub(crate) title: String,
+}
+
+/// A data silo, found by its title.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DataSilo {
+    pub(crate) title: String,
+    #[serde(rename = "integrationName")]
+    pub(crate) integration_name: String,
+    #[serde(rename = "outer-type")]
+    pub(crate) outer_type: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) url: Option<String>,
+    pub(crate) headers: Option<Vec<Header>>,
+    #[serde(rename = "api-key-title")]
+    pub(crate) api_key_title: Option<String>,
+    #[serde(rename = "data-subjects")]
+    pub(crate) data_subjects: Option<Vec<String>>,
+    #[serde(rename = "identity-keys")]
+    pub(crate) identity_keys: Option<Vec<String>>,
+    #[serde(rename = "deletion-dependencies")]
+    pub(crate) deletion_dependencies: Option<Vec<String>>,
+    pub(crate) disabled: Option<bool>,
+    pub(crate) country: Option<String>,
+    #[serde(rename = "countrySubDivision")]
+    pub(crate) country_subdivision: Option<String>,
+    #[serde(default)]
+    pub(crate) datapoints: Vec<DataPoint>,
+    // Known, and of no use to this server yet.
+    pub(crate) owners: Option<Value>,
+    pub(crate) teams: Option<Value>,
+    pub(crate) attributes: Option<Value>,
+    #[serde(rename = "email-settings")]
+    pub(crate) email_settings: Option<Value>,
+}
+
+/// One collection inside a data silo, found by its key and path.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DataPoint {
+    pub(crate) key: String,
+    pub(crate) title: Option<String>,
+    pub(crate) description: Option<String>,
+    #[serde(default)]
+    pub(crate) path: Vec<String>,
+    #[serde(rename = "data-collection-tag")]
+    pub(crate) data_collection_tag: Option<String>,
+    #[serde(rename = "privacy-actions")]
+    pub(crate) privacy_actions: Option<Vec<String>>,
+    pub(crate) references: Option<Vec<String>>,
+    pub(crate) encryption: Option<String>,
+    // Known, and of no use to this server yet.
+    pub(crate) owners: Option<Value>,
+    pub(crate) teams: Option<Value>,
+    pub(crate) fields: Option<Value>,
+    #[serde(rename = "privacy-action-queries")]
+    pub(crate) privacy_action_queries: Option<Value>,
+}
+
+/// The sections this server has a use for.
+const SECTIONS: [&str; 11] = [
+    "api-keys",
+    "attributes",
+    "data-subjects",
+    "actions",
+    "identifiers",
+    "enrichers",
+    "preference-options",
+    "purposes",
+    "partitions",
+    "templates",
+    "data-silos",
+];
+
+/// The sections that files for the vendor's service may have and this server has no use for.
+const FOREIGN_SECTIONS: [&str; 22] = [
+    "action-item-collections",
+    "action-items",
+    "agent-files",
+    "agent-functions",
+    "agents",
+    "assessment-templates",
+    "assessments",
+    "business-entities",
+    "consent-manager",
+    "consent-workflow-triggers",
+    "cookies",
+    "data-categories",
+    "data-flows",
+    "messages",
+    "policies",
+    "privacy-center",
+    "processing-activities",
+    "processing-purposes",
+    "prompts",
+    "teams",
+    "vendors",
+    "version",
+];
+
+/// The most bytes a file may have.
+const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A place in the file, from the outside in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place(Vec<Step>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    Item(usize),
+}
+
+impl Place {
+    /// The section of this name.
+    pub(crate) fn section(name: &str) -> Place {
+        Place(vec![Step::Key(name.to_owned())])
+    }
+
+    /// The entry with this key.
+    pub(crate) fn key(&self, name: &str) -> Place {
+        self.and(Step::Key(name.to_owned()))
+    }
+
+    /// The entry at this place of a list, counted from zero.
+    pub(crate) fn item(&self, index: usize) -> Place {
+        self.and(Step::Item(index))
+    }
+
+    fn and(&self, step: Step) -> Place {
+        Place(self.0.iter().cloned().chain([step]).collect())
+    }
+
+    /// The line of `text` at which the place begins, or the nearest place around it that the text has.
+    fn line(&self, text: &str) -> Option<usize> {
+        (0..=self.0.len()).rev().find_map(|depth| {
+            let walk = Walk(&self.0[..depth]);
+            let stopped = walk.deserialize(serde_yaml_ng::Deserializer::from_str(text)).err()?;
+            stopped.to_string().contains(Walk::ARRIVED).then(|| stopped.location().map(|at| at.line())).flatten()
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (depth, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Key(key) if depth == 0 => write!(f, "{key}")?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Item(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Something that is wrong with the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// Where.
+    pub(crate) place: Place,
+    /// What.
+    pub(crate) message: String,
+}
+
+/// Everything that is wrong with a file, in the form `file:line: place: what`.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    lines: Vec<String>,
+}
+
+impl Faults {
+    /// Names each fault by its line in `text`.
+    pub(crate) fn new(path: &Path, text: &str, faults: &[Fault]) -> Faults {
+        let name = path.display();
+        let mut found: Vec<(usize, String)> = faults
+            .iter()
+            .map(|fault| match fault.place.line(text) {
+                Some(line) => (line, format!("{name}:{line}: {}: {}", fault.place, fault.message)),
+                None => (0, format!("{name}: {}: {}", fault.place, fault.message)),
+            })
+            .collect();
+        found.sort();
+        found.dedup();
+        Faults { lines: found.into_iter().map(|(_, line)| line).collect() }
+    }
+
+    fn of_text(path: &Path, line: Option<usize>, message: &str) -> Faults {
+        let at = line.map(|line| format!(":{line}")).unwrap_or_default();
+        Faults { lines: vec![format!("{}{at}: {message}", path.display())] }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// Reads a file, or says everything that is wrong with its form.
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<ConfigFile, Faults> {
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(Faults::of_text(path, None, "is larger than 8 MiB"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|broken| {
+        let line = bytes[..broken.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        Faults::of_text(path, Some(line), "is not UTF-8 text")
+    })?;
+    let document: Value = serde_yaml_ng::from_str(text).map_err(|error| {
+        Faults::of_text(path, error.location().map(|at| at.line()), &format!("is not valid YAML: {error}"))
+    })?;
+    let mapping = match document {
+        Value::Null => Mapping::new(),
+        Value::Mapping(mapping) => mapping,
+        _ => return Err(Faults::of_text(path, Some(1), "must be a mapping of sections such as `data-silos:`")),
+    };
+    let mut reader = Reader { faults: Vec::new(), ignored: Vec::new() };
+    let file = reader.file(mapping);
+    if reader.faults.is_empty() { Ok(file) } else { Err(Faults::new(path, text, &reader.faults)) }
+}
+
+struct Reader {
+    faults: Vec<Fault>,
+    ignored: Vec<String>,
+}
+
+impl Reader {
+    fn file(&mut self, mut mapping: Mapping) -> ConfigFile {
+        let mut file = ConfigFile {
+            api_keys: self.section(&mut mapping, "api-keys"),
+            attributes: self.section(&mut mapping, "attributes"),
+            data_subjects: self.section(&mut mapping, "data-subjects"),
+            actions: self.section(&mut mapping, "actions"),
+            identifiers: self.section(&mut mapping, "identifiers"),
+            enrichers: self.section(&mut mapping, "enrichers"),
+            preference_options: self.section(&mut mapping, "preference-options"),
+            purposes: self.section(&mut mapping, "purposes"),
+            partitions: self.section(&mut mapping, "partitions"),
+            templates: self.section(&mut mapping, "templates"),
+            data_silos: self.section(&mut mapping, "data-silos"),
+            ignored: Vec::new(),
+        };
+        for key in mapping.keys() {
+            match key.as_str() {
+                Some(name) if FOREIGN_SECTIONS.contains(&name) => self.ignored.push(name.to_owned()),
+                Some(name) => {
+                    let message = format!("is not a section; expected one of {}", SECTIONS.join(", "));
+                    self.faults.push(Fault { place: Place::section(name), message });
+                }
+                None => self.faults.push(Fault { place: Place::default(), message: "has a section whose name is not text".into() }),
+            }
+        }
+        self.note_ignored(&file);
+        file.ignored = std::mem::take(&mut self.ignored);
+        file
+    }
+
+    fn section<T: DeserializeOwned>(&mut self, mapping: &mut Mapping, name: &str) -> Vec<T> {
+        let place = Place::section(name);
+        match mapping.remove(name) {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Sequence(items)) => {
+                items.into_iter().enumerate().filter_map(|(index, item)| self.entry(place.item(index), item)).collect()
+            }
+            Some(_) => {
+                self.faults.push(Fault { place, message: "must be a list".into() });
+                Vec::new()
+            }
+        }
+    }
+
+    fn entry<T: DeserializeOwned>(&mut self, place: Place, value: Value) -> Option<T> {
+        match serde_path_to_error::deserialize(value) {
+            Ok(entry) => Some(entry),
+            Err(error) => {
+                let place = error.path().iter().fold(place, |place, segment| match segment {
+                    serde_path_to_error::Segment::Seq { index } => place.item(*index),
+                    serde_path_to_error::Segment::Map { key } => place.key(key),
+                    _ => place,
+                });
+                self.faults.push(Fault { place, message: without_values(&error.into_inner().to_string()) });
+                None
+            }
+        }
+    }
+
+    fn note_ignored(&mut self, file: &ConfigFile) {
+        let mut seen = BTreeSet::new();
+        for silo in &file.data_silos {
+            for (name, value) in [
+                ("owners", &silo.owners),
+                ("teams", &silo.teams),
+                ("attributes", &silo.attributes),
+                ("email-settings", &silo.email_settings),
+            ] {
+                if value.is_some() {
+                    seen.insert(format!("data-silos[].{name}"));
+                }
+            }
+            for point in &silo.datapoints {
+                for (name, value) in [
+                    ("owners", &point.owners),
+                    ("teams", &point.teams),
+                    ("fields", &point.fields),
+                    ("privacy-action-queries", &point.privacy_action_queries),
+                ] {
+                    if value.is_some() {
+                        seen.insert(format!("data-silos[].datapoints[].{name}"));
+                    }
+                }
+            }
+        }
+        if file.actions.iter().any(|action| action.region_block_list.is_some()) {
+            seen.insert("actions[].regionBlockList".to_owned());
+        }
+        self.ignored.extend(seen);
+    }
+}
+
+/// A wrong value may be a secret that was put in the wrong place, so the parser's message is repeated without it.
+fn without_values(message: &str) -> String {
+    let Some(rest) = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")) else {
+        return message.to_owned();
+    };
+    let found = rest.split([' ', ',']).next().unwrap_or("something");
+    match rest.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("is a {found}, expected {expected}"),
+        None => format!("is a {found}, which does not belong here"),
+    }
+}
+
+/// Walks a document along a path and stops there with an error, whose location is then the place's.
+struct Walk<'a>(&'a [Step]);
+
+impl Walk<'_> {
+    const ARRIVED: &'static str = "arrived at the place looked for";
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.0.is_empty() {
+            // The visitor below fails at whatever stands here; the parser adds where that is.
+            return deserializer.deserialize_any(Arrived);
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the next step of the path")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Value>()? {
+            match (&self.0[0], key.as_str()) {
+                (Step::Key(wanted), Some(name)) if wanted == name => map.next_value_seed(Walk(&self.0[1..]))?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Step::Item(wanted) = self.0[0] else { return Err(serde::de::Error::custom("a list where a mapping was walked")) };
+        for _ in 0..wanted {
+            if seq.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(());
+            }
+        }
+        seq.next_element_seed(Walk(&self.0[1..]))?;
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+}
+
+struct Arrived;
+
+impl<'de> Visitor<'de> for Arrived {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Walk::ARRIVED)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        Err(serde::de::Error::custom(Walk::ARRIVED))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        Err(serde::de::Error::custom(Walk::ARRIVED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults_of(text: &str) -> String {
+        match parse(Path::new("a.yml"), text.as_bytes()) {
+            Ok(_) => "none".to_owned(),
+            Err(faults) => faults.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_empty_file_asks_for_nothing() {
+        assert_eq!(faults_of(""), "none");
+        assert_eq!(faults_of("# nothing yet\n"), "none");
+        assert_eq!(faults_of("data-silos:\n"), "none");
+    }
+
+    #[test]
+    fn every_fault_is_named_by_line_and_place() {
+        let cases = [
+            ("- a\n", "a.yml:1: must be a mapping of sections such as `data-silos:`"),
+            ("data-silo: []\n", "a.yml:1: data-silo: is not a section; expected one of api-keys, attributes, data-subjects, actions, identifiers, enrichers, preference-options, purposes, partitions, templates, data-silos"),
+            ("\ndata-silos: crm\n", "a.yml:2: data-silos: must be a list"),
+            (
+                "data-silos:\n  - title: CRM\n    integrationName: server\n    urls: https://a.example\n",
+                "unknown field `urls`",
+            ),
+            ("data-silos:\n  - integrationName: server\n", "a.yml:2: data-silos[0]: missing field `title`"),
+            (
+                "data-silos:\n  - title: CRM\n    integrationName: server\n    datapoints:\n      - key: [hunter2]\n",
+                "a.yml:5: data-silos[0].datapoints[0].key: is a sequence, expected a string",
+            ),
+            ("actions:\n  - type: ACCESS\n    waitingPeriod: -3\n", "a.yml:3: actions[0].waitingPeriod: "),
+            ("actions:\n  - type: ACCESS\n    requiresReview: 'yes'\n", "a.yml:3: actions[0].requiresReview: is a string, expected a boolean"),
+            ("title: [a\n", "a.yml:"),
+            ("partitions:\n  - name: a\n    name: b\n", "duplicate"),
+            ("partitions:\n  - name: a\n---\npartitions: []\n", "more than one document"),
+        ];
+        for (text, wanted) in cases {
+            let found = faults_of(text);
+            assert!(found.contains(wanted), "{text}\n  gave {found}\n  not {wanted}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+        let text = "partitions:\n  - name: 1\n  - nam: b\nidentifiers:\n  - name: a\n";
+        let found = faults_of(text);
+        let lines: Vec<&str> = found.lines().collect();
+        assert_eq!(lines.len(), 3, "{found}");
+        assert!(lines[0].starts_with("a.yml:2: partitions[0].name:"), "{found}");
+        assert!(lines[1].starts_with("a.yml:3: partitions[1]"), "{found}");
+        assert!(lines[2].starts_with("a.yml:5: identifiers[0]: missing field `type`"), "{found}");
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        let found = faults_of("data-silos:\n  - title: CRM\n    integrationName: server\n    headers: hunter2\n");
+        assert!(!found.contains("hunter2"), "{found}");
+        let found = faults_of("actions:\n  - type: ACCESS\n    waitingPeriod: hunter2\n");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+
+    #[test]
+    fn broken_text_is_named_by_its_line() {
+        let faults = parse(Path::new("a.yml"), b"partitions:\n  - name: \xff\n").unwrap_err();
+        assert_eq!(faults.to_string(), "a.yml:2: is not UTF-8 text");
+    }
+
+    #[test]
+    fn what_the_vendor_knows_and_this_server_does_not_is_noted() {
+        let text = "cookies: []\ndata-silos:\n  - title: CRM\n    integrationName: server\n    owners: [a@example.test]\n";
+        let file = parse(Path::new("a.yml"), text.as_bytes()).unwrap();
+        assert_eq!(file.ignored, ["cookies", "data-silos[].owners"]);
+    }
+}

@@ -1,0 +1,2 @@
+//! `antumbra apply`
+mod file;
