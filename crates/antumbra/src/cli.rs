@@ -21,11 +21,18 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server until it is told to stop.
     Serve(ServeArguments),
+    /// Look at storage engines.
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
     /// Explain the configuration.
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Play the whole story on a throw-away server and check each step
+    Demo(DemoArguments),
 }
 
 #[derive(Args)]
@@ -49,6 +56,19 @@ pub(crate) struct ServeArguments {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Run the conformance suite against an engine that speaks the PostgreSQL protocol
+    #[command(
+        after_help = "The suite works in two tables of its own, `conformance_rows` and `conformance_marks`, and leaves them empty.\n\n\
+Example:\n  antumbra store check postgres://antumbra:secret@db.example.test/antumbra"
+    )]
+    Check {
+        /// The engine's address
+        url: String,
+    },
+}
+
+#[derive(Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Say whether the configuration is right, or what is wrong with it and where
     Check(ConfigArguments),
@@ -63,4 +83,11 @@ pub(crate) struct ConfigArguments {
     /// Settings that differ from the defaults
     #[arg(long, value_name = "FILE", env = "ANTUMBRA_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct DemoArguments {
+    /// Size of the film that is uploaded and downloaded, in bytes
+    #[arg(long, default_value_t = 456_711_231, value_name = "BYTES")]
+    pub(crate) film_bytes: u64,
 }

@@ -6,15 +6,17 @@
 mod banner;
 mod cli;
 mod config;
+mod demo;
 mod logs;
 mod outcome;
 mod serve;
+mod store_check;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigArguments, ConfigCommand};
+use cli::{Cli, Command, ConfigArguments, ConfigCommand, StoreCommand};
 use config::Flags;
 
 // Measured faster than the system's allocator under this load, and it returns memory after a large upload.
@@ -32,7 +34,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Store {
+            command: StoreCommand::Check { url },
+        } => on_this_thread(store_check::run(url)),
         Command::Config { command } => explain_config(&command),
+        Command::Demo(arguments) => demo::run(&arguments),
     }
 }
 
@@ -48,4 +54,15 @@ fn explain_config(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     };
     println!("{text}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Commands that wait on one conversation need no pool of threads.
+fn on_this_thread<F>(work: F) -> anyhow::Result<ExitCode>
+where
+    F: Future<Output = anyhow::Result<ExitCode>>,
+{
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::process::ExitCode;
 
-/// The exit codes that scripts may rely on. 0 is success and 2 a command line that cannot be understood.
+/// The exit codes that scripts may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
+    /// Everything was as it should be.
+    Success = 0,
     /// Something went wrong that has no code of its own.
     Failed = 1,
     /// What was asked for, or what the configuration says, makes no sense.

@@ -50,11 +50,29 @@ async fn serve(config: &Config, json: bool, begun: Instant) -> anyhow::Result<Ex
     }
     .print(json)?;
 
-    let name = signals.next().await;
-    tracing::info!(signal = name, "stopping");
+    let ended = tokio::select! {
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopping");
+            Outcome::Success
+        }
+        () = disk_failed(&store) => {
+            tracing::error!("stopping: the disk has failed, so nothing more can be acknowledged");
+            Outcome::Disk
+        }
+    };
     tokio::select! {
-        () = stop(server, store) => Ok(ExitCode::SUCCESS),
-        again = signals.next() => Err(Ended::new(Outcome::Failed, format!("stopped at once by a second {again}")).into()),
+        () = stop(server, store) => Ok(ended.into()),
+        again = signals.next() => {
+            Err(Ended::new(Outcome::Failed, format!("stopped at once by a second {again}")).into())
+        }
+    }
+}
+
+/// Waits for the moment after which the store writes nothing more.
+async fn disk_failed(store: &Store) {
+    let mut look = tokio::time::interval(Duration::from_millis(500));
+    while !store.stats().stopped {
+        look.tick().await;
     }
 }
 

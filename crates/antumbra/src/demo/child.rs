@@ -1,0 +1,104 @@
+//! The server of the demo: a process of its own, so that it can be killed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// A running `antumbra serve --json`.
+pub(super) struct Server {
+    process: Child,
+    pub(super) url: String,
+    /// The key of a first start.
+    pub(super) key: Option<String>,
+}
+
+impl Server {
+    /// Starts a server on any free port over `folder`, and waits for its one object.
+    pub(super) fn start(folder: &Path) -> Result<Server> {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join("server.log"))?;
+        let mut process = Command::new(executable()?)
+            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.join("data"))
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .context("the server cannot be started")?;
+        let output = process.stdout.take().context("the server has no output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        let object: Value = match serde_json::from_str(&line) {
+            Ok(object) => object,
+            Err(_) => bail!("the server did not become ready: {}", process.wait()?),
+        };
+        let url = object["url"]
+            .as_str()
+            .context("the server named no address")?
+            .to_owned();
+        Ok(Server {
+            process,
+            url,
+            key: object["key"].as_str().map(str::to_owned),
+        })
+    }
+
+    /// `kill -9`: no warning, no farewell.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to stop, as an init system does.
+    pub(super) fn stop(mut self) -> Result<()> {
+        let id = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        let status = self.process.wait()?;
+        if !status.success() {
+            bail!("the server ended with {status} when it was asked to stop");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Gone already, or to be gone now; either is right.
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// Runs another command of this executable and gives what it printed.
+pub(super) fn command(arguments: &[&str], url: &str, key: &str) -> Result<String> {
+    let output = Command::new(executable()?)
+        .args(arguments)
+        .env("ANTUMBRA_URL", url)
+        .env("ANTUMBRA_KEY", key)
+        .output()
+        .context("the command cannot be started")?;
+    if !output.status.success() {
+        bail!(
+            "antumbra {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Writes a file of the demo's folder and gives its path.
+pub(super) fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let path = folder.join(name);
+    std::fs::File::create(&path)?.write_all(text.as_bytes())?;
+    Ok(path)
+}
+
+fn executable() -> Result<PathBuf> {
+    std::env::current_exe().context("this executable cannot find itself")
+}
