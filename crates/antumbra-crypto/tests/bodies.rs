@@ -1,5 +1,7 @@
 //! Bodies: the streaming cipher against an independent one, and every way to spoil a body.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use aes::Aes256;
 use antumbra_crypto::{
     Key32,

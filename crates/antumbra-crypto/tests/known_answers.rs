@@ -1,5 +1,7 @@
 //! Published vectors, and values that an independent implementation of `docs/file-format.md` computed.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use antumbra_crypto::{
     Key32,
     api_key::ApiKey,

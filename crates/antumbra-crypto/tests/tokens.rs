@@ -1,5 +1,7 @@
 //! Tokens: what others make of ours, and every way to forge one.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use antumbra_crypto::{
     Key32,
     token::{BadKey, Claims, SigningKey, TOKEN_LEN_MAX, TokenKey, TokenKeys, TokenRefused, VerifyingKey},
