@@ -39,6 +39,7 @@ pub fn tables() -> Vec<&'static str> {
         api_keys::TABLES,
         audit::TABLES,
         dsr::TABLES,
+        files::TABLES,
         jobs::TABLES,
         keyring::TABLES,
         organization::TABLES,

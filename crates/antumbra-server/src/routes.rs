@@ -14,7 +14,7 @@ use utoipa_axum::{
 use crate::{
     AppState,
     api_keys::ScopeName,
-    graphql,
+    files, graphql,
     http::{Access, Budget, docs, metrics, probes, problem::Dialect, shell},
 };
 
@@ -30,6 +30,7 @@ fn table() -> Vec<Route> {
         open(routes!(docs::part), PUBLIC).own(),
         any_key(routes!(graphql::http::run_documents)).graphql(),
         open(routes!(graphql::http::show_schema), PUBLIC).own(),
+        any_key(routes!(files::download_file)),
     ]
 }
 

@@ -115,6 +115,18 @@ impl Blobs {
             .right_stream())
     }
 
+    /// Reads the bytes of `range`, which is small, in one go.
+    pub async fn read_at(&self, id: Uuid, range: Range<u64>) -> Result<Bytes, BlobError> {
+        let length = range.end - range.start;
+        let read = self.place().get_range(&path_of(id), range).await;
+        let bytes = read.map_err(missing(id, "reading a blob"))?;
+        if bytes.len() as u64 == length {
+            Ok(bytes)
+        } else {
+            Err(BlobError::OutOfRange(id))
+        }
+    }
+
     /// The size of a blob in bytes.
     pub async fn size(&self, id: Uuid) -> Result<u64, BlobError> {
         let found = self

@@ -17,6 +17,7 @@ pub use budget::{Budget, BudgetOwner, BudgetUnit, ResetStyle};
 pub use caller::{Caller, Grants};
 pub use connection::TlsError;
 pub use json::{DEPTH_MAX, Json, parse};
+pub(crate) use problem::chain;
 pub use problem::{Code, Detail, Problem};
 pub use scope::Access;
 pub use shell::Gates;

@@ -20,6 +20,8 @@ pub enum Code {
     ValidationFailed,
     /// The data subject has already made this request.
     DuplicateRequest,
+    /// A download key that has expired, or whose file is gone.
+    DownloadKeyExpired,
     /// API key or internal key missing, unknown, revoked or expired.
     Unauthenticated,
     /// A good key without the scope or the attachment.
@@ -66,6 +68,11 @@ impl Code {
                 "DUPLICATE_REQUEST",
                 "You have already made this request.",
             ),
+            Code::DownloadKeyExpired => (
+                S::BAD_REQUEST,
+                "DOWNLOAD_KEY_EXPIRED",
+                "The download key is no longer valid",
+            ),
             Code::Unauthenticated => (
                 S::UNAUTHORIZED,
                 "UNAUTHENTICATED",
@@ -106,6 +113,14 @@ impl Code {
             Code::Internal => (S::INTERNAL_SERVER_ERROR, "INTERNAL", "Internal error"),
             Code::UpstreamUnavailable => (S::BAD_GATEWAY, "UPSTREAM_UNAVAILABLE", "An upstream service has issues"),
             Code::Unavailable => (S::SERVICE_UNAVAILABLE, "UNAVAILABLE", "Not ready"),
+        }
+    }
+
+    /// The text that clients look for in the embedded copy of an answer, where it is not the answer's own.
+    const fn upstream_says(self) -> Option<&'static str> {
+        match self {
+            Code::DownloadKeyExpired => Some("fileMetadata#verify: jwt expired"),
+            _ => None,
         }
     }
 }
@@ -379,7 +394,7 @@ impl Problem {
             Vec::new()
         };
         let upstream = json(&Upstream {
-            message: &message,
+            message: self.code.upstream_says().unwrap_or(&message),
             status_code,
         });
         json(&Envelope {
