@@ -21,6 +21,16 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server until it is told to stop.
     Serve(ServeArguments),
+    /// Work on a data subject request.
+    Request {
+        #[command(subcommand)]
+        command: crate::request::RequestCommand,
+    },
+    /// Create, list and revoke API keys.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Look at storage engines.
     Store {
         #[command(subcommand)]
@@ -53,6 +63,54 @@ pub(crate) struct ServeArguments {
     /// Print one JSON object when ready: url, data, version, and on the first start key
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print it, once
+    #[command(
+        after_help = "Examples:\n  antumbra key create --title checkout --scope managePreferences\n  \
+antumbra key create --title warehouse --silo Warehouse\n  \
+antumbra key create --title rescue --scope fullAdmin --data ./antumbra-data"
+    )]
+    Create {
+        /// What the key is for
+        #[arg(long)]
+        title: String,
+        /// A scope by its name, such as `makeDataSubjectRequest`; may be repeated
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+        /// The id of a data silo the key may answer for; may be repeated
+        #[arg(long = "silo", value_name = "ID")]
+        silos: Vec<uuid::Uuid>,
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// List the keys, without their secrets
+    List {
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Make a key useless from now on
+    Revoke {
+        /// The key's id, as `antumbra key list` shows it
+        id: uuid::Uuid,
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+}
+
+/// Where the keys are: on a running server, or in the data folder of a stopped one.
+#[derive(Args)]
+pub(crate) struct KeyPlace {
+    #[command(flatten)]
+    pub(crate) remote: crate::request::Remote,
+    /// The data folder of a server that is stopped, instead of --url and --key
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// With --data: the server's settings
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

@@ -9,12 +9,14 @@ use crate::outcome::{Ended, Outcome};
 
 /// Begins to write log lines for the rest of the process.
 pub(crate) fn begin(logs: &Logs) -> Result<(), Ended> {
-    let filter = EnvFilter::try_new(&logs.level).map_err(|cause| {
-        Ended::new(
-            Outcome::Usage,
-            format!("`logs.level` cannot be \"{}\": {cause}", logs.level),
-        )
-    })?;
+    // A plain level means ours: the libraries below us speak up only when something is wrong.
+    let level = &logs.level;
+    let wanted = match level.chars().all(char::is_alphanumeric) {
+        true => format!("warn,antumbra={level},antumbra_server={level},antumbra_store={level}"),
+        false => level.clone(),
+    };
+    let filter = EnvFilter::try_new(wanted)
+        .map_err(|cause| Ended::new(Outcome::Usage, format!("`logs.level` cannot be \"{level}\": {cause}")))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

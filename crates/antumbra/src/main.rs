@@ -5,10 +5,13 @@
 
 mod banner;
 mod cli;
+mod client;
 mod config;
 mod demo;
+mod keys;
 mod logs;
 mod outcome;
+mod request;
 mod serve;
 mod store_check;
 
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Request { command } => on_this_thread(request::run(command)),
+        Command::Key { command } => on_this_thread(keys::run(command)),
         Command::Store {
             command: StoreCommand::Check { url },
         } => on_this_thread(store_check::run(url)),

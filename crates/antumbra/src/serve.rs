@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use antumbra_crypto::api_key::ApiKey;
 use antumbra_server::keyring::{Keyring, RootFile};
 use antumbra_server::{Clock, Ids, Server, World};
 use antumbra_store::{BlobConfig, Blobs, OpenError, Store};
@@ -15,8 +16,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::banner::Banner;
 use crate::cli::ServeArguments;
 use crate::config::{self, Config, Flags};
-use crate::logs;
 use crate::outcome::{Ended, Outcome};
+use crate::{keys, logs};
 
 /// Runs a server until a signal or a failed disk stops it.
 pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
@@ -38,14 +39,15 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
 async fn serve(config: &Config, json: bool, begun: Instant) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let listener = listen(config.server.listen).await?;
-    make_folder(&config.server.data)?;
     let world = open(config).await?;
     let store = world.store.clone();
+    let organization = world.first_organization().await?.id;
     let server = Server::start(config.for_server()?, world, listener).await?;
+    let first_key = keys::first(server.app(), organization).await?;
     Banner {
         address: server.address(),
         config,
-        first_key: None,
+        first_key: first_key.as_ref().map(ApiKey::expose),
         ready_in: begun.elapsed(),
     }
     .print(json)?;
@@ -53,6 +55,8 @@ async fn serve(config: &Config, json: bool, begun: Instant) -> anyhow::Result<Ex
     let ended = tokio::select! {
         name = signals.next() => {
             tracing::info!(signal = name, "stopping");
+            // Some tools signal a process and then its whole group: that is one wish, not two.
+            signals.settle().await;
             Outcome::Success
         }
         () = disk_failed(&store) => {
@@ -81,8 +85,9 @@ async fn stop(server: Server, store: Store) {
     store.close().await;
 }
 
-/// Opens everything the server stands on.
-async fn open(config: &Config) -> anyhow::Result<World> {
+/// Opens everything a server stands on, in the folder that the configuration names.
+pub(crate) async fn open(config: &Config) -> anyhow::Result<World> {
+    make_folder(&config.server.data)?;
     let store = Store::open(config.for_store(), &antumbra_server::tables())
         .await
         .map_err(refused)?;
@@ -160,6 +165,15 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// Lets echoes of a signal pass.
+    async fn settle(&mut self) {
+        tokio::time::timeout(Duration::from_millis(100), async {
+            while !self.next().await.is_empty() {}
+        })
+        .await
+        .ok();
     }
 
     async fn next(&mut self) -> &'static str {

@@ -226,6 +226,15 @@ impl Problem {
     }
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.message.as_deref().unwrap_or(self.code.row().2))?;
+        self.details.iter().try_for_each(|detail| write!(f, "; {} {}", detail.path, detail.message))
+    }
+}
+
+impl std::error::Error for Problem {}
+
 impl From<StoreError> for Problem {
     /// A conflict is for the shell to run again, overload is refused as such, and a store that does not answer is a 502.
     fn from(error: StoreError) -> Problem {

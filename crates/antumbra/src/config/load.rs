@@ -224,7 +224,7 @@ fn line_of(file: &Path, path: &[String]) -> Option<usize> {
 }
 
 /// The known word that a typing slip away from `word` would have been.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let near = known
         .iter()
         .map(|candidate| (slips(word, candidate), *candidate))

@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 
 pub(crate) use explain::{check, show};
-pub(crate) use load::{DEFAULTS, Flags, Mistake, load};
+pub(crate) use load::{DEFAULTS, Flags, Mistake, load, nearest};
 
 /// Every setting of the server.
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,79 @@
+//! The management API of a running server, as the commands use it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::outcome::{Ended, Outcome};
+
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A caller of `POST /graphql`.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    key: String,
+}
+
+impl Client {
+    /// A caller of the server at `url` with an API key.
+    pub(crate) fn new(url: &str, key: String) -> Result<Client> {
+        let http = reqwest::Client::builder()
+            .timeout(PATIENCE)
+            .build()
+            .context("no HTTP client can be made")?;
+        Ok(Client {
+            http,
+            url: url.trim_end_matches('/').to_owned(),
+            key,
+        })
+    }
+
+    /// Runs one document and gives its `data`.
+    pub(crate) async fn graphql(&self, query: &str, variables: Value) -> Result<Value> {
+        let call = self
+            .http
+            .post(format!("{}/graphql", self.url))
+            .bearer_auth(&self.key)
+            .json(&json!({ "query": query, "variables": variables }));
+        let answer = call.send().await.map_err(|cause| self.unreachable(&cause))?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|cause| self.unreachable(&cause))?;
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        let refusal = body["errors"][0]["message"]
+            .as_str()
+            .or(body["error"].as_str())
+            .or(body["message"].as_str());
+        match (status, refusal) {
+            (StatusCode::OK, None) => Ok(body["data"].clone()),
+            (status, refusal) => {
+                let said = refusal.unwrap_or("the answer is not one of an Antumbra server");
+                let code = body["errors"][0]["extensions"]["code"].as_str().unwrap_or_default();
+                Err(Ended::new(outcome(status, code), said.trim_start_matches("Client error: ")).into())
+            }
+        }
+    }
+
+    fn unreachable(&self, cause: &reqwest::Error) -> Ended {
+        let mut innermost: &dyn std::error::Error = cause;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        let hint = "is the server running, and is this its address?";
+        Ended::new(
+            Outcome::Unreachable,
+            format!("{} cannot be reached: {innermost}\n  {hint}", self.url),
+        )
+    }
+}
+
+fn outcome(status: StatusCode, code: &str) -> Outcome {
+    match (status, code) {
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) | (_, "ACCESS_DENIED") => Outcome::Denied,
+        (StatusCode::NOT_FOUND, _) | (_, "NOT_FOUND") => Outcome::NotFound,
+        _ => Outcome::Failed,
+    }
+}
