@@ -49,6 +49,11 @@ pub fn tables() -> Vec<&'static str> {
     slices.concat()
 }
 
+/// Every kind of job, and what does it.
+fn job_kinds(_app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
+    vec![]
+}
+
 /// What a server stands on. The executable opens it; tests replace its clock.
 #[derive(Clone)]
 pub struct World {

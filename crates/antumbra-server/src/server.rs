@@ -14,6 +14,7 @@ use crate::{
         connection::{Listening, TlsError},
         metrics,
     },
+    jobs::Runner,
     routes,
 };
 
@@ -51,6 +52,13 @@ impl Server {
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
         running.spawn(listening.run(stop.clone()));
+        let runner = Runner::new(
+            app.store.clone(),
+            app.clock.clone(),
+            app.jobs.clone(),
+            crate::job_kinds(&app),
+        );
+        running.spawn(runner.run(stop.clone(), app.config.limits.shutdown));
         metrics::begin();
         running.spawn(keep_house(app.clone(), stop.clone()));
         Ok(Server {

@@ -1,28 +1,37 @@
-//! A whole server for one test.
+//! A whole server for one test: a real store, a real listener, a clock moved by hand.
 
-use std::sync::Arc;
+mod canary;
+mod place;
+
+use std::net::SocketAddr;
 
 use antumbra_server::{
     AppState, Clock, Ids, Server, ServerConfig, World,
-    api_keys::{self, ApiKeyInput, ScopeName},
+    api_keys::{self, ApiKeyId, ApiKeyInput, ScopeName},
     audit::Actor,
+    jobs,
     keyring::{Keyring, RootFile},
     organization::OrganizationId,
     silos::DataSiloId,
 };
-use antumbra_store::{Blobs, EmbeddedConfig, Store, StoreConfig};
+use antumbra_store::{Blobs, Store};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
-/// A server on a port of its own.
+pub use canary::CANARY;
+use place::Place;
+
+/// A server on a port of its own. Dropping it fails the test if jobs are due and not done, or if anything that must not
+/// be logged was logged.
 pub struct TestServer {
-    server: Server,
+    server: Option<Server>,
     /// The clock, moved by hand.
     pub clock: Clock,
     /// The organization that keys belong to.
     pub organization: OrganizationId,
     client: reqwest::Client,
-    _folder: Arc<tempfile::TempDir>,
+    config: ServerConfig,
+    place: Place,
 }
 
 impl TestServer {
@@ -33,7 +42,10 @@ impl TestServer {
 
     /// A server with `config`.
     pub async fn with(config: ServerConfig) -> TestServer {
+        canary::watch();
+        let place = Place::fresh().await;
         let clock = Clock::manual("2026-03-02T10:00:00Z".parse::<Timestamp>().unwrap());
+<<<<<<< HEAD
         let ids = Ids::new(clock.clone());
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let store = StoreConfig::Embedded(EmbeddedConfig {
@@ -58,31 +70,79 @@ impl TestServer {
         let server = Server::start(config, world, listener).await.unwrap();
         TestServer {
             server,
+=======
+        let organization = OrganizationId(Ids::new(clock.clone()).uuid());
+        let mut server = TestServer {
+            server: None,
+>>>>>>> 29f7d8b (http: a matrix of strangers over the route table, and a log reader for the whole suite)
             clock,
             organization,
             client: reqwest::Client::new(),
-            _folder: folder,
+            config,
+            place,
+        };
+        let world = server.open().await;
+        let mut tx = world.store.begin_write().await.unwrap();
+        world.keys.create_organization(&mut tx, organization);
+        tx.commit().await.unwrap();
+        server.serve(world).await;
+        server
+    }
+
+    async fn open(&self) -> World {
+        let store = Store::open(self.place.store(), &antumbra_server::tables())
+            .await
+            .unwrap();
+        let blobs = Blobs::local(self.place.folder().join("blobs")).await.unwrap();
+        let root = RootFile::at(self.place.folder().join("root.key"));
+        let keys = Keyring::open(&store, &root).await.unwrap();
+        let (clock, ids) = (self.clock.clone(), Ids::new(self.clock.clone()));
+        World {
+            store,
+            blobs,
+            keys,
+            clock,
+            ids,
         }
     }
 
+    async fn serve(&mut self, world: World) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.server = Some(Server::start(self.config.clone(), world, listener).await.unwrap());
+    }
+
+    /// Stops the server in good order and starts another on the same data.
+    pub async fn restart(&mut self) {
+        let stopping = self.server.take().unwrap();
+        let store = stopping.app().store.clone();
+        stopping.shutdown().await;
+        store.close().await;
+        let world = self.open().await;
+        self.serve(world).await;
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().expect("the server runs, save while it restarts")
+    }
+
+    /// The state that the handlers see.
+    pub fn app(&self) -> &AppState {
+        self.server().app()
+    }
+
     /// Where the server listens.
-    pub fn address(&self) -> std::net::SocketAddr {
-        self.server.address()
+    pub fn address(&self) -> SocketAddr {
+        self.server().address()
     }
 
     /// The address of `path` on this server.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.server.address())
+        format!("http://{}{path}", self.address())
     }
 
     /// A client.
     pub fn client(&self) -> &reqwest::Client {
         &self.client
-    }
-
-    /// The state that the handlers see.
-    pub fn app(&self) -> &AppState {
-        self.server.app()
     }
 
     /// A fresh key with these scopes.
@@ -93,12 +153,78 @@ impl TestServer {
     /// A fresh key with these scopes, attached to these data silos.
     pub async fn key_for(&self, scopes: &[ScopeName], silos: &[DataSiloId]) -> String {
         let input = ApiKeyInput {
-            title: "test".to_owned(),
             scopes: scopes.to_vec(),
             silos: silos.to_vec(),
-            ..ApiKeyInput::default()
+            ..key_input()
         };
-        let created = api_keys::create(self.app(), self.organization, Actor::Operator, input).await;
-        created.unwrap().secret.expose().to_owned()
+        self.make_key(self.organization, input).await.1
+    }
+
+    /// A key made of `input`, of any organization.
+    pub async fn make_key(&self, organization: OrganizationId, input: ApiKeyInput) -> (ApiKeyId, String) {
+        let created = api_keys::create(self.app(), organization, Actor::Operator, input)
+            .await
+            .unwrap();
+        (created.id, created.secret.expose().to_owned())
+    }
+
+    /// Another organization on the same server.
+    pub async fn another_organization(&self) -> OrganizationId {
+        let app = self.app();
+        let organization = OrganizationId(app.ids.uuid());
+        let mut tx = app.store.begin_write().await.unwrap();
+        app.keys.create_organization(&mut tx, organization);
+        tx.commit().await.unwrap();
+        organization
+    }
+
+    /// Waits until no job is due.
+    pub async fn settle(&self) {
+        self.app().jobs.ring();
+        for _ in 0..1000 {
+            if due(self.app()).await == 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("jobs are due and nobody does them");
+    }
+}
+
+/// A key that may do nothing.
+pub fn key_input() -> ApiKeyInput {
+    ApiKeyInput {
+        title: "test".to_owned(),
+        ..ApiKeyInput::default()
+    }
+}
+
+async fn due(app: &AppState) -> usize {
+    let mut reader = app.store.begin_read().await.unwrap();
+    jobs::count_due(&mut reader, app.clock.now(), 10).await.unwrap()
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // A test that has failed already says more than this would.
+        if std::thread::panicking() {
+            return;
+        }
+        canary::check();
+        // On PostgreSQL the connections live on the runtime that is blocked here; the embedded engine needs none.
+        if let Some(server) = self.server.take().filter(|_| self.place.is_embedded()) {
+            let left = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(due(server.app()))
+            });
+            assert_eq!(
+                left.join().unwrap(),
+                0,
+                "jobs are left over; did the test want `settle`?"
+            );
+        }
     }
 }
