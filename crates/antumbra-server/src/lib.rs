@@ -27,7 +27,7 @@ pub mod world;
 
 use std::{ops::Deref, sync::Arc};
 
-use antumbra_store::{Blobs, Store, StoreError};
+use antumbra_store::{Blobs, Store, StoreError, Tx};
 
 pub use config::ServerConfig;
 pub use server::{Server, StartError};
@@ -77,20 +77,9 @@ impl World {
             if let Some(first) = organization::list(&mut tx).await?.into_iter().next() {
                 return Ok(first);
             }
-            let made = organization::create(
-                &mut tx,
-                &self.ids,
-                self.clock.now(),
-                "Organization".into(),
-                "organization".into(),
-            );
-            self.keys.create_organization(&mut tx, made.id);
-            let partition = made.default_partition();
-            let purposes = purposes::create_built_ins(&mut tx, &self.ids, made.id, partition, made.created_at).await;
-            purposes.map_err(|error| match error {
-                purposes::PurposeError::Store(error) => error,
-                broken => unreachable!("the built-in purposes keep the rules on purposes, yet {broken}"),
-            })?;
+            let made = self
+                .put_organization(&mut tx, "Organization".into(), "organization".into())
+                .await?;
             match tx.commit().await {
                 Ok(()) => return Ok(made),
                 // Another process on the same store was quicker.
@@ -98,6 +87,35 @@ impl World {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Makes one more organization, with its keys and its built-in purposes.
+    pub async fn create_organization(
+        &self,
+        name: String,
+        uri: String,
+    ) -> Result<organization::Organization, StoreError> {
+        let mut tx = self.store.begin_write().await?;
+        let made = self.put_organization(&mut tx, name, uri).await?;
+        tx.commit().await?;
+        Ok(made)
+    }
+
+    async fn put_organization(
+        &self,
+        tx: &mut Tx,
+        name: String,
+        uri: String,
+    ) -> Result<organization::Organization, StoreError> {
+        let made = organization::create(tx, &self.ids, self.clock.now(), name, uri);
+        self.keys.create_organization(tx, made.id);
+        let partition = made.default_partition();
+        let purposes = purposes::create_built_ins(tx, &self.ids, made.id, partition, made.created_at).await;
+        purposes.map_err(|error| match error {
+            purposes::PurposeError::Store(error) => error,
+            broken => unreachable!("the built-in purposes keep the rules on purposes, yet {broken}"),
+        })?;
+        Ok(made)
     }
 }
 

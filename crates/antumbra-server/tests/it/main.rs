@@ -2,8 +2,8 @@
 
 #![allow(unreachable_pub, reason = "the whole test binary is one crate that nothing uses")]
 
-mod graphql;
 mod access;
+mod graphql;
 mod http;
 mod openapi;
 mod support;

@@ -45,46 +45,16 @@ impl TestServer {
         canary::watch();
         let place = Place::fresh().await;
         let clock = Clock::manual("2026-03-02T10:00:00Z".parse::<Timestamp>().unwrap());
-<<<<<<< HEAD
-        let ids = Ids::new(clock.clone());
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        let store = StoreConfig::Embedded(EmbeddedConfig {
-            cache_bytes: 16 << 20,
-            journal_bytes: 64 << 20,
-            ..EmbeddedConfig::new(folder.path().join("store"))
-        });
-        let store = Store::open(store, &antumbra_server::tables()).await.unwrap();
-        let blobs = Blobs::local(folder.path().join("blobs")).await.unwrap();
-        let keys = Keyring::open(&store, &RootFile::at(folder.path().join("root.key")))
-            .await
-            .unwrap();
-        let world = World {
-            store,
-            blobs,
-            keys,
-            clock: clock.clone(),
-            ids,
-        };
-        let organization = world.first_organization().await.unwrap().id;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Server::start(config, world, listener).await.unwrap();
-        TestServer {
-            server,
-=======
-        let organization = OrganizationId(Ids::new(clock.clone()).uuid());
         let mut server = TestServer {
             server: None,
->>>>>>> 29f7d8b (http: a matrix of strangers over the route table, and a log reader for the whole suite)
+            organization: OrganizationId(uuid::Uuid::nil()),
             clock,
-            organization,
             client: reqwest::Client::new(),
             config,
             place,
         };
         let world = server.open().await;
-        let mut tx = world.store.begin_write().await.unwrap();
-        world.keys.create_organization(&mut tx, organization);
-        tx.commit().await.unwrap();
+        server.organization = world.first_organization().await.unwrap().id;
         server.serve(world).await;
         server
     }
@@ -170,12 +140,12 @@ impl TestServer {
 
     /// Another organization on the same server.
     pub async fn another_organization(&self) -> OrganizationId {
-        let app = self.app();
-        let organization = OrganizationId(app.ids.uuid());
-        let mut tx = app.store.begin_write().await.unwrap();
-        app.keys.create_organization(&mut tx, organization);
-        tx.commit().await.unwrap();
-        organization
+        let made = self
+            .app()
+            .world
+            .create_organization("Another".into(), "another".into())
+            .await;
+        made.unwrap().id
     }
 
     /// Waits until no job is due.
