@@ -133,7 +133,7 @@ proptest! {
         let (body, sealed) = seal(&key(), &IV, &plain);
         let groups = Groups::new(&sealed.sidecar, sealed.len, &sealed.root).unwrap();
         let read = groups.covering(from..to);
-        prop_assert!(read.start <= from && to <= read.end && read.start % GROUP == 0);
+        prop_assert!(read.start <= from && to <= read.end && read.start.is_multiple_of(GROUP));
         let ciphertext = body[read.start as usize..read.end as usize].to_vec();
         let verified = groups.verify(read.start / GROUP, ciphertext).unwrap();
         let opened = RangeOpener::new(&key(), &IV).unwrap().open(verified).unwrap();

@@ -9,8 +9,9 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AppState, ServerConfig, World,
+    AppState, ServerConfig, World, files,
     http::{
+        chain,
         connection::{Listening, TlsError},
         metrics,
     },
@@ -109,9 +110,18 @@ async fn keep_house(app: AppState, stop: CancellationToken) {
         rounds += 1;
         if rounds.is_multiple_of(12) {
             note_uses(&app).await;
+            sweep_files(&app).await;
         }
     }
     note_uses(&app).await;
+}
+
+/// What this leaves undone, the next round does.
+async fn sweep_files(app: &AppState) {
+    if let Err(error) = files::sweep(app).await {
+        let cause = chain(&error);
+        tracing::warn!(cause, "bodies that belong to no file are not removed");
+    }
 }
 
 /// Losing this loses a date that people look at to tell which keys are still in use, so it is tried once and let go.

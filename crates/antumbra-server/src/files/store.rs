@@ -363,6 +363,9 @@ pub async fn sweep(app: &AppState) -> Result<usize, FileError> {
     let mut tx = app.store.begin_write().await?;
     let due = Scan::range(Bound::<&()>::Unbounded, Bound::Included(&(now,))).limit(SWEEP_MAX);
     let loose = tx.scan(&LOOSE_BODIES, due).await?;
+    if loose.is_empty() {
+        return Ok(0);
+    }
     // From here on no upload can be recorded over these bodies, so that removing them takes nothing from anyone.
     for (place, _) in loose.iter().filter(|(_, state)| *state == Loose::Arriving) {
         tx.put(&LOOSE_BODIES, place, &Loose::Doomed);

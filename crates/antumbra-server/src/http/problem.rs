@@ -229,7 +229,9 @@ impl Problem {
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.message.as_deref().unwrap_or(self.code.row().2))?;
-        self.details.iter().try_for_each(|detail| write!(f, "; {} {}", detail.path, detail.message))
+        self.details
+            .iter()
+            .try_for_each(|detail| write!(f, "; {} {}", detail.path, detail.message))
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "the whole test binary is one crate that nothing uses")]
 
 mod access;
+mod files;
 mod graphql;
 mod http;
 mod openapi;

@@ -105,6 +105,11 @@ impl TestServer {
         self.server().address()
     }
 
+    /// Where blobs and the root key are.
+    pub fn folder(&self) -> &std::path::Path {
+        self.place.folder()
+    }
+
     /// The address of `path` on this server.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
