@@ -1,0 +1,200 @@
+//! The commands, as the built executable runs them.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn antumbra(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_antumbra"))
+        .args(arguments)
+        .env_remove("ANTUMBRA_KEY")
+        .env_remove("ANTUMBRA_URL")
+        .output()
+        .unwrap()
+}
+
+/// What a command said and how it ended, with the test's own folder and ports made nameless.
+fn told(output: &Output, folder: &Path) -> String {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().replace(folder.to_str().unwrap(), "~");
+    format!(
+        "exit {}\n--- out\n{}--- err\n{}",
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr)
+    )
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A running server with the object it printed.
+struct Server {
+    process: Child,
+    ready: Value,
+    rest: BufReader<std::process::ChildStdout>,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Server {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_antumbra"))
+            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.join("data"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut rest = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        rest.read_line(&mut line).unwrap();
+        Server { process, ready: serde_json::from_str(&line).unwrap(), rest }
+    }
+
+    fn stop(mut self) -> (Option<i32>, String) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let code = self.process.wait().unwrap().code();
+        let mut rest = String::new();
+        self.rest.read_to_string(&mut rest).unwrap();
+        (code, rest)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+#[test]
+fn help_names_every_command_and_where_to_start() {
+    insta::assert_snapshot!(told(&antumbra(&["--help"]), Path::new("~")));
+}
+
+#[test]
+fn serve_teaches_by_examples() {
+    insta::assert_snapshot!(told(&antumbra(&["serve", "--help"]), Path::new("~")));
+}
+
+#[test]
+fn every_setting_is_shown_with_where_it_came_from_and_no_secret() {
+    let folder = folder();
+    let file = folder.path().join("antumbra.toml");
+    let text = "[access]\ninternal_key = \"canary-internal\"\n[limits]\nprofile = \"vendor\"\n";
+    std::fs::write(&file, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_antumbra"))
+        .args(["config", "show", "--config"])
+        .arg(&file)
+        .env("ANTUMBRA_SERVER__LISTEN", "127.0.0.1:9000")
+        .output()
+        .unwrap();
+    insta::assert_snapshot!(told(&output, folder.path()));
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_named_with_its_line_and_the_way_out() {
+    let folder = folder();
+    let file = folder.path().join("antumbra.toml");
+    std::fs::write(&file, "[server]\nlisten = \"127.0.0.1:8080\"\n\n[limits]\nprofil = \"vendor\"\n").unwrap();
+    let path = file.to_str().unwrap();
+    insta::assert_snapshot!(told(&antumbra(&["config", "check", "--config", path]), folder.path()));
+    assert_eq!(antumbra(&["serve", "--config", path]).status.code(), Some(2));
+}
+
+#[test]
+fn the_printed_defaults_are_a_configuration_file() {
+    let folder = folder();
+    let file = folder.path().join("antumbra.toml");
+    std::fs::write(&file, antumbra(&["config", "init"]).stdout).unwrap();
+    insta::assert_snapshot!(told(&antumbra(&["config", "check", "--config", file.to_str().unwrap()]), folder.path()));
+}
+
+#[test]
+fn a_ready_server_prints_one_object_and_nothing_else_and_stops_when_asked() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let ready = server.ready.clone();
+    let names: Vec<&String> = ready.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["data", "key", "url", "version"]);
+    assert_eq!(ready["data"], folder.path().join("data").to_str().unwrap());
+    assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"));
+    assert!(ready["key"].as_str().unwrap().starts_with("ant_"));
+    assert_eq!(server.stop(), (Some(0), String::new()));
+
+    let again = Server::start(folder.path());
+    assert_eq!(again.ready.get("key"), None, "a key is shown once");
+    assert_eq!(again.stop(), (Some(0), String::new()));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_the_way_out() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = folder.path().join("data");
+    let output = antumbra(&["serve", "--listen", &address, "--data", data.to_str().unwrap()]);
+    insta::assert_snapshot!(told(&output, folder.path()).replace(&address, "127.0.0.1:PORT"));
+}
+
+#[test]
+fn a_second_process_on_one_data_folder_is_refused_and_told_who_holds_it() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let data = folder.path().join("data");
+    let output = antumbra(&["key", "list", "--data", data.to_str().unwrap()]);
+    let told = told(&output, folder.path()).replace(&server.process.id().to_string(), "PID");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn keys_are_made_listed_and_revoked_while_the_server_is_stopped() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let data = data.to_str().unwrap();
+    let created = antumbra(&["key", "create", "--title", "rescue", "--scope", "fullAdmin", "--data", data]);
+    assert!(String::from_utf8(created.stdout).unwrap().starts_with("ant_"));
+
+    let listed = String::from_utf8(antumbra(&["key", "list", "--data", data]).stdout).unwrap();
+    let row = listed.lines().find(|line| line.contains("rescue")).unwrap();
+    let id = row.split_whitespace().next().unwrap();
+    assert!(row.contains("fullAdmin") && row.contains("never"));
+
+    assert!(antumbra(&["key", "revoke", id, "--data", data]).status.success());
+    assert_eq!(antumbra(&["key", "revoke", id, "--data", data]).status.code(), Some(4));
+}
+
+#[test]
+fn keys_are_made_listed_and_revoked_on_a_running_server() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let (url, key) = (server.ready["url"].as_str().unwrap(), server.ready["key"].as_str().unwrap());
+    let place = ["--url", url, "--key", key];
+    let with = |arguments: &[&str]| antumbra(&[arguments, &place].concat());
+
+    let made = with(&["key", "create", "--title", "reader", "--scope", "readOnly"]);
+    let made = String::from_utf8(made.stdout).unwrap();
+    assert!(made.starts_with("ant_"));
+    let listed = String::from_utf8(with(&["key", "list"]).stdout).unwrap();
+    let id = listed.lines().find(|line| line.contains("reader")).unwrap().split_whitespace().next().unwrap().to_owned();
+    assert!(with(&["key", "revoke", &id]).status.success());
+
+    let refused = antumbra(&["key", "list", "--url", url, "--key", made.trim()]);
+    assert_eq!(refused.status.code(), Some(5), "a revoked key may do nothing");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_apart_from_one_that_refuses() {
+    let output = antumbra(&["key", "list", "--url", "http://127.0.0.1:1", "--key", "ant_x"]);
+    insta::assert_snapshot!(told(&output, Path::new("~")));
+    assert_eq!(antumbra(&["key", "list"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_story_of_the_demo_holds() {
+    let output = antumbra(&["demo", "--film-bytes", "3000001"]);
+    assert!(output.status.success(), "{}", told(&output, Path::new("~")));
+}
