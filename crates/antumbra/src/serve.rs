@@ -42,7 +42,10 @@ async fn serve(config: &Config, json: bool, begun: Instant) -> anyhow::Result<Ex
     let world = open(config).await?;
     let store = world.store.clone();
     let organization = world.first_organization().await?.id;
-    let server = Server::start(config.for_server()?, world, listener).await?;
+    let mut server = Server::start(config.for_server()?, world, listener).await?;
+    if let Some(address) = config.server.metrics_listen {
+        server.show_metrics(listen(address).await?)?;
+    }
     let first_key = keys::first(server.app(), organization).await?;
     Banner {
         address: server.address(),

@@ -18,7 +18,11 @@ fn antumbra(arguments: &[&str]) -> Output {
 
 /// What a command said and how it ended, with the test's own folder and ports made nameless.
 fn told(output: &Output, folder: &Path) -> String {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().replace(folder.to_str().unwrap(), "~");
+    let text = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec())
+            .unwrap()
+            .replace(folder.to_str().unwrap(), "~")
+    };
     format!(
         "exit {}\n--- out\n{}--- err\n{}",
         output.status.code().unwrap_or(-1),
@@ -50,7 +54,11 @@ impl Server {
         let mut rest = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         rest.read_line(&mut line).unwrap();
-        Server { process, ready: serde_json::from_str(&line).unwrap(), rest }
+        Server {
+            process,
+            ready: serde_json::from_str(&line).unwrap(),
+            rest,
+        }
     }
 
     fn stop(mut self) -> (Option<i32>, String) {
@@ -99,7 +107,11 @@ fn every_setting_is_shown_with_where_it_came_from_and_no_secret() {
 fn a_mistake_in_the_configuration_is_named_with_its_line_and_the_way_out() {
     let folder = folder();
     let file = folder.path().join("antumbra.toml");
-    std::fs::write(&file, "[server]\nlisten = \"127.0.0.1:8080\"\n\n[limits]\nprofil = \"vendor\"\n").unwrap();
+    std::fs::write(
+        &file,
+        "[server]\nlisten = \"127.0.0.1:8080\"\n\n[limits]\nprofil = \"vendor\"\n",
+    )
+    .unwrap();
     let path = file.to_str().unwrap();
     insta::assert_snapshot!(told(&antumbra(&["config", "check", "--config", path]), folder.path()));
     assert_eq!(antumbra(&["serve", "--config", path]).status.code(), Some(2));
@@ -110,7 +122,10 @@ fn the_printed_defaults_are_a_configuration_file() {
     let folder = folder();
     let file = folder.path().join("antumbra.toml");
     std::fs::write(&file, antumbra(&["config", "init"]).stdout).unwrap();
-    insta::assert_snapshot!(told(&antumbra(&["config", "check", "--config", file.to_str().unwrap()]), folder.path()));
+    insta::assert_snapshot!(told(
+        &antumbra(&["config", "check", "--config", file.to_str().unwrap()]),
+        folder.path()
+    ));
 }
 
 #[test]
@@ -155,7 +170,16 @@ fn keys_are_made_listed_and_revoked_while_the_server_is_stopped() {
     let folder = folder();
     let data = folder.path().join("data");
     let data = data.to_str().unwrap();
-    let created = antumbra(&["key", "create", "--title", "rescue", "--scope", "fullAdmin", "--data", data]);
+    let created = antumbra(&[
+        "key",
+        "create",
+        "--title",
+        "rescue",
+        "--scope",
+        "fullAdmin",
+        "--data",
+        data,
+    ]);
     assert!(String::from_utf8(created.stdout).unwrap().starts_with("ant_"));
 
     let listed = String::from_utf8(antumbra(&["key", "list", "--data", data]).stdout).unwrap();
@@ -171,7 +195,10 @@ fn keys_are_made_listed_and_revoked_while_the_server_is_stopped() {
 fn keys_are_made_listed_and_revoked_on_a_running_server() {
     let folder = folder();
     let server = Server::start(folder.path());
-    let (url, key) = (server.ready["url"].as_str().unwrap(), server.ready["key"].as_str().unwrap());
+    let (url, key) = (
+        server.ready["url"].as_str().unwrap(),
+        server.ready["key"].as_str().unwrap(),
+    );
     let place = ["--url", url, "--key", key];
     let with = |arguments: &[&str]| antumbra(&[arguments, &place].concat());
 
@@ -179,7 +206,14 @@ fn keys_are_made_listed_and_revoked_on_a_running_server() {
     let made = String::from_utf8(made.stdout).unwrap();
     assert!(made.starts_with("ant_"));
     let listed = String::from_utf8(with(&["key", "list"]).stdout).unwrap();
-    let id = listed.lines().find(|line| line.contains("reader")).unwrap().split_whitespace().next().unwrap().to_owned();
+    let id = listed
+        .lines()
+        .find(|line| line.contains("reader"))
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .to_owned();
     assert!(with(&["key", "revoke", &id]).status.success());
 
     let refused = antumbra(&["key", "list", "--url", url, "--key", made.trim()]);

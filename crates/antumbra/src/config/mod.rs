@@ -7,6 +7,7 @@ mod explain;
 mod load;
 mod rooms;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -93,6 +94,7 @@ pub(crate) struct Access {
 pub(crate) struct Limits {
     pub(crate) profile: LimitsProfile,
     pub(crate) datapoint_bytes: u64,
+    pub(crate) budgets: BTreeMap<String, u32>,
 }
 
 /// Which request budgets apply.

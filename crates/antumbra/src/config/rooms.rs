@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use antumbra_server::ServerConfig;
+use antumbra_server::api_keys::internal_key_hash;
 use antumbra_server::config as server;
 use antumbra_store::{EmbeddedConfig, PostgresConfig, StoreConfig};
 
@@ -56,6 +57,15 @@ impl Config {
         };
         config.limits.shutdown = Duration::try_from(self.server.stop_within)
             .map_err(|_| Mistake::new("`server.stop_within` cannot be less than nothing"))?;
+        config.internal_key_hash = self
+            .access
+            .internal_key
+            .as_ref()
+            .map(|key| internal_key_hash(key.reveal()));
+        if self.server.metrics_listen.is_some() {
+            config.metrics = server::MetricsPlace::Apart;
+        }
+        config.limits.budgets = self.limits.budgets.clone();
         config.limits.datapoint_bytes = self.limits.datapoint_bytes;
         config.limits.profile = match self.limits.profile {
             LimitsProfile::None => server::RateProfile::None,
