@@ -43,6 +43,7 @@ pub fn tables() -> Vec<&'static str> {
         jobs::TABLES,
         keyring::TABLES,
         organization::TABLES,
+        preferences::TABLES,
         purposes::TABLES,
         silos::TABLES,
     ];
@@ -77,9 +78,7 @@ impl World {
             if let Some(first) = organization::list(&mut tx).await?.into_iter().next() {
                 return Ok(first);
             }
-            let made = self
-                .put_organization(&mut tx, "Organization".into(), "organization".into())
-                .await?;
+            let made = self.put_organization(&mut tx, "Organization".into(), "organization".into());
             match tx.commit().await {
                 Ok(()) => return Ok(made),
                 // Another process on the same store was quicker.
@@ -96,26 +95,16 @@ impl World {
         uri: String,
     ) -> Result<organization::Organization, StoreError> {
         let mut tx = self.store.begin_write().await?;
-        let made = self.put_organization(&mut tx, name, uri).await?;
+        let made = self.put_organization(&mut tx, name, uri);
         tx.commit().await?;
         Ok(made)
     }
 
-    async fn put_organization(
-        &self,
-        tx: &mut Tx,
-        name: String,
-        uri: String,
-    ) -> Result<organization::Organization, StoreError> {
+    fn put_organization(&self, tx: &mut Tx, name: String, uri: String) -> organization::Organization {
         let made = organization::create(tx, &self.ids, self.clock.now(), name, uri);
         self.keys.create_organization(tx, made.id);
-        let partition = made.default_partition();
-        let purposes = purposes::create_built_ins(tx, &self.ids, made.id, partition, made.created_at).await;
-        purposes.map_err(|error| match error {
-            purposes::PurposeError::Store(error) => error,
-            broken => unreachable!("the built-in purposes keep the rules on purposes, yet {broken}"),
-        })?;
-        Ok(made)
+        purposes::create_built_ins(tx, &self.ids, made.id, made.default_partition(), made.created_at);
+        made
     }
 }
 
@@ -137,6 +126,8 @@ pub struct App {
     pub callers: api_keys::Directory,
     /// What organizations have configured about themselves.
     pub settings: organization::SettingsCache,
+    /// What organizations ask people about.
+    pub catalogs: purposes::Catalogs,
 }
 
 impl AppState {
@@ -151,6 +142,7 @@ impl AppState {
             gates,
             callers,
             settings: organization::SettingsCache::default(),
+            catalogs: purposes::Catalogs::default(),
         }))
     }
 

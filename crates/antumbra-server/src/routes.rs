@@ -16,6 +16,7 @@ use crate::{
     api_keys::ScopeName,
     files, graphql,
     http::{Access, Budget, docs, metrics, probes, problem::Dialect, shell},
+    preferences,
 };
 
 fn table() -> Vec<Route> {
@@ -31,6 +32,16 @@ fn table() -> Vec<Route> {
         any_key(routes!(graphql::http::run_documents)).graphql(),
         open(routes!(graphql::http::show_schema), PUBLIC).own(),
         any_key(routes!(files::download_file)),
+        scope(
+            routes!(preferences::http::upsert_preferences),
+            ScopeName::ManageStoredPreferences,
+        )
+        .budget(budgets::PREFERENCES_UPSERT),
+        scope(
+            routes!(preferences::http::query_preferences),
+            ScopeName::ViewManagedConsentDatabaseAdminApi,
+        )
+        .budget(budgets::PREFERENCES_QUERY),
     ]
 }
 

@@ -387,8 +387,7 @@ impl Problem {
         match (&self.message, self.details.as_slice()) {
             (Some(message), _) => message.clone(),
             (None, []) => title.to_owned(),
-            (None, [only]) => line(only),
-            (None, [first, rest @ ..]) => format!("{} (and {} more)", line(first), rest.len()),
+            (None, all) => all.iter().map(line).collect::<Vec<_>>().join("; "),
         }
     }
 

@@ -167,7 +167,7 @@ pub fn create(tx: &mut Tx, ids: &Ids, now: Timestamp, name: String, uri: String)
     tx.put(&ORGANIZATIONS, &id.0, &organization);
     for kind in IdentifierKind::BUILT_IN {
         let mut identifier = Identifier::new(IdentifierId(ids.uuid()), kind.as_str().to_owned(), kind, now);
-        identifier.is_unique_on_preference_store = kind != IdentifierKind::Phone;
+        identifier.is_unique_on_preference_store = true;
         tx.put(&IDENTIFIERS, &(id.0, identifier.id.0), &identifier);
     }
     let customer = SubjectType {

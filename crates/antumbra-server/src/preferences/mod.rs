@@ -12,13 +12,17 @@
 //! | `model.rs` | a record, and the rules by which writes become part of it |
 //! | `encoding.rs` | records and history as bytes, before they are sealed |
 //! | `store.rs` | the tables, and reading and writing them in a few round trips a call |
-//! | `cursor.rs` | where the next page of a query begins |
+//! | `query.rs` | which records a query means, their order, and where the next page begins |
 
 mod check;
 mod encoding;
+pub(crate) mod http;
 mod identifiers;
 mod model;
 mod moment;
+mod query;
+mod store;
 mod wire;
 
 pub use model::RecordId;
+pub use store::{TABLES, has_records};

@@ -71,19 +71,9 @@ impl Record for Partition {
     const VERSION: u8 = 1;
 }
 
-/// Makes what every organization starts with: the five built-in purposes, and the default partition under
-/// `partition_key`. Does nothing where they exist.
-pub async fn create_built_ins(
-    tx: &mut Tx,
-    ids: &Ids,
-    organization: OrganizationId,
-    partition_key: String,
-    now: Timestamp,
-) -> Result<(), PurposeError> {
-    if tx.get(&CATALOGS, &(organization,)).await?.is_some() {
-        return Ok(());
-    }
-    check_partition_key(&partition_key)?;
+/// Makes what a new organization starts with: the five built-in purposes, and the default partition under
+/// `partition_key`. The organization has nothing of the kind yet.
+pub fn create_built_ins(tx: &mut Tx, ids: &Ids, organization: OrganizationId, partition_key: String, now: Timestamp) {
     let id = PartitionId(ids.uuid());
     let partition = Partition {
         id,
@@ -93,7 +83,7 @@ pub async fn create_built_ins(
         created_at: now,
     };
     tx.put(&PARTITIONS, &(organization, id), &partition);
-    let mut numbers = Numbers::take(tx, ids, organization).await?;
+    let mut numbers = Numbers::first(ids, organization);
     for (order, (tracking_type, name, description, essential)) in (0..).zip(BUILT_IN) {
         let new = NewPurpose {
             name: name.to_owned(),
@@ -103,15 +93,15 @@ pub async fn create_built_ins(
             configurable: Some(!essential),
             ..NewPurpose::default()
         };
+        let made = made(new, PurposeId(ids.uuid()), numbers.next(), order, now);
         let purpose = Purpose {
             essential,
             built_in: true,
-            ..made(new, PurposeId(ids.uuid()), numbers.next(), order, now)
+            ..made
         };
         tx.put(&PURPOSES, &(organization, purpose.id), &purpose);
     }
     numbers.put(tx);
-    Ok(())
 }
 
 /// Every purpose, oldest first, deleted ones with their time of deletion.
@@ -539,6 +529,14 @@ struct Numbers {
 }
 
 impl Numbers {
+    fn first(ids: &Ids, organization: OrganizationId) -> Numbers {
+        let (version, next_number) = (ids.hidden_uuid(), 1);
+        Numbers {
+            organization,
+            row: CatalogRow { version, next_number },
+        }
+    }
+
     async fn take(tx: &mut Tx, ids: &Ids, organization: OrganizationId) -> Result<Numbers, StoreError> {
         let next_number = tx
             .get(&CATALOGS, &(organization,))

@@ -7,4 +7,5 @@ mod files;
 mod graphql;
 mod http;
 mod openapi;
+mod preferences;
 mod support;

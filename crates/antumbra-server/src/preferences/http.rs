@@ -1,0 +1,178 @@
+//! The routes of the preference store.
+
+use std::sync::Arc;
+
+use antumbra_store::Reader;
+use axum::{
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use jiff::Timestamp;
+
+use super::{check, moment::Moment, query, store, wire};
+use crate::{
+    AppState,
+    audit::{self, Actor, AuditEntry, Detail},
+    http::{Caller, Json, Problem, scope},
+    keyring::OrganizationKeys,
+    organization::{OrganizationId, Settings},
+    purposes::Catalog,
+};
+
+/// `PUT /v1/preferences`: makes what up to 100 people chose part of their records.
+///
+/// One transaction. A batch that refers to something that does not exist is refused whole; a record whose identifiers
+/// can't be brought together does not spoil its neighbours.
+#[utoipa::path(
+    put,
+    path = "/v1/preferences",
+    tag = "preferences",
+    request_body = wire::UpsertBatch,
+    responses((status = 200, description = "The stored records", body = inline(wire::UpsertOutcome<'static>)))
+)]
+pub(crate) async fn upsert_preferences(
+    State(app): State<AppState>,
+    caller: Caller<scope::ManageStoredPreferences>,
+    Json(batch): Json<wire::UpsertBatch>,
+) -> Result<Response, Problem> {
+    let keys = app.keys.organization(caller.organization).await?;
+    let now = app.clock.now();
+    let mut tx = app.store.begin_write().await?;
+    let known = Known::read(&app, &mut tx, caller.organization, now).await?;
+    let site = known.site(&app, caller.organization, &keys);
+    let records = check::check(batch, &known.rules()).map_err(Problem::validation)?;
+    caller.spend(records.len())?;
+    let outcomes = store::upsert_all(&mut tx, &site, &records).await?;
+    let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    if stored > 0 {
+        let entry = AuditEntry {
+            actor: Actor::ApiKey(caller.key.0),
+            action: "preferences.upserted",
+            object: ("organization", caller.organization.0),
+            at: now,
+            details: vec![("records", Detail::Count(stored as u64))],
+        };
+        audit::record(&mut tx, &app.ids, caller.organization, entry);
+    }
+    tx.commit().await?;
+    Ok(Json(upsert_outcome(&records, &outcomes, &known.catalog)).into_response())
+}
+
+/// `POST /v1/preferences/{partition}/query`: finds records by identifiers and times, newest first, page by page.
+#[utoipa::path(
+    post,
+    path = "/v1/preferences/{partition}/query",
+    tag = "preferences",
+    params(("partition" = String, Path, description = "The key of the partition")),
+    request_body = wire::Query,
+    responses((status = 200, description = "One page of records", body = inline(wire::QueryAnswer<'static>)))
+)]
+pub(crate) async fn query_preferences(
+    State(app): State<AppState>,
+    caller: Caller<scope::ViewManagedConsentDatabaseAdminApi>,
+    Path(partition): Path<String>,
+    Json(asked): Json<wire::Query>,
+) -> Result<Response, Problem> {
+    let keys = app.keys.organization(caller.organization).await?;
+    let mut reader = app.store.begin_read().await?;
+    let known = Known::read(&app, &mut reader, caller.organization, app.clock.now()).await?;
+    let site = known.site(&app, caller.organization, &keys);
+    let id = known.catalog.partition(&partition).ok_or_else(unknown_partition)?;
+    let query = query::check(&site, id, asked)?;
+    let (hits, cursor) = query::run(&mut reader, &site, &query).await?;
+    let nodes = hits.iter().map(|hit| {
+        let shown = wire::Shown {
+            user_id: hit.user_id.as_deref(),
+            ..shown(&hit.held, &partition)
+        };
+        wire::QueryNode::new(shown, &known.catalog)
+    });
+    Ok(Json(wire::QueryAnswer {
+        nodes: nodes.collect(),
+        cursor,
+    })
+    .into_response())
+}
+
+/// What an organization has configured, as one snapshot has it.
+struct Known {
+    settings: Arc<Settings>,
+    catalog: Arc<Catalog>,
+    now: Moment,
+}
+
+impl Known {
+    async fn read(
+        app: &AppState,
+        reader: &mut Reader,
+        organization: OrganizationId,
+        now: Timestamp,
+    ) -> Result<Known, Problem> {
+        Ok(Known {
+            settings: app.settings.get(reader, organization).await?,
+            catalog: app.catalogs.current(reader, organization).await?,
+            now: Moment::from(now),
+        })
+    }
+
+    fn rules(&self) -> check::Rules<'_> {
+        check::Rules {
+            settings: &self.settings,
+            catalog: &self.catalog,
+            now: self.now,
+        }
+    }
+
+    fn site<'a>(
+        &'a self,
+        app: &'a AppState,
+        organization: OrganizationId,
+        keys: &'a OrganizationKeys,
+    ) -> store::Site<'a> {
+        store::Site {
+            organization,
+            keys,
+            settings: &self.settings,
+            ids: &app.ids,
+            now: self.now,
+        }
+    }
+}
+
+fn upsert_outcome<'a>(
+    records: &'a [check::Checked],
+    outcomes: &'a [Result<store::Held, store::Refused>],
+    catalog: &'a Catalog,
+) -> wire::UpsertOutcome<'a> {
+    let mut nodes = Vec::with_capacity(outcomes.len());
+    let mut failures = Vec::new();
+    for (index, (checked, outcome)) in records.iter().zip(outcomes).enumerate() {
+        match outcome {
+            Ok(held) => nodes.push(wire::UpsertNode::new(shown(held, &checked.partition_key), catalog)),
+            Err(refused) => failures.push(wire::Failure {
+                index,
+                error: refused.to_string(),
+            }),
+        }
+    }
+    wire::UpsertOutcome {
+        success: failures.is_empty(),
+        nodes,
+        failures,
+    }
+}
+
+fn shown<'a>(held: &'a store::Held, partition: &'a str) -> wire::Shown<'a> {
+    wire::Shown {
+        id: held.id,
+        partition,
+        timestamp: held.timestamp,
+        updated_at: held.updated_at,
+        record: held.record.as_deref(),
+        user_id: None,
+    }
+}
+
+fn unknown_partition() -> Problem {
+    Problem::validation([("partition", "is not a partition of this organization")])
+}

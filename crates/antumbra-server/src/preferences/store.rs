@@ -1,0 +1,875 @@
+//! Where preference records are kept.
+//!
+//! A record is one sealed row; what a caller may look for stands beside it in rows that lead to it. Every write that was
+//! accepted is also kept as a history row, sealed under the same key, with the time of the event inside and the time at
+//! which we learned it outside: what a person had allowed at one time, as it was known at another, can be worked out
+//! from them by the rules of `model.rs`. When a record becomes part of another, its history and its key stay where they
+//! are and the survivor names it.
+//!
+//! A batch reads in two round trips, whatever its size: first who the identifiers belong to, then those records and
+//! their keys. Everything else happens on a [`Desk`] in memory, record by record in the order of the batch.
+
+use std::{collections::HashMap, ops::Bound, sync::Arc};
+
+use antumbra_crypto::{value::ValueKey, wrap::WrappedKey};
+use antumbra_store::{Corrupt, Key, Raw, Reader, Scan, StoreError, Table, Tx};
+use uuid::Uuid;
+
+use super::{
+    check::{Checked, OnConflict},
+    encoding,
+    identifiers::TRANSCEND,
+    model::{Effect, Identifier, Record, RecordId},
+    moment::Moment,
+};
+use crate::{
+    keyring::{KeyKind, KeyringError, OrganizationKeys},
+    organization::{OrganizationId, Settings},
+    purposes::PartitionId,
+    world::Ids,
+};
+
+/// The present state of each record: two times and a revision in clear, the rest sealed.
+const RECORDS: Table<(OrganizationId, PartitionId, RecordId), Raw> = Table::new("preference_records");
+
+/// Whose an identifier is: the digest of an identifier that is unique on the store leads to the record's id. So does
+/// that of the id of each record that became part of another.
+const OWNERS: Table<(OrganizationId, PartitionId, Blind), Raw> = Table::new("preference_owners");
+
+/// Records by when we last wrote them.
+const BY_UPDATE: Table<(OrganizationId, PartitionId, i64, RecordId), ()> = Table::new("preferences_by_update");
+
+/// Records by when their people last chose.
+const BY_EVENT: Table<(OrganizationId, PartitionId, i64, RecordId), ()> = Table::new("preferences_by_event");
+
+/// Every write that was accepted, sealed under its record's key.
+const HISTORY: Table<(OrganizationId, PartitionId, RecordId, Chapter), Raw> = Table::new("preference_history");
+
+/// Names of this slice's tables.
+pub const TABLES: &[&str] = &[
+    RECORDS.name(),
+    OWNERS.name(),
+    BY_UPDATE.name(),
+    BY_EVENT.name(),
+    HISTORY.name(),
+];
+
+/// A keyed digest that finds an identifier without holding it.
+pub(super) type Blind = [u8; 16];
+
+/// The place of a write in a record's history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Chapter {
+    /// It changed the record, and made it this revision.
+    Change(u32),
+    /// It came after everything it said had been superseded, and changed nothing. Filed under a digest of itself, so
+    /// that a replay is found to be there already.
+    Late(Blind),
+}
+
+impl Key for Chapter {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Chapter::Change(revision) => (0u8, *revision).encode(out),
+            Chapter::Late(digest) => (1u8, *digest).encode(out),
+        }
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
+        match u8::decode(from)? {
+            0 => u32::decode(from).map(Chapter::Change),
+            1 => Blind::decode(from).map(Chapter::Late),
+            _ => Err(Corrupt("the key is no place in a history")),
+        }
+    }
+}
+
+/// Most identifiers and most metadata keys of one record.
+const ENTRIES_MAX: usize = 1000;
+
+/// The first byte of a record's row and of a history row.
+const VERSION: u8 = 1;
+
+/// For whom, with which keys, and when.
+pub(super) struct Site<'a> {
+    pub(super) organization: OrganizationId,
+    pub(super) keys: &'a OrganizationKeys,
+    pub(super) settings: &'a Settings,
+    pub(super) ids: &'a Ids,
+    pub(super) now: Moment,
+}
+
+/// A record as it is stored.
+pub(super) struct Held {
+    pub(super) id: RecordId,
+    pub(super) timestamp: Moment,
+    pub(super) updated_at: Moment,
+    /// None if its key is gone or does not open it.
+    pub(super) record: Option<Arc<Record>>,
+}
+
+/// Why one record of a batch was not stored, while its neighbours were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("The transcend identifier in this request does not match any consent profile for this organization.")]
+    UnknownRecord,
+    #[error("Identifiers in this record belong to more than one existing preference record")]
+    SeveralRecords,
+    #[error("At least one identifier that is unique on the preference store is required")]
+    NoUniqueIdentifier,
+    #[error("The stored preference record can not be decrypted")]
+    Unreadable,
+    #[error("A preference record holds at most 1,000 identifiers and 1,000 metadata keys")]
+    TooLarge,
+}
+
+impl Site<'_> {
+    /// The place of an identifier in the index. Its value is normalised.
+    pub(super) fn blind(&self, partition: PartitionId, name: &str, value: &str) -> Blind {
+        self.keys
+            .index
+            .blind(&[b"preference", partition.0.as_bytes(), name.as_bytes(), value.as_bytes()])
+    }
+
+    /// The place of a record's own id in the index, once the record is part of another.
+    fn alias(&self, partition: PartitionId, id: RecordId) -> Blind {
+        self.keys.index.blind(&[
+            b"preference",
+            partition.0.as_bytes(),
+            TRANSCEND.as_bytes(),
+            id.0.as_bytes(),
+        ])
+    }
+
+    fn is_unique(&self, identifier: &Identifier) -> bool {
+        let known = self.settings.find_identifier(&identifier.name);
+        known.is_some_and(|known| known.identifier.is_unique_on_preference_store)
+    }
+}
+
+/// Stores a batch. Gives for each record what is stored now, or why nothing was.
+pub(super) async fn upsert_all(
+    tx: &mut Tx,
+    site: &Site<'_>,
+    batch: &[Checked],
+) -> Result<Vec<Result<Held, Refused>>, KeyringError> {
+    let lookups: Vec<Lookups> = batch.iter().map(|checked| Lookups::of(site, checked)).collect();
+    let mut desk = Desk::lay_out(tx, site, batch, &lookups).await?;
+    let outcomes = batch
+        .iter()
+        .zip(&lookups)
+        .map(|(checked, lookups)| desk.take(checked, lookups))
+        .collect();
+    desk.clear_away(tx).await?;
+    Ok(outcomes)
+}
+
+/// Which records some digests lead to, in their order.
+pub(super) async fn find_owners(
+    reader: &mut Reader,
+    site: &Site<'_>,
+    partition: PartitionId,
+    blinds: &[Blind],
+) -> Result<Vec<Option<RecordId>>, StoreError> {
+    let keys: Vec<_> = blinds
+        .iter()
+        .map(|blind| (site.organization, partition, *blind))
+        .collect();
+    reader
+        .get_many(&OWNERS, &keys)
+        .await?
+        .iter()
+        .map(|row| row.as_ref().map(owner_of).transpose())
+        .collect()
+}
+
+/// The records that `transcend` identifiers name, in their order: the records of those ids, or those that they became
+/// part of. An id that names nothing gives an id that finds nothing.
+pub(super) async fn find_named(
+    reader: &mut Reader,
+    site: &Site<'_>,
+    partition: PartitionId,
+    ids: &[RecordId],
+) -> Result<Vec<RecordId>, StoreError> {
+    let aliases: Vec<Blind> = ids.iter().map(|id| site.alias(partition, *id)).collect();
+    let survivors = find_owners(reader, site, partition, &aliases).await?;
+    Ok(ids
+        .iter()
+        .zip(survivors)
+        .map(|(id, survivor)| survivor.unwrap_or(*id))
+        .collect())
+}
+
+/// Records by their ids, in their order.
+pub(super) async fn find_records(
+    reader: &mut Reader,
+    site: &Site<'_>,
+    partition: PartitionId,
+    ids: &[RecordId],
+) -> Result<Vec<Option<Held>>, KeyringError> {
+    let places: Vec<_> = ids.iter().map(|id| (partition, *id)).collect();
+    let drawers = read_records(reader, site, &places).await?;
+    Ok(drawers
+        .into_iter()
+        .map(|drawer| drawer.map(|drawer| drawer.held()))
+        .collect())
+}
+
+/// Whether a partition holds any record: one that does is not deleted.
+pub async fn has_records(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    partition: PartitionId,
+) -> Result<bool, StoreError> {
+    let first = Scan::prefix(&(organization, partition)).limit(1);
+    Ok(!reader.scan(&BY_UPDATE, first).await?.is_empty())
+}
+
+/// The two times that records can be listed by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Dimension {
+    /// When we last wrote them.
+    Update,
+    /// When their people last chose.
+    Event,
+}
+
+/// Ids of records between two times, both included, latest first, beginning after one of them.
+pub(super) async fn list_by(
+    reader: &mut Reader,
+    site: &Site<'_>,
+    partition: PartitionId,
+    dimension: Dimension,
+    (from, to): (Option<Moment>, Option<Moment>),
+    after: Option<(Moment, RecordId)>,
+    limit: usize,
+) -> Result<Vec<(Moment, RecordId)>, StoreError> {
+    let table = match dimension {
+        Dimension::Update => &BY_UPDATE,
+        Dimension::Event => &BY_EVENT,
+    };
+    let prefix = |moment: Moment| (site.organization, partition, moment.0);
+    let from = prefix(from.unwrap_or(Moment(i64::MIN)));
+    let to = prefix(to.unwrap_or(Moment(i64::MAX)));
+    let mut scan = Scan::range(Bound::Included(&from), Bound::Included(&to))
+        .newest_first()
+        .limit(limit);
+    if let Some((moment, id)) = after {
+        scan = scan.after(&(site.organization, partition, moment.0, id));
+    }
+    let rows = reader.scan(table, scan).await?;
+    Ok(rows
+        .into_iter()
+        .map(|((_, _, millis, id), ())| (Moment(millis), id))
+        .collect())
+}
+
+/// What a record of a batch is looked up by.
+struct Lookups {
+    /// One for each unique identifier.
+    unique: Vec<Blind>,
+    /// One for each record that is named by its id.
+    named: Vec<Blind>,
+}
+
+impl Lookups {
+    fn of(site: &Site<'_>, checked: &Checked) -> Lookups {
+        let unique = checked.unique.iter().map(|place| {
+            let identifier = &checked.write.identifiers[*place];
+            site.blind(checked.partition, &identifier.name, &identifier.value)
+        });
+        Lookups {
+            unique: unique.collect(),
+            named: checked
+                .named
+                .iter()
+                .map(|id| site.alias(checked.partition, *id))
+                .collect(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Blind> {
+        self.unique.iter().chain(&self.named).copied()
+    }
+}
+
+/// Everything that a batch touches, in memory while its records are taken in one by one.
+struct Desk<'a> {
+    site: &'a Site<'a>,
+    owners: HashMap<(PartitionId, Blind), Owner>,
+    drawers: HashMap<(PartitionId, RecordId), Drawer>,
+    /// Digests of identifiers that are not unique now but may have been: rows of theirs that lead to a record which
+    /// became part of another have to go.
+    doubtful: Vec<(PartitionId, Blind, RecordId)>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Owner {
+    stored: Option<RecordId>,
+    now: Option<RecordId>,
+}
+
+/// One record while a batch is at work on it.
+struct Drawer {
+    id: RecordId,
+    /// None if the record can't be read.
+    key: Option<ValueKey>,
+    /// The key of a record that is new.
+    new_key: Option<WrappedKey>,
+    /// The times under which the store lists it now.
+    listed: Option<(Moment, Moment)>,
+    timestamp: Moment,
+    updated_at: Moment,
+    revision: u32,
+    record: Option<Arc<Record>>,
+    fate: Fate,
+    history: Vec<(Chapter, Vec<u8>)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is as it was stored.
+    Unchanged,
+    /// It is to be stored.
+    Changed,
+    /// It became part of another.
+    Absorbed,
+}
+
+impl<'a> Desk<'a> {
+    /// Reads whatever the batch may touch: two round trips, and one for keys.
+    async fn lay_out(
+        tx: &mut Tx,
+        site: &'a Site<'a>,
+        batch: &[Checked],
+        lookups: &[Lookups],
+    ) -> Result<Desk<'a>, KeyringError> {
+        let mut owners: HashMap<(PartitionId, Blind), Owner> = HashMap::new();
+        for (checked, lookups) in batch.iter().zip(lookups) {
+            owners.extend(
+                lookups
+                    .all()
+                    .map(|blind| ((checked.partition, blind), Owner::default())),
+            );
+        }
+        let wanted: Vec<(PartitionId, Blind)> = owners.keys().copied().collect();
+        let keys: Vec<_> = wanted
+            .iter()
+            .map(|(partition, blind)| (site.organization, *partition, *blind))
+            .collect();
+        let mut places: Vec<(PartitionId, RecordId)> = Vec::new();
+        for (place, row) in wanted.into_iter().zip(tx.get_many(&OWNERS, &keys).await?) {
+            let Some(row) = row else { continue };
+            let id = owner_of(&row)?;
+            owners.insert(
+                place,
+                Owner {
+                    stored: Some(id),
+                    now: Some(id),
+                },
+            );
+            places.push((place.0, id));
+        }
+        places.extend(
+            batch
+                .iter()
+                .flat_map(|checked| checked.named.iter().map(|id| (checked.partition, *id))),
+        );
+        places.sort_unstable();
+        places.dedup();
+        let read = read_records(tx, site, &places).await?;
+        let drawers = places
+            .into_iter()
+            .zip(read)
+            .filter_map(|(place, drawer)| Some((place, drawer?)))
+            .collect();
+        Ok(Desk {
+            site,
+            owners,
+            drawers,
+            doubtful: Vec::new(),
+        })
+    }
+
+    /// Takes in one record.
+    fn take(&mut self, checked: &Checked, lookups: &Lookups) -> Result<Held, Refused> {
+        let named = self.named(checked, lookups)?;
+        let mut found: Vec<RecordId> = named.clone();
+        let owners = lookups
+            .unique
+            .iter()
+            .filter_map(|blind| self.owner(checked.partition, blind));
+        found.extend(owners);
+        found.sort_unstable();
+        found.dedup();
+        if found
+            .iter()
+            .any(|id| self.drawer(checked.partition, *id).record.is_none())
+        {
+            return Err(Refused::Unreadable);
+        }
+        let id = match found[..] {
+            [] if lookups.unique.is_empty() => return Err(Refused::NoUniqueIdentifier),
+            [] => self.open_drawer(checked.partition),
+            [id] => id,
+            [..] if checked.on_conflict == OnConflict::Refuse => return Err(Refused::SeveralRecords),
+            // The one that is named; else the oldest, which has the smallest id.
+            [oldest, ..] => named.first().copied().unwrap_or(oldest),
+        };
+        let others: Vec<RecordId> = found.into_iter().filter(|other| *other != id).collect();
+        self.refuse_too_large(checked, id, &others)?;
+        self.unite(checked.partition, id, &others);
+        for blind in &lookups.unique {
+            self.owners.entry((checked.partition, *blind)).or_default().now = Some(id);
+        }
+        Ok(self.write(checked, id, others))
+    }
+
+    /// The living records that the caller named by id.
+    fn named(&self, checked: &Checked, lookups: &Lookups) -> Result<Vec<RecordId>, Refused> {
+        let living = |id: RecordId| {
+            let drawer = self.drawers.get(&(checked.partition, id))?;
+            (drawer.fate != Fate::Absorbed).then_some(id)
+        };
+        let find = |(id, alias): (&RecordId, &Blind)| {
+            self.owner(checked.partition, alias)
+                .or_else(|| living(*id))
+                .ok_or(Refused::UnknownRecord)
+        };
+        checked.named.iter().zip(&lookups.named).map(find).collect()
+    }
+
+    /// The record that a digest leads to. An index row whose record is not there counts as none.
+    fn owner(&self, partition: PartitionId, blind: &Blind) -> Option<RecordId> {
+        let id = self.owners.get(&(partition, *blind))?.now?;
+        self.drawers.contains_key(&(partition, id)).then_some(id)
+    }
+
+    fn drawer(&self, partition: PartitionId, id: RecordId) -> &Drawer {
+        self.drawers
+            .get(&(partition, id))
+            .expect("an owner is given only if it has a drawer")
+    }
+
+    fn drawer_mut(&mut self, partition: PartitionId, id: RecordId) -> &mut Drawer {
+        self.drawers
+            .get_mut(&(partition, id))
+            .expect("an owner is given only if it has a drawer")
+    }
+
+    fn open_drawer(&mut self, partition: PartitionId) -> RecordId {
+        let id = RecordId(self.site.ids.uuid());
+        let (key, wrapped) = self.site.keys.seal_new(KeyKind::Subject, id.0);
+        let drawer = Drawer {
+            id,
+            key: Some(ValueKey::new(&key)),
+            new_key: Some(wrapped),
+            listed: None,
+            timestamp: Moment(i64::MIN),
+            updated_at: self.site.now,
+            revision: 0,
+            record: Some(Arc::new(Record::empty())),
+            fate: Fate::Changed,
+            history: Vec::new(),
+        };
+        self.drawers.insert((partition, id), drawer);
+        id
+    }
+
+    fn refuse_too_large(&self, checked: &Checked, id: RecordId, others: &[RecordId]) -> Result<(), Refused> {
+        let records = || {
+            others
+                .iter()
+                .chain([&id])
+                .filter_map(|id| self.drawer(checked.partition, *id).record.as_ref())
+        };
+        let identifiers: usize = records().map(|record| record.identifiers.len()).sum();
+        let metadata: usize = records().map(|record| record.metadata.len()).sum();
+        let fits = identifiers + checked.write.identifiers.len() <= ENTRIES_MAX
+            && metadata + checked.write.metadata.len() <= ENTRIES_MAX;
+        if fits { Ok(()) } else { Err(Refused::TooLarge) }
+    }
+
+    /// Makes `others` part of `id`. Of equally old values that of the record written last stays.
+    fn unite(&mut self, partition: PartitionId, id: RecordId, others: &[RecordId]) {
+        if others.is_empty() {
+            return;
+        }
+        let mut parts: Vec<(Moment, RecordId, Record)> = Vec::with_capacity(others.len() + 1);
+        for part in others.iter().chain([&id]) {
+            let drawer = self.drawer_mut(partition, *part);
+            let record = drawer.record.as_ref().expect("records that can't be read were refused");
+            parts.push((drawer.updated_at, *part, Record::clone(record)));
+        }
+        parts.sort_by_key(|(updated_at, id, _)| (*updated_at, *id));
+        let mut whole = Record::empty();
+        for (_, part, record) in parts {
+            if part != id {
+                self.redirect(partition, part, &record, id);
+                whole.absorbed.push(part);
+            }
+            whole.absorb(record);
+        }
+        let drawer = self.drawer_mut(partition, id);
+        drawer.record = Some(Arc::new(whole));
+        drawer.fate = Fate::Changed;
+    }
+
+    /// Whatever led to `gone` leads to `to` from now on.
+    fn redirect(&mut self, partition: PartitionId, gone: RecordId, record: &Record, to: RecordId) {
+        for identifier in &record.identifiers {
+            let blind = self.site.blind(partition, &identifier.name, &identifier.value);
+            if self.site.is_unique(identifier) {
+                self.owners.entry((partition, blind)).or_default().now = Some(to);
+            } else {
+                self.doubtful.push((partition, blind, gone));
+            }
+        }
+        for id in record.absorbed.iter().chain([&gone]) {
+            let alias = self.site.alias(partition, *id);
+            self.owners.entry((partition, alias)).or_default().now = Some(to);
+        }
+        self.drawer_mut(partition, gone).fate = Fate::Absorbed;
+    }
+
+    /// Applies the write, and enters it in the record's history.
+    fn write(&mut self, checked: &Checked, id: RecordId, absorbed: Vec<RecordId>) -> Held {
+        let site = self.site;
+        let drawer = self.drawer_mut(checked.partition, id);
+        let record = Arc::make_mut(drawer.record.as_mut().expect("records that can't be read were refused"));
+        let effect = record.apply(&checked.write);
+        drawer.timestamp = record.timestamp;
+        let event = || encoding::encode_event(&checked.write, &absorbed);
+        if effect == Effect::Changed || !absorbed.is_empty() {
+            drawer.fate = Fate::Changed;
+            drawer.revision += 1;
+            // A clock that was set back does not make a record look older than it was.
+            drawer.updated_at = drawer.updated_at.max(site.now);
+            drawer.history.push((Chapter::Change(drawer.revision), event()));
+        } else if effect == Effect::Late {
+            let event = event();
+            let digest = site
+                .keys
+                .index
+                .blind(&[b"late", checked.partition.0.as_bytes(), id.0.as_bytes(), &event]);
+            drawer.history.push((Chapter::Late(digest), event));
+        }
+        drawer.held()
+    }
+
+    /// Writes what is different now.
+    async fn clear_away(mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.drop_known_late_arrivals(tx).await?;
+        self.drop_doubtful(tx).await?;
+        let organization = self.site.organization;
+        for ((partition, blind), owner) in &self.owners {
+            if owner.now != owner.stored
+                && let Some(id) = owner.now
+            {
+                tx.put(
+                    &OWNERS,
+                    &(organization, *partition, *blind),
+                    &Raw(id.0.as_bytes().to_vec()),
+                );
+            }
+        }
+        for ((partition, _), drawer) in &self.drawers {
+            drawer.put(tx, self.site, *partition);
+        }
+        Ok(())
+    }
+
+    async fn drop_known_late_arrivals(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let organization = self.site.organization;
+        let mut late = Vec::new();
+        for ((partition, id), drawer) in &self.drawers {
+            let chapters = drawer.history.iter().map(|(chapter, _)| *chapter);
+            let digests = chapters.filter(|chapter| matches!(chapter, Chapter::Late(_)));
+            late.extend(digests.map(|chapter| (organization, *partition, *id, chapter)));
+        }
+        if late.is_empty() {
+            return Ok(());
+        }
+        let rows = tx.get_many(&HISTORY, &late).await?;
+        for ((_, partition, id, known), _) in late.into_iter().zip(rows).filter(|(_, row)| row.is_some()) {
+            self.drawer_mut(partition, id)
+                .history
+                .retain(|(chapter, _)| *chapter != known);
+        }
+        Ok(())
+    }
+
+    async fn drop_doubtful(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let organization = self.site.organization;
+        let keys: Vec<_> = self
+            .doubtful
+            .iter()
+            .map(|(partition, blind, _)| (organization, *partition, *blind))
+            .collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let rows = tx.get_many(&OWNERS, &keys).await?;
+        for ((key, row), (_, _, gone)) in keys.iter().zip(rows).zip(&self.doubtful) {
+            if row.as_ref().map(owner_of).transpose()? == Some(*gone) {
+                tx.delete(&OWNERS, key);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drawer {
+    fn held(&self) -> Held {
+        Held {
+            id: self.id,
+            timestamp: self.timestamp,
+            updated_at: self.updated_at,
+            record: self.record.clone(),
+        }
+    }
+
+    fn put(&self, tx: &mut Tx, site: &Site<'_>, partition: PartitionId) {
+        let organization = site.organization;
+        let (record, key) = match (&self.record, &self.key) {
+            (Some(record), Some(key)) => (record, key),
+            // It can't be read, so nothing was done to it.
+            _ => return,
+        };
+        if let Some(wrapped) = &self.new_key {
+            site.keys.put_key(tx, KeyKind::Subject, self.id.0, wrapped);
+        }
+        for (chapter, event) in &self.history {
+            let row = history_row(site, partition, self.id, *chapter, key, event);
+            tx.put(&HISTORY, &(organization, partition, self.id, *chapter), &row);
+        }
+        let place = (organization, partition, self.id);
+        let listed = match self.fate {
+            Fate::Unchanged => return,
+            Fate::Changed => Some((self.timestamp, self.updated_at)),
+            Fate::Absorbed => None,
+        };
+        match self.fate {
+            Fate::Absorbed => tx.delete(&RECORDS, &place),
+            _ => tx.put(&RECORDS, &place, &self.row(site, partition, record, key)),
+        }
+        self.list(
+            tx,
+            &BY_EVENT,
+            site,
+            partition,
+            self.listed.map(|times| times.0),
+            listed.map(|times| times.0),
+        );
+        self.list(
+            tx,
+            &BY_UPDATE,
+            site,
+            partition,
+            self.listed.map(|times| times.1),
+            listed.map(|times| times.1),
+        );
+    }
+
+    /// Moves the record's row in a list of records by time.
+    fn list(
+        &self,
+        tx: &mut Tx,
+        table: &Table<(OrganizationId, PartitionId, i64, RecordId), ()>,
+        site: &Site<'_>,
+        partition: PartitionId,
+        before: Option<Moment>,
+        now: Option<Moment>,
+    ) {
+        if before == now {
+            return;
+        }
+        let key = |moment: Moment| (site.organization, partition, moment.0, self.id);
+        if let Some(before) = before {
+            tx.delete(table, &key(before));
+        }
+        if let Some(now) = now {
+            tx.put(table, &key(now), &());
+        }
+    }
+
+    fn row(&self, site: &Site<'_>, partition: PartitionId, record: &Record, key: &ValueKey) -> Raw {
+        let mut row = Header {
+            timestamp: self.timestamp,
+            updated_at: self.updated_at,
+            revision: self.revision,
+        }
+        .bytes();
+        let context: [&[u8]; 5] = [
+            b"record",
+            site.organization.0.as_bytes(),
+            partition.0.as_bytes(),
+            self.id.0.as_bytes(),
+            &row.clone(),
+        ];
+        row.extend(key.seal(&context, &encoding::encode_record(record)));
+        Raw(row)
+    }
+}
+
+/// What stands in clear before a record's seal, and is bound into it.
+struct Header {
+    timestamp: Moment,
+    updated_at: Moment,
+    revision: u32,
+}
+
+impl Header {
+    const LEN: usize = 1 + 8 + 8 + 4;
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&self.timestamp.0.to_be_bytes());
+        bytes.extend_from_slice(&self.updated_at.0.to_be_bytes());
+        bytes.extend_from_slice(&self.revision.to_be_bytes());
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Result<Header, StoreError> {
+        let mut from = match bytes {
+            [VERSION, rest @ ..] if bytes.len() == Header::LEN => rest,
+            _ => {
+                return Err(corrupt(
+                    &RECORDS,
+                    Corrupt("the row does not begin as one of a known version"),
+                ));
+            }
+        };
+        let mut number = || {
+            <[u8; 8]>::decode(&mut from)
+                .map(i64::from_be_bytes)
+                .map_err(|bad| corrupt(&RECORDS, bad))
+        };
+        let (timestamp, updated_at) = (Moment(number()?), Moment(number()?));
+        let revision = u32::decode(&mut from).map_err(|bad| corrupt(&RECORDS, bad))?;
+        Ok(Header {
+            timestamp,
+            updated_at,
+            revision,
+        })
+    }
+}
+
+/// A write as it is kept: when we learned it in clear, the rest sealed.
+fn history_row(
+    site: &Site<'_>,
+    partition: PartitionId,
+    id: RecordId,
+    chapter: Chapter,
+    key: &ValueKey,
+    event: &[u8],
+) -> Raw {
+    let mut row = Vec::with_capacity(event.len() + 64);
+    row.push(VERSION);
+    row.extend_from_slice(&site.now.0.to_be_bytes());
+    let mut place = Vec::with_capacity(17);
+    chapter.encode(&mut place);
+    let context: [&[u8]; 6] = [
+        b"history",
+        site.organization.0.as_bytes(),
+        partition.0.as_bytes(),
+        id.0.as_bytes(),
+        &place,
+        &row.clone(),
+    ];
+    row.extend(key.seal(&context, event));
+    Raw(row)
+}
+
+/// Records with their keys: one round trip for each of the two tables.
+async fn read_records(
+    reader: &mut Reader,
+    site: &Site<'_>,
+    places: &[(PartitionId, RecordId)],
+) -> Result<Vec<Option<Drawer>>, KeyringError> {
+    let keys: Vec<_> = places
+        .iter()
+        .map(|(partition, id)| (site.organization, *partition, *id))
+        .collect();
+    let rows = reader.get_many(&RECORDS, &keys).await?;
+    let owners: Vec<Uuid> = places
+        .iter()
+        .zip(&rows)
+        .filter(|(_, row)| row.is_some())
+        .map(|((_, id), _)| id.0)
+        .collect();
+    let mut keys = site
+        .keys
+        .find_keys(reader, KeyKind::Subject, &owners)
+        .await?
+        .into_iter();
+    let mut drawers = Vec::with_capacity(rows.len());
+    for ((partition, id), row) in places.iter().zip(rows) {
+        let Some(Raw(row)) = row else {
+            drawers.push(None);
+            continue;
+        };
+        let key = keys.next().flatten().map(|key| ValueKey::new(&key));
+        drawers.push(Some(open_row(site, *partition, *id, &row, key)?));
+    }
+    Ok(drawers)
+}
+
+fn open_row(
+    site: &Site<'_>,
+    partition: PartitionId,
+    id: RecordId,
+    row: &[u8],
+    key: Option<ValueKey>,
+) -> Result<Drawer, StoreError> {
+    let (clear, sealed) = row
+        .split_at_checked(Header::LEN)
+        .ok_or(corrupt(&RECORDS, Corrupt("the row is too short")))?;
+    let Header {
+        timestamp,
+        updated_at,
+        revision,
+    } = Header::read(clear)?;
+    let context: [&[u8]; 5] = [
+        b"record",
+        site.organization.0.as_bytes(),
+        partition.0.as_bytes(),
+        id.0.as_bytes(),
+        clear,
+    ];
+    let plain = key.as_ref().and_then(|key| key.open(&context, sealed).ok());
+    let record = match plain {
+        Some(plain) => Some(Arc::new(
+            encoding::decode_record(&plain).map_err(|bad| corrupt(&RECORDS, bad))?,
+        )),
+        None => {
+            tracing::error!(record = %id.0, "a preference record can't be decrypted: its key is missing or not its own");
+            None
+        }
+    };
+    Ok(Drawer {
+        id,
+        key,
+        new_key: None,
+        listed: Some((timestamp, updated_at)),
+        timestamp,
+        updated_at,
+        revision,
+        record,
+        fate: Fate::Unchanged,
+        history: Vec::new(),
+    })
+}
+
+fn owner_of(row: &Raw) -> Result<RecordId, StoreError> {
+    let id = Uuid::from_slice(&row.0).map_err(|_| corrupt(&OWNERS, Corrupt("the row is not the id of a record")))?;
+    Ok(RecordId(id))
+}
+
+fn corrupt<K, V>(table: &Table<K, V>, source: Corrupt) -> StoreError {
+    StoreError::Corrupt {
+        table: table.name(),
+        source,
+    }
+}
