@@ -1,5 +1,7 @@
 //! The commands, as the built executable runs them.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

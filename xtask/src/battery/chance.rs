@@ -12,11 +12,11 @@ impl Chance {
 
     /// A sequence of its own, for a task that runs beside others.
     pub fn branch(&mut self) -> Chance {
-        Chance(self.next())
+        Chance(self.draw())
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,12 +26,12 @@ impl Chance {
 
     /// A number from `low` to `high`, both included.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
+        low + self.draw() % (high - low + 1)
     }
 
     /// True once in `times`.
     pub fn one_in(&mut self, times: u64) -> bool {
-        self.next().is_multiple_of(times)
+        self.draw().is_multiple_of(times)
     }
 
     /// One of `items`, unless there are none.
@@ -39,7 +39,7 @@ impl Chance {
         if items.is_empty() {
             None
         } else {
-            items.get((self.next() % items.len() as u64) as usize)
+            items.get((self.draw() % items.len() as u64) as usize)
         }
     }
 
@@ -47,7 +47,7 @@ impl Chance {
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(count + 8);
         while bytes.len() < count {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
+            bytes.extend_from_slice(&self.draw().to_le_bytes());
         }
         bytes.truncate(count);
         bytes
