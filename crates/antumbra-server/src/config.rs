@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
 
+use crate::{runs::Windows, silos::address::Network};
+
 /// Every setting of the server. `Default` is what a server with no configuration at all runs with.
 #[derive(Clone, Debug, Default)]
 pub struct ServerConfig {
@@ -21,8 +23,10 @@ pub struct ServerConfig {
     pub compat: Compat,
     /// Approved requests skip the review by a person.
     pub dsr: DsrConfig,
-    /// Where webhooks may go.
+    /// Where webhooks may go, and when they are sent again.
     pub webhooks: WebhookConfig,
+    /// Who runs the background jobs.
+    pub run_jobs: RunJobs,
 }
 
 /// Where `/metrics` is answered.
@@ -152,9 +156,21 @@ pub enum Review {
     Skipped,
 }
 
-/// Where webhooks may go.
+/// Where webhooks may go, and when they are sent again.
 #[derive(Clone, Debug, Default)]
 pub struct WebhookConfig {
     /// Addresses that are allowed although they are not public, such as `127.0.0.0/8`.
-    pub allowed_networks: Vec<String>,
+    pub allowed_networks: Vec<Network>,
+    /// When a silo that has not answered is told again.
+    pub windows: Windows,
+}
+
+/// Who runs the background jobs of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunJobs {
+    /// The server itself, for as long as it runs.
+    #[default]
+    InBackground,
+    /// Whoever holds the server: tests, which move the clock by hand.
+    WhenAsked,
 }

@@ -45,14 +45,32 @@ pub fn tables() -> Vec<&'static str> {
         organization::TABLES,
         preferences::TABLES,
         purposes::TABLES,
+        runs::TABLES,
         silos::TABLES,
     ];
     slices.concat()
 }
 
 /// Every kind of job, and what does it.
-fn job_kinds(_app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
-    vec![]
+fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
+    vec![
+        handles(app, &dsr::SETTLE_IDENTITIES, dsr::settle_identities),
+        handles(app, &dsr::ELAPSED, dsr::elapsed),
+        handles(app, &dsr::OPEN_RUNS, runs::open_runs),
+        handles(app, &runs::SEND_NOTICE, runs::send_notice),
+    ]
+}
+
+fn handles<F>(
+    app: &AppState,
+    kind: &'static jobs::JobKind,
+    handler: fn(AppState, jobs::Claimed) -> F,
+) -> (&'static jobs::JobKind, jobs::Handler)
+where
+    F: Future<Output = Result<(), jobs::JobError>> + Send + 'static,
+{
+    let app = app.clone();
+    (kind, Arc::new(move |claimed| Box::pin(handler(app.clone(), claimed))))
 }
 
 /// What a server stands on. The executable opens it; tests replace its clock.
@@ -128,6 +146,10 @@ pub struct App {
     pub settings: organization::SettingsCache,
     /// What organizations ask people about.
     pub catalogs: purposes::Catalogs,
+    /// Which addresses may be called on somebody's behalf.
+    pub addresses: silos::address::AddressRules,
+    /// Sends notices to data silos.
+    pub webhooks: runs::Webhooks,
 }
 
 impl AppState {
@@ -135,6 +157,8 @@ impl AppState {
     pub fn new(config: ServerConfig, world: World) -> AppState {
         let gates = http::Gates::new(&config.limits);
         let callers = api_keys::Directory::default();
+        let addresses = silos::address::AddressRules::allowing(config.webhooks.allowed_networks.clone());
+        let webhooks = runs::Webhooks::new(addresses.clone());
         AppState(Arc::new(App {
             world,
             config,
@@ -143,12 +167,19 @@ impl AppState {
             callers,
             settings: organization::SettingsCache::default(),
             catalogs: purposes::Catalogs::default(),
+            addresses,
+            webhooks,
         }))
     }
 
     /// The address that people and webhooks reach this server under, without a slash at its end.
     pub fn public_url(&self) -> &str {
         self.config.public_url.as_deref().unwrap_or("http://localhost:8080")
+    }
+
+    /// A runner that knows every kind of job.
+    pub fn job_runner(&self) -> jobs::Runner {
+        jobs::Runner::new(self.store.clone(), self.clock.clone(), self.jobs.clone(), job_kinds(self))
     }
 }
 

@@ -17,10 +17,17 @@ use crate::{
     files, graphql,
     http::{Access, Budget, docs, metrics, probes, problem::Dialect, shell},
     preferences,
+    runs,
 };
 
 fn table() -> Vec<Route> {
     vec![
+        attached(routes!(runs::hand_over)).budget(budgets::DSR),
+        attached(routes!(runs::report)).budget(budgets::DSR),
+        attached(routes!(runs::upload_file)).streamed().budget(budgets::DSR),
+        attached(routes!(runs::upload_page)).budget(budgets::DSR),
+        attached(routes!(runs::pending_requests)).budget(budgets::DSR),
+        open(routes!(runs::public_key), PUBLIC_KEY),
         open(routes!(probes::health), PROBE).own(),
         open(routes!(probes::livez), PROBE).own(),
         open(routes!(probes::readyz), PROBE).own(),
@@ -45,6 +52,7 @@ fn table() -> Vec<Route> {
     ]
 }
 
+const PUBLIC_KEY: &str = "receivers verify notices with it, and some send no key of their own";
 const PROBE: &str = "what watches the server carries no key, and nothing here is anybody's data";
 const PUBLIC: &str = "the same for everybody, and public in the source";
 

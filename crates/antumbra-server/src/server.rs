@@ -9,13 +9,14 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AppState, ServerConfig, World, files,
+    AppState, ServerConfig, World,
+    config::RunJobs,
+    files,
     http::{
         chain,
         connection::{Listening, TlsError},
         metrics,
     },
-    jobs::Runner,
     routes,
 };
 
@@ -53,15 +54,11 @@ impl Server {
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
         running.spawn(listening.run(stop.clone()));
-        let runner = Runner::new(
-            app.store.clone(),
-            app.clock.clone(),
-            app.jobs.clone(),
-            crate::job_kinds(&app),
-        );
-        running.spawn(runner.run(stop.clone(), app.config.limits.shutdown));
         metrics::begin();
         running.spawn(keep_house(app.clone(), stop.clone()));
+        if app.config.run_jobs == RunJobs::InBackground {
+            running.spawn(app.job_runner().run(stop.clone(), app.config.limits.shutdown));
+        }
         Ok(Server {
             address,
             app,

@@ -101,3 +101,12 @@ pub async fn get(reader: &mut Reader, keys: &OrganizationKeys, id: DsrId) -> Res
         .pop()
         .ok_or(DsrError::NotFound)
 }
+
+/// The requests of these heads, opened, in their order and in two round trips.
+pub async fn open(
+    reader: &mut Reader,
+    keys: &OrganizationKeys,
+    heads: Vec<DsrHead>,
+) -> Result<Vec<Dsr>, DsrError> {
+    store::open(reader, keys, heads).await
+}

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use antumbra_store::{Corrupt, Key};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -142,6 +143,12 @@ pub struct SiloRun {
     pub profiles: Vec<Profile>,
     /// What a person has decided about a run that has nothing to ask.
     pub decided: Option<RunStatus>,
+    /// For erasures: silos that are to finish first. While there are any, the silo is told nothing.
+    pub waits_for: Vec<DataSiloId>,
+    /// Another silo's run waits for this one.
+    pub is_awaited: bool,
+    /// The request left the phase before the run was done: canceled, or withdrawn.
+    pub abandoned: bool,
 }
 
 /// One identifier that a silo is asked about.
@@ -304,6 +311,11 @@ impl SiloRun {
             .max();
         let best = self.profiles.iter().map(|profile| profile.status).min();
         open.or(best).unwrap_or(nothing_asked)
+    }
+
+    /// Whether something is still awaited from the silo.
+    pub fn is_open(&self) -> bool {
+        !self.abandoned && !self.status().is_terminal()
     }
 
     /// Whether any data was handed over.
@@ -564,6 +576,26 @@ impl DataPointAnswer {
             files: 0,
             pages_ended: false,
         }
+    }
+}
+
+impl Key for RunId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
+        Uuid::decode(from).map(RunId)
+    }
+}
+
+impl Key for ProfileId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
+        Uuid::decode(from).map(ProfileId)
     }
 }
 

@@ -9,11 +9,13 @@ use std::{
     str::FromStr,
 };
 
+use serde::Deserialize;
 use thiserror::Error;
 use url::{Host, Url};
 
 /// A block of addresses, such as `10.1.0.0/16` or `fd00::/8`; a bare address is a block of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Network {
     /// As IPv6, so that both families compare alike.
     first: u128,
@@ -48,7 +50,24 @@ impl FromStr for Network {
     }
 }
 
+impl TryFrom<String> for Network {
+    type Error = NotANetwork;
+
+    fn try_from(text: String) -> Result<Network, NotANetwork> {
+        text.parse()
+    }
+}
+
 impl Network {
+    /// This machine, in both families.
+    pub const LOOPBACK: [Network; 2] = [
+        Network {
+            first: 0xffff_7f00_0000,
+            bits: 104,
+        },
+        Network { first: 1, bits: 128 },
+    ];
+
     /// Whether `address` lies in this block.
     pub fn contains(self, address: IpAddr) -> bool {
         as_bits(address) & mask(self.bits) == self.first
@@ -76,7 +95,7 @@ pub enum Refused {
     #[error("must not contain a user name or password; use a secret header")]
     Credentials,
     /// Private, loopback, link-local or otherwise not public, and not listed by the operator.
-    #[error("points to an address that is not public and not in webhooks.allowed_networks")]
+    #[error("points to an address that is not public and not listed in webhooks.allow")]
     NotPublic,
 }
 
@@ -399,6 +418,14 @@ mod tests {
         ] {
             assert_eq!(rules.parse_url(url), Err(Refused::NotPublic), "{url}");
         }
+    }
+
+    #[test]
+    fn loopback_is_what_its_text_says() {
+        assert_eq!(
+            Network::LOOPBACK,
+            ["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()]
+        );
     }
 
     #[test]

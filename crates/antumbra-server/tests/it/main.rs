@@ -8,4 +8,6 @@ mod graphql;
 mod http;
 mod openapi;
 mod preferences;
+mod runs;
+mod silos;
 mod support;

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use antumbra_server::silos::address::Network;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -140,7 +141,7 @@ pub(crate) enum Review {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Webhooks {
-    pub(crate) allow: Vec<String>,
+    pub(crate) allow: Vec<Network>,
 }
 
 /// Where keys come from.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use antumbra_server::ServerConfig;
 use antumbra_server::api_keys::internal_key_hash;
 use antumbra_server::config as server;
+use antumbra_server::silos::address::Network;
 use antumbra_store::{EmbeddedConfig, PostgresConfig, StoreConfig};
 
 use super::{Config, DownloadKeySize, LimitsProfile, Mistake, Review, Storage};
@@ -82,10 +83,7 @@ impl Config {
         };
         config.webhooks.allowed_networks = self.webhooks.allow.clone();
         if self.server.listen.ip().is_loopback() {
-            config
-                .webhooks
-                .allowed_networks
-                .extend(["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
+            config.webhooks.allowed_networks.extend(Network::LOOPBACK);
         }
         Ok(config)
     }

@@ -201,6 +201,9 @@ fn run_of(statuses: &str) -> SiloRun {
         request_created_at: Timestamp::UNIX_EPOCH,
         profiles: profiles.collect(),
         decided: None,
+        waits_for: Vec::new(),
+        is_awaited: false,
+        abandoned: false,
     }
 }
 

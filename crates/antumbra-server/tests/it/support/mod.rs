@@ -2,6 +2,8 @@
 
 mod canary;
 mod place;
+pub mod receiver;
+pub mod story;
 
 use std::net::SocketAddr;
 
@@ -9,6 +11,7 @@ use antumbra_server::{
     AppState, Clock, Ids, Server, ServerConfig, World,
     api_keys::{self, ApiKeyId, ApiKeyInput, ScopeName},
     audit::Actor,
+    config::RunJobs,
     jobs,
     keyring::{Keyring, RootFile},
     organization::OrganizationId,
@@ -153,8 +156,24 @@ impl TestServer {
         made.unwrap().id
     }
 
+    /// Runs the background jobs that are due, and those that become due by that, until none is. The server must have been
+    /// told to leave them to the test.
+    pub async fn run_jobs_until_idle(&self) {
+        assert_eq!(self.config.run_jobs, RunJobs::WhenAsked);
+        self.app().job_runner().run_until_idle().await.unwrap();
+    }
+
+    /// Moves the clock and runs what that makes due.
+    pub async fn pass(&self, time: std::time::Duration) {
+        self.clock.advance(time);
+        self.run_jobs_until_idle().await;
+    }
+
     /// Waits until no job is due.
     pub async fn settle(&self) {
+        if self.config.run_jobs == RunJobs::WhenAsked {
+            return self.run_jobs_until_idle().await;
+        }
         self.app().jobs.ring();
         for _ in 0..1000 {
             if due(self.app()).await == 0 {

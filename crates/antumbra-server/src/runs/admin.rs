@@ -1,0 +1,166 @@
+//! What people do to silo runs through the management API: look, decide, ask again.
+
+use antumbra_store::{Reader, StoreError, Tx};
+use jiff::Timestamp;
+
+use super::{
+    RunError,
+    jobs::let_go_on,
+    model::{RunId, RunStatus, SiloRun, Verdict},
+    store,
+};
+use crate::{
+    AppState,
+    audit::{self, AuditEntry},
+    dsr::{self, Deed, DsrId, OPEN_RUNS},
+    jobs::{self, Job},
+    organization::{Action, OrganizationId},
+    silos::DataSiloId,
+};
+
+/// Which runs to list. `None` and an empty list ask for nothing.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Of this request.
+    pub request: Option<DsrId>,
+    /// At this silo.
+    pub silo: Option<DataSiloId>,
+    /// With one of these statuses.
+    pub statuses: Vec<RunStatus>,
+}
+
+/// A page of runs, and how many there are altogether.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// This page.
+    pub runs: Vec<SiloRun>,
+    /// All that match.
+    pub total: usize,
+}
+
+/// Runs that match, newest first. Without a request it looks at every run of the organization, in batches.
+pub async fn list_runs(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    filter: &RunFilter,
+    offset: usize,
+    limit: usize,
+) -> Result<Listed, StoreError> {
+    let matches = |run: &SiloRun| {
+        filter.silo.is_none_or(|silo| silo == run.silo)
+            && (filter.statuses.is_empty() || filter.statuses.contains(&run.status()))
+    };
+    let mut places: Vec<(Timestamp, RunId, DsrId)> = Vec::new();
+    let mut keep = |runs: Vec<SiloRun>| {
+        places.extend(
+            runs.iter()
+                .filter(|run| matches(run))
+                .map(|run| (run.created_at, run.id, run.request)),
+        );
+    };
+    match filter.request {
+        Some(request) => keep(store::list(reader, organization, request).await?),
+        None => {
+            let mut after = None;
+            loop {
+                let batch = store::list_all(reader, organization, after, 1_000).await?;
+                let Some(last) = batch.last() else { break };
+                after = Some((last.request, last.id));
+                keep(batch);
+            }
+        }
+    }
+    places.sort_unstable_by(|one, other| other.cmp(one));
+    let mut runs = Vec::new();
+    for (_, id, request) in places.iter().skip(offset).take(limit) {
+        runs.extend(store::find(reader, organization, *request, *id).await?);
+    }
+    Ok(Listed {
+        runs,
+        total: places.len(),
+    })
+}
+
+/// The run. Fails with [`RunError::NotFound`].
+pub async fn get_run(reader: &mut Reader, organization: OrganizationId, id: RunId) -> Result<SiloRun, RunError> {
+    store::find_by_id(reader, organization, id)
+        .await?
+        .ok_or(RunError::NotFound)
+}
+
+/// How many runs of an action, or of any, a silo has still to do, at most `limit`.
+pub async fn count_work(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    silo: DataSiloId,
+    action: Option<Action>,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    store::count_work(reader, organization, silo, action, limit).await
+}
+
+/// A person decides how a run stands. Fails with [`RunError::Closed`] once the request has left the run's phase.
+pub async fn change_status(
+    app: &AppState,
+    tx: &mut Tx,
+    deed: &Deed<'_>,
+    id: RunId,
+    verdict: Verdict,
+) -> Result<SiloRun, RunError> {
+    let mut run = open_run(tx, deed, id).await?;
+    run.decide(verdict);
+    keep(app, tx, deed, run, "silo_run.decided").await
+}
+
+/// A person has a silo asked again. Fails with [`RunError::Closed`] once the request has left the run's phase.
+pub async fn retry(app: &AppState, tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, RunError> {
+    let mut run = open_run(tx, deed, id).await?;
+    run.ask_again();
+    keep(app, tx, deed, run, "silo_run.retried").await
+}
+
+async fn open_run(tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, RunError> {
+    let run = get_run(tx, deed.organization, id).await?;
+    let head = dsr::get_head(tx, deed.organization, run.request).await?;
+    if run.abandoned || head.phase() != Some(run.phase) {
+        return Err(RunError::Closed);
+    }
+    Ok(run)
+}
+
+/// Keeps a run that a person has changed. Its notices are planned anew by [`OPEN_RUNS`], which knows the silo.
+async fn keep(
+    app: &AppState,
+    tx: &mut Tx,
+    deed: &Deed<'_>,
+    mut run: SiloRun,
+    action: &'static str,
+) -> Result<SiloRun, RunError> {
+    for profile in &mut run.profiles {
+        if let Some(planned) = profile.next_notice.take() {
+            jobs::cancel(tx, deed.organization, planned);
+        }
+    }
+    store::save(tx, deed.organization, &run);
+    let entry = AuditEntry {
+        actor: deed.by,
+        action,
+        object: ("silo_run", run.id.0),
+        at: deed.now,
+        details: vec![
+            ("request", run.request.0.into()),
+            ("status", run.status().as_str().into()),
+        ],
+    };
+    audit::record(tx, deed.ids, deed.organization, entry);
+    if run.is_open() {
+        jobs::enqueue(
+            tx,
+            deed.organization,
+            Job::new(app.ids.uuid(), &OPEN_RUNS, [run.request.0]),
+            deed.now,
+        );
+    }
+    let_go_on(tx, deed, &run).await?;
+    Ok(run)
+}

@@ -1,0 +1,184 @@
+//! `/v1/data-silo/{id}/pending-requests/{type}`: a silo comes for its work.
+
+use std::collections::HashMap;
+
+use antumbra_store::Reader;
+use axum::extract::{Path, Query, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{
+    AppState,
+    dsr::{self, Dsr, DsrHead, DsrId, DsrStatus},
+    http::{Caller, Json, Problem, scope},
+    keyring::OrganizationKeys,
+    organization::Action,
+    runs::{
+        RunError,
+        model::{Profile, SiloRun},
+        nonce::SiloNonce,
+        store,
+        wire::{Pending, PendingAttribute, PendingItem},
+    },
+    silos::{self, DataSiloId},
+};
+
+/// Items on a page unless the caller says how many.
+const LIMIT: usize = 50;
+/// Items on a page at most.
+const LIMIT_MAX: usize = 5_000;
+/// Runs looked at in one round trip.
+const BATCH: usize = 500;
+
+/// Which part of the list.
+#[derive(Deserialize)]
+pub(crate) struct Part {
+    limit: Option<String>,
+    offset: Option<String>,
+}
+
+/// `GET /v1/data-silo/{id}/pending-requests/{type}`: what the silo has still to do, oldest request first.
+///
+/// An item is gone once it is reported on, and while the silo has put it off.
+#[utoipa::path(
+    get, path = "/v1/data-silo/{id}/pending-requests/{type}", tag = "Fulfilment",
+    params(
+        ("id" = String, Path, description = "The data silo"),
+        ("type" = String, Path, description = "The action, such as `ERASURE`"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 5000, description = "Items at most; 50 if absent"),
+        ("offset" = Option<u32>, Query, description = "Items to pass over; none if absent"),
+    ),
+    responses((status = 200, body = Pending))
+)]
+pub(crate) async fn pending_requests(
+    State(app): State<AppState>,
+    caller: Caller<scope::Attached>,
+    Path((id, action)): Path<(String, String)>,
+    Query(part): Query<Part>,
+) -> Result<Json<Pending>, Problem> {
+    let silo = Uuid::try_parse(&id)
+        .map(DataSiloId)
+        .map_err(|_| Problem::validation([("id", "must be a UUID")]))?;
+    let action = Action::parse(&action).ok_or_else(|| Problem::validation([("type", "must be a request action")]))?;
+    let limit = number("limit", part.limit.as_deref(), LIMIT, 1, LIMIT_MAX)?;
+    let offset = number("offset", part.offset.as_deref(), 0, 0, usize::MAX)?;
+    let keys = app.keys.organization(caller.organization).await?;
+    let mut reader = app.store.begin_read().await?;
+    silos::find_silo(&mut reader, caller.organization, silo)
+        .await?
+        .ok_or_else(Problem::not_found)?;
+    caller.attached_to(silo)?;
+    let now = app.clock.now();
+    let items = list(&mut reader, &keys, silo, action, now, offset, limit).await?;
+    Ok(Json(Pending { items }))
+}
+
+fn number(name: &'static str, text: Option<&str>, default: usize, min: usize, max: usize) -> Result<usize, Problem> {
+    let refuse = || Problem::validation([(name, format!("must be a whole number from {min} to {max}"))]);
+    match text {
+        None => Ok(default),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|number| (min..=max).contains(number))
+            .ok_or_else(refuse),
+    }
+}
+
+/// Reads on in batches until the page is full, so that memory is bounded by the page.
+async fn list(
+    reader: &mut Reader,
+    keys: &OrganizationKeys,
+    silo: DataSiloId,
+    action: Action,
+    now: Timestamp,
+    offset: usize,
+    limit: usize,
+) -> Result<Vec<PendingItem>, Problem> {
+    let (mut after, mut passed, mut items) = (None, 0, Vec::new());
+    loop {
+        let batch = store::list_work(reader, keys.organization, silo, action, after, BATCH).await?;
+        let Some((last, _)) = batch.last() else {
+            return Ok(items);
+        };
+        after = Some(*last);
+        let ids: Vec<DsrId> = batch.iter().map(|(_, run)| run.request).collect();
+        let heads = dsr::find_heads(reader, keys.organization, &ids).await?;
+        let heads: HashMap<DsrId, DsrHead> = heads.into_iter().map(|head| (head.id, head)).collect();
+        let mut wanted: Vec<(&SiloRun, &Profile)> = Vec::new();
+        for (_, run) in &batch {
+            if !heads.get(&run.request).is_some_and(|head| is_worked_on(head, run)) {
+                continue;
+            }
+            let due = run
+                .profiles
+                .iter()
+                .filter(|it| !it.status.is_terminal() && !it.is_put_off(now));
+            for profile in due {
+                if passed < offset {
+                    passed += 1;
+                } else if items.len() + wanted.len() < limit {
+                    wanted.push((run, profile));
+                }
+            }
+        }
+        items.append(&mut open(reader, keys, &wanted, &heads, now).await?);
+        if items.len() >= limit {
+            return Ok(items);
+        }
+    }
+}
+
+fn is_worked_on(head: &DsrHead, run: &SiloRun) -> bool {
+    head.phase() == Some(run.phase) && head.state.status() != DsrStatus::OnHold
+}
+
+/// The items of these profiles, each request opened once.
+async fn open(
+    reader: &mut Reader,
+    keys: &OrganizationKeys,
+    wanted: &[(&SiloRun, &Profile)],
+    heads: &HashMap<DsrId, DsrHead>,
+    now: Timestamp,
+) -> Result<Vec<PendingItem>, Problem> {
+    let mut named: Vec<DsrHead> = Vec::new();
+    for (run, _) in wanted {
+        if named.last().is_none_or(|last| last.id != run.request) {
+            named.extend(heads.get(&run.request).cloned());
+        }
+    }
+    let opened = dsr::open(reader, keys, named).await.map_err(RunError::from)?;
+    let opened: HashMap<DsrId, Dsr> = opened.into_iter().map(|dsr| (dsr.head.id, dsr)).collect();
+    let item = |(run, profile): &(&SiloRun, &Profile)| item(keys, opened.get(&run.request)?, run, profile, now);
+    Ok(wanted.iter().filter_map(item).collect())
+}
+
+/// None, where the identifier has been taken out of the request since.
+fn item(keys: &OrganizationKeys, dsr: &Dsr, run: &SiloRun, profile: &Profile, now: Timestamp) -> Option<PendingItem> {
+    let Dsr { head, subject } = dsr;
+    let identifier = subject
+        .identifiers
+        .iter()
+        .find(|identifier| identifier.id == profile.identifier)?;
+    let attributes = subject.attributes.iter().map(|attribute| PendingAttribute {
+        key: attribute.key.clone(),
+        values: attribute.values.iter().map(|(_, value)| value.clone()).collect(),
+    });
+    Some(PendingItem {
+        identifier: identifier.value.clone(),
+        r#type: profile.name.clone(),
+        core_identifier: subject.core_identifier.clone(),
+        data_silo_id: run.silo.0,
+        request_id: run.request.0,
+        nonce: SiloNonce::of(keys.organization, run, profile).sign(keys),
+        request_created_at: format!("{:.3}", head.created_at),
+        days_until_overdue: head.days_until_overdue(now),
+        attributes: attributes.collect(),
+        data_subject_type: head.subject_type.clone(),
+        locale: head.locale.clone(),
+        country: head.region.country.clone(),
+        country_sub_division: head.region.subdivision.clone(),
+        partition: None,
+    })
+}

@@ -1,0 +1,148 @@
+//! A silo's report on one profile: who may make it, on what, and what follows from it.
+//!
+//! Every fulfilment route goes the same way: [`Admitted`] by nonce and key, an [`Open`] profile found in the transaction,
+//! something done to it, then [`Open::keep`]: the run, its next notice, the audit entry and, if this was the last run, the
+//! request's next state, all in one transaction.
+
+use std::sync::Arc;
+
+use antumbra_crypto::value;
+use antumbra_store::{Reader, Tx};
+use axum::http::HeaderMap;
+use jiff::Timestamp;
+
+use super::{
+    RunError,
+    jobs::{let_go_on, replan_notice, text_context},
+    model::{Profile, RunStatus, SiloRun},
+    nonce::SiloNonce,
+    store,
+};
+use crate::{
+    AppState,
+    audit::{self, Actor, AuditEntry},
+    dsr::{self, Deed, DsrError},
+    http::{Caller, Problem, scope},
+    keyring::{KeyKind, OrganizationKeys},
+    organization::OrganizationId,
+    silos::{self, DataPoint},
+};
+
+/// A caller that holds a nonce and a key that is attached to the nonce's silo.
+pub(super) struct Admitted {
+    pub(super) organization: OrganizationId,
+    pub(super) keys: Arc<OrganizationKeys>,
+    pub(super) nonce: SiloNonce,
+}
+
+impl Admitted {
+    /// Refuses with 400 whatever is no nonce of a silo, and with 403 a key that is not attached to that silo.
+    pub(super) async fn new(
+        app: &AppState,
+        caller: &Caller<scope::Attached>,
+        headers: &HeaderMap,
+    ) -> Result<Admitted, Problem> {
+        let keys = app.keys.organization(caller.organization).await?;
+        let nonce = SiloNonce::from_headers(&keys, headers)?;
+        caller.attached_to(nonce.silo)?;
+        Ok(Admitted {
+            organization: caller.organization,
+            keys,
+            nonce,
+        })
+    }
+
+    /// The silo's data point of that name. Refuses an unknown one with 400, naming it at `path`.
+    pub(super) async fn data_point(&self, reader: &mut Reader, name: &str, path: &str) -> Result<DataPoint, Problem> {
+        let found = silos::find_data_point_by_name(reader, self.organization, self.nonce.silo, name).await?;
+        found.ok_or_else(|| Problem::validation([(path, "is not a data point of this integration")]))
+    }
+
+    /// The profile, still open. Refuses with 409 once it, its run or its request is closed.
+    pub(super) async fn open(&self, reader: &mut Reader) -> Result<Open<'_>, RunError> {
+        let SiloNonce {
+            request, run, profile, ..
+        } = self.nonce;
+        let mut run = store::find(reader, self.organization, request, run)
+            .await?
+            .ok_or(RunError::Closed)?;
+        let head = match dsr::get_head(reader, self.organization, request).await {
+            Err(DsrError::NotFound) => return Err(RunError::Closed),
+            head => head?,
+        };
+        let before = run.clone();
+        if run.abandoned || head.phase() != Some(run.phase) || run.open_profile(profile).is_err() {
+            return Err(RunError::Closed);
+        }
+        Ok(Open {
+            admitted: self,
+            before,
+            run,
+        })
+    }
+}
+
+/// A run with a profile that can be reported on.
+pub(super) struct Open<'a> {
+    admitted: &'a Admitted,
+    before: SiloRun,
+    pub(super) run: SiloRun,
+}
+
+impl Open<'_> {
+    /// The profile that the nonce names.
+    pub(super) fn profile(&mut self) -> &mut Profile {
+        let id = self.admitted.nonce.profile;
+        let found = self.run.profiles.iter_mut().find(|profile| profile.id == id);
+        found.expect("`Admitted::open` has found it, and profiles are never taken out of a run")
+    }
+
+    /// `text`, sealed so that it goes with the request's key.
+    pub(super) async fn seal(&self, reader: &mut Reader, text: &str) -> Result<Vec<u8>, RunError> {
+        let keys = &self.admitted.keys;
+        let key = keys
+            .find_key(reader, KeyKind::Request, self.run.request.0)
+            .await?
+            .ok_or(RunError::Closed)?;
+        Ok(value::seal(&key, &text_context(&self.run), text.as_bytes()))
+    }
+
+    /// Keeps what was done to the profile, with everything that follows. `deed` is what the audit log calls it.
+    pub(super) async fn keep(mut self, app: &AppState, tx: &mut Tx, deed: &'static str) -> Result<(), RunError> {
+        let (organization, id) = (self.admitted.organization, self.admitted.nonce.profile);
+        let now = app.clock.now();
+        let planning = |run: &SiloRun| {
+            let profile = run.profiles.iter().find(|profile| profile.id == id);
+            profile.map(|profile| (profile.status, profile.retry_after))
+        };
+        let status = self.profile().status;
+        if planning(&self.before) != planning(&self.run) {
+            replan_notice(app, tx, organization, &mut self.run, id, now);
+        }
+        store::save(tx, organization, &self.run);
+        self.record(app, tx, deed, status, now);
+        let actor = Actor::DataSilo(self.run.silo.0);
+        let deed = Deed {
+            organization,
+            by: actor,
+            now,
+            ids: &app.ids,
+        };
+        Ok(let_go_on(tx, &deed, &self.run).await?)
+    }
+
+    fn record(&self, app: &AppState, tx: &mut Tx, action: &'static str, status: RunStatus, at: Timestamp) {
+        let entry = AuditEntry {
+            actor: Actor::DataSilo(self.run.silo.0),
+            action,
+            object: ("silo_run", self.run.id.0),
+            at,
+            details: vec![
+                ("request", self.run.request.0.into()),
+                ("profile", self.admitted.nonce.profile.0.into()),
+                ("status", status.as_str().into()),
+            ],
+        };
+        audit::record(tx, &app.ids, self.admitted.organization, entry);
+    }
+}

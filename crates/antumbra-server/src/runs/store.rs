@@ -1,0 +1,249 @@
+//! What is kept of silo runs.
+//!
+//! A run is one row with its profiles and data points in it: whatever happens to it is read and written whole, and what
+//! happens to two silos of one request meets nowhere but in the index of open runs.
+
+use antumbra_store::{Reader, Record, Scan, StoreError, Table, Tx};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::model::{ProfileId, RunId, SiloRun};
+use crate::{
+    dsr::DsrId,
+    organization::{Action, OrganizationId},
+    silos::{DataPointId, DataSiloId},
+};
+
+/// What each silo was asked about a request, and what it answered: (organization, request, run).
+const RUNS: Table<(OrganizationId, Uuid, RunId), SiloRun> = Table::new("silo_runs");
+/// Answers: what is a request still waiting for: (organization, request, run).
+const OPEN_RUNS: Table<(OrganizationId, Uuid, RunId), ()> = Table::new("open_silo_runs");
+/// Answers: what has a silo still to do, oldest request first: (organization, silo, action, milliseconds, request, run).
+const WORK: Table<WorkKey, ()> = Table::new("silo_work");
+/// Answers: which request a run belongs to, for callers that know the run alone: (organization, run).
+const RUN_REQUESTS: Table<(OrganizationId, RunId), BelongsTo> = Table::new("silo_run_requests");
+/// Answers: which file holds what was handed over under a name, so that a repeat replaces it:
+/// (organization, request, profile, data point, blind name).
+const HANDED_OVER: Table<(OrganizationId, Uuid, ProfileId, DataPointId, [u8; 16]), HandedOver> =
+    Table::new("handed_over_files");
+
+/// Names of this slice's tables.
+pub const TABLES: &[&str] = &[
+    RUNS.name(),
+    OPEN_RUNS.name(),
+    WORK.name(),
+    RUN_REQUESTS.name(),
+    HANDED_OVER.name(),
+];
+
+type WorkKey = (OrganizationId, DataSiloId, String, u64, Uuid, RunId);
+
+/// Runs of one request that are read at once: one for each silo and phase.
+const RUNS_MAX: usize = 20_000;
+
+impl Record for SiloRun {
+    const VERSION: u8 = 1;
+}
+
+#[derive(Serialize, Deserialize)]
+struct BelongsTo {
+    request: DsrId,
+}
+
+impl Record for BelongsTo {
+    const VERSION: u8 = 1;
+}
+
+#[derive(Serialize, Deserialize)]
+struct HandedOver {
+    file: Uuid,
+}
+
+impl Record for HandedOver {
+    const VERSION: u8 = 1;
+}
+
+/// Keeps a run and every index row that follows from it.
+pub(super) fn save(tx: &mut Tx, organization: OrganizationId, run: &SiloRun) {
+    let key = (organization, run.request.0, run.id);
+    tx.put(&RUNS, &key, run);
+    tx.put(
+        &RUN_REQUESTS,
+        &(organization, run.id),
+        &BelongsTo { request: run.request },
+    );
+    if run.is_open() {
+        tx.put(&OPEN_RUNS, &key, &());
+    } else {
+        tx.delete(&OPEN_RUNS, &key);
+    }
+    if run.is_open() && run.waits_for.is_empty() {
+        tx.put(&WORK, &work_key(organization, run), &());
+    } else {
+        tx.delete(&WORK, &work_key(organization, run));
+    }
+}
+
+fn work_key(organization: OrganizationId, run: &SiloRun) -> WorkKey {
+    let made = u64::try_from(run.request_created_at.as_millisecond()).unwrap_or(0);
+    (
+        organization,
+        run.silo,
+        run.action.as_str().to_owned(),
+        made,
+        run.request.0,
+        run.id,
+    )
+}
+
+pub(super) async fn find(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    request: DsrId,
+    run: RunId,
+) -> Result<Option<SiloRun>, StoreError> {
+    reader.get(&RUNS, &(organization, request.0, run)).await
+}
+
+/// The run of that id, whichever request it belongs to.
+pub(super) async fn find_by_id(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    run: RunId,
+) -> Result<Option<SiloRun>, StoreError> {
+    match reader.get(&RUN_REQUESTS, &(organization, run)).await? {
+        Some(BelongsTo { request }) => find(reader, organization, request, run).await,
+        None => Ok(None),
+    }
+}
+
+/// Every run of a request, in the order in which they were made.
+pub(super) async fn list(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    request: DsrId,
+) -> Result<Vec<SiloRun>, StoreError> {
+    let rows = reader
+        .scan(&RUNS, Scan::prefix(&(organization, request.0)).limit(RUNS_MAX))
+        .await?;
+    Ok(rows.into_iter().map(|(_, run)| run).collect())
+}
+
+/// Whether a request waits for any run.
+pub(super) async fn any_open(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    request: DsrId,
+) -> Result<bool, StoreError> {
+    let rows = reader
+        .scan(&OPEN_RUNS, Scan::prefix(&(organization, request.0)).limit(1))
+        .await?;
+    Ok(!rows.is_empty())
+}
+
+/// Where a work list goes on.
+pub(super) type Place = (u64, Uuid, RunId);
+
+/// What a silo has still to do for `action`, oldest request first, after `after`.
+pub(super) async fn list_work(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    silo: DataSiloId,
+    action: Action,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<Vec<(Place, SiloRun)>, StoreError> {
+    let action = action.as_str().to_owned();
+    let mut scan = Scan::prefix(&(organization, silo, action.clone())).limit(limit);
+    if let Some((made, request, run)) = after {
+        scan = scan.after(&(organization, silo, action, made, request, run));
+    }
+    let places: Vec<Place> = reader
+        .scan(&WORK, scan)
+        .await?
+        .into_iter()
+        .map(|((_, _, _, made, request, run), ())| (made, request, run))
+        .collect();
+    let keys: Vec<_> = places
+        .iter()
+        .map(|(_, request, run)| (organization, *request, *run))
+        .collect();
+    let runs = reader.get_many(&RUNS, &keys).await?;
+    Ok(places
+        .into_iter()
+        .zip(runs)
+        .filter_map(|(place, run)| Some((place, run?)))
+        .collect())
+}
+
+/// How many runs a silo has still to do, of one action or of all, at most `limit`.
+pub(super) async fn count_work(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    silo: DataSiloId,
+    action: Option<Action>,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let scan = match action {
+        Some(action) => Scan::prefix(&(organization, silo, action.as_str().to_owned())),
+        None => Scan::prefix(&(organization, silo)),
+    };
+    Ok(reader.scan(&WORK, scan.limit(limit)).await?.len())
+}
+
+/// Runs of the organization in the order of their requests' ids, after `after`.
+pub(super) async fn list_all(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    after: Option<(DsrId, RunId)>,
+    limit: usize,
+) -> Result<Vec<SiloRun>, StoreError> {
+    let mut scan = Scan::prefix(&organization).limit(limit);
+    if let Some((request, run)) = after {
+        scan = scan.after(&(organization, request.0, run));
+    }
+    Ok(reader
+        .scan(&RUNS, scan)
+        .await?
+        .into_iter()
+        .map(|(_, run)| run)
+        .collect())
+}
+
+/// The place of something handed over that a repeat replaces.
+pub(super) struct Slot {
+    pub(super) organization: OrganizationId,
+    pub(super) request: DsrId,
+    pub(super) profile: ProfileId,
+    pub(super) data_point: DataPointId,
+    /// Blind, since names of pages come from outside.
+    pub(super) name: [u8; 16],
+}
+
+impl Slot {
+    fn key(&self) -> (OrganizationId, Uuid, ProfileId, DataPointId, [u8; 16]) {
+        (
+            self.organization,
+            self.request.0,
+            self.profile,
+            self.data_point,
+            self.name,
+        )
+    }
+}
+
+/// The file that holds what was last handed over there.
+pub(super) async fn find_handed_over(reader: &mut Reader, slot: &Slot) -> Result<Option<Uuid>, StoreError> {
+    Ok(reader
+        .get(&HANDED_OVER, &slot.key())
+        .await?
+        .map(|HandedOver { file }| file))
+}
+
+/// From now on `file` holds what is there; nothing does after `None`.
+pub(super) fn put_handed_over(tx: &mut Tx, slot: &Slot, file: Option<Uuid>) {
+    match file {
+        Some(file) => tx.put(&HANDED_OVER, &slot.key(), &HandedOver { file }),
+        None => tx.delete(&HANDED_OVER, &slot.key()),
+    }
+}
