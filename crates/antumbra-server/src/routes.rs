@@ -114,24 +114,25 @@ pub enum BodyRule {
     Stream,
 }
 
-struct Route {
+/// One line of the table.
+pub(crate) struct Route {
     facts: RouteFacts,
     handler: UtoipaMethodRouter<AppState>,
 }
 
-fn open(handler: UtoipaMethodRouter<AppState>, reason: &'static str) -> Route {
+pub(crate) fn open(handler: UtoipaMethodRouter<AppState>, reason: &'static str) -> Route {
     Route::new(handler, Access::Open(reason))
 }
 
-fn scope(handler: UtoipaMethodRouter<AppState>, scope: ScopeName) -> Route {
+pub(crate) fn scope(handler: UtoipaMethodRouter<AppState>, scope: ScopeName) -> Route {
     Route::new(handler, Access::Scope(scope))
 }
 
-fn attached(handler: UtoipaMethodRouter<AppState>) -> Route {
+pub(crate) fn attached(handler: UtoipaMethodRouter<AppState>) -> Route {
     Route::new(handler, Access::Attached)
 }
 
-fn any_key(handler: UtoipaMethodRouter<AppState>) -> Route {
+pub(crate) fn any_key(handler: UtoipaMethodRouter<AppState>) -> Route {
     Route::new(handler, Access::AnyKey)
 }
 
@@ -164,7 +165,7 @@ impl Route {
     }
 
     /// The body goes to the handler as it arrives.
-    fn streamed(mut self) -> Route {
+    pub(crate) fn streamed(mut self) -> Route {
         self.facts.body = BodyRule::Stream;
         self
     }
@@ -176,13 +177,13 @@ impl Route {
     }
 
     /// Calls count against `budget`, where the operator has set one.
-    fn budget(mut self, budget: Budget) -> Route {
+    pub(crate) fn budget(mut self, budget: Budget) -> Route {
         self.facts.budget = Some(budget);
         self
     }
 
     /// A route of our own, outside the wire contract: it answers problems as RFC 9457.
-    fn own(mut self) -> Route {
+    pub(crate) fn own(mut self) -> Route {
         self.facts.dialect = Dialect::ProblemJson;
         self
     }
@@ -195,11 +196,15 @@ pub fn list() -> Vec<RouteFacts> {
 
 /// The router over `app`.
 pub(crate) fn router(app: AppState) -> Router {
+    mount(app, table())
+}
+
+pub(crate) fn mount(app: AppState, table: Vec<Route>) -> Router {
     let mut router = Router::new();
     for Route {
         facts,
         handler: (_, _, methods),
-    } in table()
+    } in table
     {
         let path = facts.path.clone();
         let around = middleware::from_fn_with_state((app.clone(), Arc::new(facts)), shell::guard);

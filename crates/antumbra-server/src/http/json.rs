@@ -71,16 +71,15 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Reads one JSON value within the bounds.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Problem::malformed(format!("The body is not UTF-8: see byte {}", error.valid_up_to())))?;
     check_depth(body)?;
-    match serde_json::from_slice(body) {
-        Ok(value) => Ok(value),
-        Err(_) => explain(body),
-    }
+    serde_json::from_str(text).or_else(|_| explain(text))
 }
 
 /// The slow reading, taken once the quick one has failed: it lets the last of two equal keys win, and names the place.
-fn explain<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let value: serde_json::Value = serde_json::from_slice(body).map_err(|error| {
+fn explain<T: DeserializeOwned>(body: &str) -> Result<T, Problem> {
+    let value: serde_json::Value = serde_json::from_str(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Problem::malformed(format!(
             "The body is not JSON that can be read: see line {line}, column {column}"
@@ -89,19 +88,58 @@ fn explain<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { String::new() } else { path };
-        Problem::validation([(path, rule(&error.into_inner().to_string()))])
+        Problem::validation([broken_rule(path, &error.into_inner().to_string())])
     })
 }
 
-/// What serde found wrong, without the value it found.
-fn rule(message: &str) -> String {
+/// Where and what, from what serde says; never with the value it found, which may be personal.
+///
+/// A message of our own, from a `Deserialize` that checks more than the type, is passed on if it reads as a rule: it
+/// begins with `must` or `is`.
+fn broken_rule(path: String, message: &str) -> (String, String) {
     if let Some(field) = message.strip_prefix("missing field ") {
-        return format!("{} is required", field.trim_matches('`'));
+        let field = field.trim_matches('`');
+        let path = if path.is_empty() {
+            field.to_owned()
+        } else {
+            format!("{path}.{field}")
+        };
+        return (path, "is required".to_owned());
     }
-    match message.rsplit_once("expected ") {
-        Some((_, expected)) => format!("must be {expected}"),
-        None => "is not valid".to_owned(),
-    }
+    let of_serde = [
+        "invalid type: ",
+        "invalid value: ",
+        "invalid length ",
+        "unknown variant ",
+    ];
+    let rule = if of_serde.iter().any(|start| message.starts_with(start)) {
+        match message.rsplit_once("expected ") {
+            Some((_, expected)) => format!("must be {}", in_words(expected)),
+            None => "is not one of the known values".to_owned(),
+        }
+    } else if message.starts_with("must ") || message.starts_with("is ") {
+        message.to_owned()
+    } else {
+        "is not valid".to_owned()
+    };
+    (path, rule)
+}
+
+/// Serde's names of types, in the words of JSON.
+fn in_words(expected: &str) -> String {
+    let word = match expected {
+        "a sequence" => "an array",
+        "a map" => "an object",
+        "a borrowed string" | "a string or byte array" | "string or map" => "a string",
+        "f64" | "f32" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative and not too large",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number, not too large",
+        "unit" => "null",
+        expected if expected.starts_with("struct ") => "an object",
+        expected if expected.starts_with("a tuple") => "an array",
+        expected => return expected.replace('`', ""),
+    };
+    word.to_owned()
 }
 
 fn check_depth(body: &[u8]) -> Result<(), Problem> {
@@ -125,4 +163,184 @@ fn check_depth(body: &[u8]) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::http::problem::Dialect;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "camelCase")]
+    struct Batch {
+        records: Vec<Record>,
+        #[serde(default)]
+        skip_workflow_triggers: bool,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Record {
+        purpose: String,
+        count: Option<u8>,
+        level: Option<Level>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "camelCase")]
+    enum Level {
+        Low,
+        High,
+    }
+
+    async fn refusal(body: &[u8]) -> (String, serde_json::Value) {
+        let problem = parse::<Batch>(body).expect_err("the body is refused");
+        let answer = problem.render(Dialect::Envelope, "id");
+        let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        (body["error"].as_str().unwrap().to_owned(), body)
+    }
+
+    #[tokio::test]
+    async fn each_bad_body_has_its_answer() {
+        let deep = format!(r#"{{"records":[],"more":{}{}}}"#, "[".repeat(64), "]".repeat(64));
+        let table: &[(&[u8], &str)] = &[
+            // Not JSON: the place is a line and a column.
+            (b"", "The body is not JSON that can be read: see line 1, column 0"),
+            (
+                b"{\"records\":[",
+                "The body is not JSON that can be read: see line 1, column 12",
+            ),
+            (
+                b"{\"records\":[]} x",
+                "The body is not JSON that can be read: see line 1, column 16",
+            ),
+            (
+                b"{\"records\":[]}{}",
+                "The body is not JSON that can be read: see line 1, column 15",
+            ),
+            (
+                b"{\"records\":[],}",
+                "The body is not JSON that can be read: see line 1, column 15",
+            ),
+            (
+                b"{'records':[]}",
+                "The body is not JSON that can be read: see line 1, column 2",
+            ),
+            (
+                b"\xef\xbb\xbf{\"records\":[]}",
+                "The body is not JSON that can be read: see line 1, column 1",
+            ),
+            (b"\xff\xfe{\0}\0", "The body is not UTF-8: see byte 0"),
+            (
+                b"{\"records\":[{\"purpose\":\"\xff\"}]}",
+                "The body is not UTF-8: see byte 24",
+            ),
+            (
+                b"{\"records\":[{\"purpose\":\"\0\"}]}",
+                "The body is not JSON that can be read: see line 1, column 25",
+            ),
+            (
+                b"{\"records\":[{\"purpose\":\"\\ud800\"}]}",
+                "The body is not JSON that can be read: see line 1, column 31",
+            ),
+            (
+                b"{\"records\":[{\"purpose\":\"a\",\"count\":1e400}]}",
+                "The body is not JSON that can be read: see line 1, column 40",
+            ),
+            (
+                b"{\"records\":[],\"x\":NaN}",
+                "The body is not JSON that can be read: see line 1, column 19",
+            ),
+            (deep.as_bytes(), "The body nests deeper than 64 levels"),
+            // JSON, but not what the route reads: the place is a path.
+            (b"[]", "must be an object"),
+            (b"{}", "records: is required"),
+            (b"{\"records\":null}", "records: must be an array"),
+            (
+                b"{\"records\":[{\"purpose\":\"a\"},{}]}",
+                "records[1].purpose: is required",
+            ),
+            (
+                b"{\"records\":[{\"purpose\":7}]}",
+                "records[0].purpose: must be a string",
+            ),
+            (
+                b"{\"records\":[{\"purpose\":\"a\",\"count\":256}]}",
+                "records[0].count: must be a whole number, not negative and not too large",
+            ),
+            (
+                b"{\"records\":[{\"purpose\":\"a\",\"count\":1.5}]}",
+                "records[0].count: must be a whole number, not negative and not too large",
+            ),
+            (
+                b"{\"records\":[{\"purpose\":\"a\",\"count\":12345678901234567890123}]}",
+                "records[0].count: must be a whole number, not negative and not too large",
+            ),
+            (
+                b"{\"records\":[{\"purpose\":\"a\",\"level\":\"ada@example.com\"}]}",
+                "records[0].level: must be low or high",
+            ),
+            (
+                b"{\"records\":[],\"skipWorkflowTriggers\":\"yes\"}",
+                "skipWorkflowTriggers: must be a boolean",
+            ),
+        ];
+        for (body, expected) in table {
+            let (error, whole) = refusal(body).await;
+            assert_eq!(error, *expected, "{}", String::from_utf8_lossy(body));
+            assert!(
+                !whole.to_string().contains("example.com"),
+                "what was sent is not sent back"
+            );
+        }
+    }
+
+    #[test]
+    fn what_javascript_takes_is_taken() {
+        let deepest = format!(r#"{{"records":[],"more":{}{}}}"#, "[".repeat(63), "]".repeat(63));
+        let taken: &[&str] = &[
+            r#"{"records":[],"unknown":{"a":[1,2]}}"#,
+            r#"{"records":7,"records":[]}"#,
+            r#"{"records":[],"unknown":1,"unknown":"two"}"#,
+            " {\r\n\t\"records\" : [ ] } \n",
+            r#"{"records":[],"text":"[[[[{{{{ \" ]] \\"}"#,
+            &deepest,
+        ];
+        for body in taken {
+            let batch = parse::<Batch>(body.as_bytes()).unwrap_or_else(|problem| panic!("{body}: {problem:?}"));
+            assert!(batch.records.is_empty() && !batch.skip_workflow_triggers);
+        }
+        let twice = r#"{"records":[{"purpose":"first","purpose":"last"}]}"#;
+        assert_eq!(parse::<Batch>(twice.as_bytes()).unwrap().records[0].purpose, "last");
+    }
+
+    #[test]
+    fn content_types() {
+        let check = |kind: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            kind.into_iter()
+                .for_each(|kind| drop(headers.insert(header::CONTENT_TYPE, kind.parse().unwrap())));
+            check_type(&headers).is_ok()
+        };
+        for kind in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/vnd.api+json",
+            "",
+        ] {
+            assert!(check(Some(kind)), "{kind}");
+        }
+        assert!(check(None), "a client that says nothing sends JSON");
+        for kind in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "application/jsonp",
+            "nonsense",
+        ] {
+            assert!(!check(Some(kind)), "{kind}");
+        }
+    }
 }

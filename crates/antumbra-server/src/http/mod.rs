@@ -21,3 +21,6 @@ pub(crate) use problem::chain;
 pub use problem::{Code, Detail, Problem};
 pub use scope::Access;
 pub use shell::Gates;
+
+#[cfg(test)]
+mod tests;

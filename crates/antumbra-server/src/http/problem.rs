@@ -468,3 +468,105 @@ fn plain(text: String, passing: bool, instead: &str) -> String {
     }
     text.replace('"', "'")
 }
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn rendered(problem: Problem, dialect: Dialect) -> (StatusCode, String) {
+        let answer = problem.render(dialect, "bcdfghjklmnpqrstvwxz");
+        let status = answer.status();
+        let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_envelope_is_compact_and_its_keys_are_in_order() {
+        let (status, body) = rendered(Problem::new(Code::DuplicateRequest), Dialect::Envelope).await;
+        assert_eq!(status, 400);
+        let said = "You have already made this request.";
+        assert_eq!(
+            body,
+            format!(
+                r#"{{"message":"Client error: {said}","statusCode":400,"code":"DUPLICATE_REQUEST","error":"{said}","#
+            ) + r#""requestId":"bcdfghjklmnpqrstvwxz","#
+                + &format!(r#""upstream":"{{\"message\":\"Client error: {said}\",\"statusCode\":400}}"}}"#)
+        );
+    }
+
+    #[tokio::test]
+    async fn several_problems_are_listed_twice_and_one_is_not() {
+        let one = Problem::validation([("subject.email", "is required")]);
+        let body: Value = serde_json::from_str(&rendered(one, Dialect::Envelope).await.1).unwrap();
+        assert_eq!(body["error"], "subject.email: is required");
+        assert_eq!(body.get("errors"), None);
+        assert_eq!(body["details"][0]["path"], "subject.email");
+        let two = Problem::validation([("a", "is required"), ("b", "must be a string")]);
+        let body: Value = serde_json::from_str(&rendered(two, Dialect::Envelope).await.1).unwrap();
+        assert_eq!(body["error"], "a: is required (and 1 more)");
+        assert_eq!(
+            body["errors"],
+            serde_json::json!(["a: is required", "b: must be a string"])
+        );
+    }
+
+    /// The two ways in which the published command line finds a message in a raw body.
+    #[tokio::test]
+    async fn clients_that_search_the_text_find_the_message() {
+        let (_, body) = rendered(Problem::new(Code::DuplicateRequest), Dialect::Envelope).await;
+        let pattern = Regex::new(r#"\{\\"message\\":\\"([^"]+)\\","#).unwrap();
+        let of_upload = pattern.captures(&body).expect("with backslashes, in the raw body");
+        assert_eq!(&of_upload[1], "Client error: You have already made this request.");
+        let encoded = serde_json::to_string(&body).unwrap();
+        let of_restart = pattern.captures(&encoded).expect("in the body, encoded once more");
+        assert_eq!(&of_restart[1], "Client error: You have already made this request.");
+    }
+
+    #[tokio::test]
+    async fn no_refusal_for_good_is_taken_for_a_passing_one() {
+        for message in [
+            "the limit is 429 items",
+            "Bad gateway setting",
+            "a socket hang up",
+            "Too Many Requests made",
+        ] {
+            for problem in [
+                Problem::conflict_state(message),
+                Problem::validation([("items[429]", message)]),
+            ] {
+                let (_, body) = rendered(problem, Dialect::Envelope).await;
+                let body = body.to_lowercase();
+                assert!(RETRY_WORDS.iter().all(|word| !body.contains(word)), "{body}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn quotes_do_not_cut_a_message_short() {
+        let (_, body) = rendered(Problem::conflict_state(r#"the "crm", of all"#), Dialect::Envelope).await;
+        assert!(body.contains(r#""error":"the 'crm', of all""#), "{body}");
+    }
+
+    #[tokio::test]
+    async fn the_twin_is_rfc_9457() {
+        let problem = Problem::validation([("title", "is required")]);
+        let body: Value = serde_json::from_str(&rendered(problem, Dialect::ProblemJson).await.1).unwrap();
+        assert_eq!(body["type"], "urn:antumbra:problem:validation-failed");
+        assert_eq!(body["title"], "The request is not valid");
+        assert_eq!(
+            (&body["status"], &body["detail"]),
+            (&400.into(), &"title: is required".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failure_of_ours_says_nothing_of_its_cause() {
+        let cause = std::io::Error::other("disk of the third kind");
+        for problem in [Problem::internal(&cause), Problem::upstream(&cause)] {
+            assert!(!rendered(problem, Dialect::Envelope).await.1.contains("third"));
+        }
+    }
+}
