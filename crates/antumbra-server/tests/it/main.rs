@@ -1,6 +1,10 @@
 //! The slices seen from outside: a real server on a real store, its clock moved by hand.
 
 #![allow(unreachable_pub, reason = "the whole test binary is one crate that nothing uses")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that is wrong about its surroundings is to stop"
+)]
 
 mod access;
 mod files;

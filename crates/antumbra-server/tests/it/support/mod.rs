@@ -21,6 +21,7 @@ use antumbra_store::{Blobs, Store};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
+#[allow(unused_imports, reason = "for the slices whose tests plant it")]
 pub use canary::CANARY;
 use place::Place;
 
