@@ -1,5 +1,7 @@
 //! `cargo xtask …`: see [`Chore`] for what there is.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// The project's own checks and chores.
@@ -24,10 +26,17 @@ enum Chore {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Chore::parse() {
+fn main() -> ExitCode {
+    let done = match Chore::parse() {
         Chore::Ci => xtask::ci::run(),
         Chore::House => xtask::house::check(),
         Chore::PowerCut { rounds, seed, control } => xtask::power_cut::run(rounds, seed, control),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
