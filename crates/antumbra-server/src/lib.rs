@@ -179,7 +179,12 @@ impl AppState {
 
     /// A runner that knows every kind of job.
     pub fn job_runner(&self) -> jobs::Runner {
-        jobs::Runner::new(self.store.clone(), self.clock.clone(), self.jobs.clone(), job_kinds(self))
+        jobs::Runner::new(
+            self.store.clone(),
+            self.clock.clone(),
+            self.jobs.clone(),
+            job_kinds(self),
+        )
     }
 }
 

@@ -16,8 +16,7 @@ use crate::{
     api_keys::ScopeName,
     files, graphql,
     http::{Access, Budget, docs, metrics, probes, problem::Dialect, shell},
-    preferences,
-    runs,
+    preferences, runs,
 };
 
 fn table() -> Vec<Route> {

@@ -103,10 +103,6 @@ pub async fn get(reader: &mut Reader, keys: &OrganizationKeys, id: DsrId) -> Res
 }
 
 /// The requests of these heads, opened, in their order and in two round trips.
-pub async fn open(
-    reader: &mut Reader,
-    keys: &OrganizationKeys,
-    heads: Vec<DsrHead>,
-) -> Result<Vec<Dsr>, DsrError> {
+pub async fn open(reader: &mut Reader, keys: &OrganizationKeys, heads: Vec<DsrHead>) -> Result<Vec<Dsr>, DsrError> {
     store::open(reader, keys, heads).await
 }
