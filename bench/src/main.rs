@@ -1,11 +1,16 @@
 //! Measurements of Antumbra, each printed beside the limit measured in the same run.
 
 mod dsr;
+mod preferences;
 mod raw;
 mod startup;
 mod table;
 
 use clap::{Parser, Subcommand};
+
+// The server that is measured in this process runs on the allocator of the executable.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(about)]
@@ -20,11 +25,14 @@ enum Command {
     Startup(startup::Arguments),
     /// Submissions of data subject requests
     Dsr(dsr::Arguments),
+    /// Upserts and look-ups of preferences
+    Preferences(preferences::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Startup(arguments) => startup::run(&arguments),
         Command::Dsr(arguments) => dsr::run(&arguments),
+        Command::Preferences(arguments) => preferences::run(&arguments),
     }
 }

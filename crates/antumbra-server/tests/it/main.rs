@@ -14,4 +14,5 @@ mod openapi;
 mod preferences;
 mod runs;
 mod silos;
+mod purposes;
 mod support;

@@ -1,0 +1,509 @@
+//! `antumbra-bench preferences`: upserts in batches and one by one, and look-ups by identifier.
+//!
+//! The limits are measured in the same run. For upserts: the bare engine, writing the very rows that the server wrote,
+//! with the same grouping of commits, from as many writers. For look-ups: a handler that does nothing, behind the same
+//! libraries, with bodies of the same size.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use antumbra_server::{
+    Clock, Ids, Server, ServerConfig, World,
+    api_keys::{self, ApiKeyInput, ScopeName},
+    audit::Actor,
+    keyring::{Keyring, RootFile},
+};
+use antumbra_store::{Blobs, Corrupt, EmbeddedConfig, Key, Raw, Scan, Store, StoreConfig, Table};
+use anyhow::{Context, Result, ensure};
+use axum::{Router, body::Bytes, routing};
+use fjall::{KeyspaceCreateOptions, PersistMode};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+
+use crate::{
+    raw::{Connection, request},
+    table::{Row, print},
+};
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Where to write. Emptied first.
+    #[arg(long, default_value = "target/bench-preferences")]
+    folder: PathBuf,
+    /// People whose records are stored before anything else is measured
+    #[arg(long, default_value_t = 100_000)]
+    people: u64,
+    /// Seconds for each measurement
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+const BATCH: u64 = 100;
+const BATCH_CONNECTIONS: u64 = 16;
+const SINGLE_CONNECTIONS: u64 = 64;
+const GOAL_RECORDS: f64 = 20_000.0;
+const GOAL_CALLS: f64 = 5_000.0;
+const GOAL_P99_MILLIS: f64 = 5.0;
+
+/// Tables that a record stands in.
+const TABLES: [&str; 6] = [
+    "preference_records",
+    "preference_owners",
+    "preferences_by_update",
+    "preferences_by_event",
+    "preference_history",
+    "subject_keys",
+];
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.folder.exists() {
+        std::fs::remove_dir_all(&arguments.folder).context("emptying the folder")?;
+    }
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+    };
+    let (server, clients) = (runtime()?, runtime()?);
+    let house = server.block_on(House::open(&arguments.folder))?;
+    let rows = clients.block_on(measure(arguments, &house))?;
+    let title = format!(
+        "preferences, {} people stored; the load shares the cores",
+        arguments.people
+    );
+    print(&title, &rows);
+    server.block_on(house.close());
+    std::fs::remove_dir_all(&arguments.folder).context("removing the folder")
+}
+
+async fn measure(arguments: &Arguments, house: &House) -> Result<Vec<Row>> {
+    let for_a_while = Duration::from_secs(arguments.seconds);
+    let (people, url) = (arguments.people, house.url.clone());
+    let filled = {
+        let house = house.clone();
+        let make = move |call: u64| house.upsert(call * BATCH..(call + 1) * BATCH, 0);
+        load(&url, BATCH_CONNECTIONS, Until::Calls(people / BATCH), make).await?
+    };
+    let rows = house.rows().await?;
+    let bytes: usize = rows.iter().flatten().map(|(key, value)| key.len() + value.len()).sum();
+    println!(
+        "{} bytes of keys and values a record, in {} rows",
+        bytes / rows.len(),
+        rows.iter().map(Vec::len).sum::<usize>() / rows.len()
+    );
+    let bare = Bare::open(&arguments.folder.join("bare"))?;
+    let bare_filled = bare.fill(rows.clone()).await?;
+    let changed = {
+        let house = house.clone();
+        let make = move |call: u64| house.upsert(scattered(call, people), call + 1);
+        load(&url, BATCH_CONNECTIONS, Until::Time(for_a_while), make).await?
+    };
+    let bare_changed = bare.change(&rows, BATCH, BATCH_CONNECTIONS, for_a_while).await?;
+    let single = {
+        let house = house.clone();
+        let make = move |call: u64| house.upsert([mixed(call, people)], call + 1_000_000);
+        load(&url, SINGLE_CONNECTIONS, Until::Time(for_a_while), make).await?
+    };
+    let bare_single = bare.change(&rows, 1, SINGLE_CONNECTIONS, for_a_while).await?;
+    let found = {
+        let house = house.clone();
+        let make = move |call: u64| house.query(mixed(call, people));
+        load(&url, SINGLE_CONNECTIONS, Until::Time(for_a_while), make).await?
+    };
+    let empty = {
+        let house = house.clone();
+        let aside = empty_handler(found.answer_bytes).await?;
+        let make = move |call: u64| house.query(mixed(call, people));
+        load(&aside, SINGLE_CONNECTIONS, Until::Time(for_a_while), make).await?
+    };
+    let records = |run: &Run| run.per_second * BATCH as f64;
+    println!(
+        "look-ups: p50 {:.2} ms, p99 {:.2} ms; batches: p50 {:.1} ms, p99 {:.1} ms",
+        found.p50, found.p99, changed.p50, changed.p99
+    );
+    Ok(vec![
+        Row::at_least(
+            "new records, 100 a call x 16",
+            records(&filled),
+            bare_filled,
+            0.70,
+            "1/s",
+        ),
+        Row::at_least(
+            "changed records, 100 a call x 16",
+            records(&changed),
+            bare_changed,
+            0.70,
+            "1/s",
+        ),
+        Row::at_least(
+            "changed records, against the aim",
+            records(&changed),
+            GOAL_RECORDS,
+            1.0,
+            "1/s",
+        ),
+        Row::at_least(
+            "changed records, 1 a call x 64",
+            single.per_second,
+            bare_single,
+            0.0,
+            "1/s",
+        ),
+        Row::at_least("the same, against the goal", single.per_second, GOAL_CALLS, 1.0, "1/s"),
+        Row::at_least(
+            "look-ups by identifier",
+            found.per_second,
+            empty.per_second,
+            0.60,
+            "1/s",
+        ),
+        Row::at_most("look-ups, p99", found.p99, GOAL_P99_MILLIS, "ms"),
+    ])
+}
+
+/// A server of its own, in this process.
+#[derive(Clone)]
+struct House {
+    server: Arc<Server>,
+    url: String,
+    key: String,
+    partition: String,
+}
+
+impl House {
+    async fn open(folder: &Path) -> Result<House> {
+        let store = StoreConfig::Embedded(EmbeddedConfig::new(folder.join("store")));
+        let store = Store::open(store, &antumbra_server::tables()).await?;
+        let clock = Clock::system();
+        let world = World {
+            keys: Keyring::open(&store, &RootFile::at(folder.join("root.key"))).await?,
+            blobs: Blobs::local(folder.join("blobs")).await?,
+            ids: Ids::new(clock.clone()),
+            store,
+            clock,
+        };
+        let organization = world.first_organization().await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let server = Server::start(ServerConfig::default(), world, listener).await?;
+        let input = ApiKeyInput {
+            title: "bench".to_owned(),
+            scopes: vec![ScopeName::ManageStoredPreferences],
+            ..ApiKeyInput::default()
+        };
+        let created = api_keys::create(server.app(), organization.id, Actor::Operator, input).await;
+        let created = created.map_err(|problem| anyhow::anyhow!("no key: {:?}", problem.code()))?;
+        Ok(House {
+            url: format!("http://{}", server.address()),
+            key: created.secret.expose().to_owned(),
+            partition: organization.default_partition(),
+            server: Arc::new(server),
+        })
+    }
+
+    async fn close(self) {
+        if let Ok(server) = Arc::try_unwrap(self.server) {
+            server.shutdown().await;
+        }
+    }
+
+    /// An upsert about some people; `round` moves the time and the answers on.
+    fn upsert(&self, people: impl IntoIterator<Item = u64>, round: u64) -> Vec<u8> {
+        let partition = &self.partition;
+        let (minute, second, milli) = (round / 60_000 % 60, round / 1000 % 60, round % 1000);
+        let records: Vec<String> = people
+            .into_iter()
+            .map(|person| {
+                let enabled = (person + round) % 2 == 0;
+                format!(
+                    "{{\"partition\":\"{partition}\",\"timestamp\":\"2026-02-03T09:{minute:02}:{second:02}.{milli:03}Z\",\
+                     \"identifiers\":[{{\"name\":\"email\",\"value\":\"person-{person}@example.test\"}}],\
+                     \"purposes\":[{{\"purpose\":\"Advertising\",\"enabled\":{enabled}}},\
+                     {{\"purpose\":\"Analytics\",\"enabled\":true}},{{\"purpose\":\"Functional\",\"enabled\":{enabled}}}],\
+                     \"usp\":\"1YYN\"}}"
+                )
+            })
+            .collect();
+        let body = format!("{{\"records\":[{}],\"skipWorkflowTriggers\":true}}", records.join(","));
+        request("PUT", "/v1/preferences", &self.key, body.as_bytes())
+    }
+
+    fn query(&self, person: u64) -> Vec<u8> {
+        let body = format!(
+            "{{\"filter\":{{\"identifiers\":[{{\"name\":\"email\",\"value\":\"person-{person}@example.test\"}}]}}}}"
+        );
+        let path = format!("/v1/preferences/{}/query", self.partition);
+        request("POST", &path, &self.key, body.as_bytes())
+    }
+
+    /// What was stored, record by record.
+    async fn rows(&self) -> Result<Vec<Vec<(Vec<u8>, Vec<u8>)>>> {
+        let mut reader = self.server.app().store.begin_read().await?;
+        let mut records: Vec<Vec<(Vec<u8>, Vec<u8>)>> = Vec::new();
+        for (number, name) in (0u8..).zip(TABLES) {
+            let table: Table<AnyKey, Raw> = Table::new(name);
+            let rows = reader.scan(&table, Scan::prefix(&())).await?;
+            records.resize_with(rows.len().max(records.len()), Vec::new);
+            for (place, (AnyKey(key), Raw(value))) in rows.into_iter().enumerate() {
+                records[place].push(([&[number], key.as_slice()].concat(), value));
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Any key, as its bytes.
+struct AnyKey(Vec<u8>);
+
+impl Key for AnyKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
+        Ok(AnyKey(std::mem::take(from).to_vec()))
+    }
+}
+
+/// The person of a call, so that calls do not follow one another.
+fn mixed(call: u64, people: u64) -> u64 {
+    call.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17) % people
+}
+
+/// The people of a batch, each once.
+fn scattered(call: u64, people: u64) -> impl Iterator<Item = u64> {
+    let (first, step) = (mixed(call, people), people / BATCH);
+    (0..BATCH).map(move |place| (first + place * step) % people)
+}
+
+enum Until {
+    Calls(u64),
+    Time(Duration),
+}
+
+/// What a load came to. Times in milliseconds.
+struct Run {
+    per_second: f64,
+    p50: f64,
+    p99: f64,
+    answer_bytes: usize,
+}
+
+/// Calls from many connections at once, each waiting for its answer.
+async fn load(
+    url: &str,
+    connections: u64,
+    until: Until,
+    make: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
+) -> Result<Run> {
+    let (make, next) = (Arc::new(make), Arc::new(AtomicU64::new(0)));
+    let begun = Instant::now();
+    let (calls_max, end) = match until {
+        Until::Calls(calls) => (calls, begun + Duration::from_secs(3600)),
+        Until::Time(time) => (u64::MAX, begun + time),
+    };
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let (make, next) = (make.clone(), next.clone());
+        let mut connection = Connection::open(url).await?;
+        tasks.spawn(async move {
+            let (mut times, mut answer_bytes) = (Vec::new(), 0);
+            while Instant::now() < end {
+                let call = next.fetch_add(1, Ordering::Relaxed);
+                if call >= calls_max {
+                    break;
+                }
+                let request = make(call);
+                let sent = Instant::now();
+                let answer = connection.call(&request).await?;
+                let said = || {
+                    String::from_utf8_lossy(&answer.body)
+                        .chars()
+                        .take(500)
+                        .collect::<String>()
+                };
+                ensure!(answer.status == 200, "answered {}: {}", answer.status, said());
+                times.push(sent.elapsed().as_secs_f64() * 1000.0);
+                answer_bytes = answer.body.len();
+            }
+            Ok((times, answer_bytes))
+        });
+    }
+    let (mut times, mut answer_bytes) = (Vec::new(), 0);
+    while let Some(done) = tasks.join_next().await {
+        let (more, bytes) = done??;
+        times.extend(more);
+        answer_bytes = answer_bytes.max(bytes);
+    }
+    let took = begun.elapsed().as_secs_f64();
+    times.sort_by(f64::total_cmp);
+    let part = |share: f64| {
+        times
+            .get((times.len() as f64 * share) as usize)
+            .copied()
+            .unwrap_or_default()
+    };
+    Ok(Run {
+        per_second: times.len() as f64 / took,
+        p50: part(0.5),
+        p99: part(0.99),
+        answer_bytes,
+    })
+}
+
+/// A handler that reads its body and answers as many bytes as it is told to.
+async fn empty_handler(answer_bytes: usize) -> Result<String> {
+    let answer = Bytes::from(vec![b' '; answer_bytes]);
+    let handler = routing::any(move |body: Bytes| {
+        let answer = answer.clone();
+        async move {
+            std::hint::black_box(body);
+            answer
+        }
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(handler)).await });
+    Ok(url)
+}
+
+type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+type Waiting = (Rows, oneshot::Sender<()>);
+
+/// The engine by itself, with the plainest group commit that there can be.
+struct Bare(mpsc::Sender<Waiting>);
+
+impl Bare {
+    fn open(folder: &Path) -> Result<Bare> {
+        let cache = EmbeddedConfig::new(folder).cache_bytes;
+        let db = fjall::Database::builder(folder).cache_size(cache).open()?;
+        let rows = db.keyspace("rows", || KeyspaceCreateOptions::default().max_memtable_size(64 << 20))?;
+        let (queue, mut waiting) = mpsc::channel::<Waiting>(4096);
+        std::thread::spawn(move || {
+            while let Some(first) = waiting.blocking_recv() {
+                let (mut group, mut size) = (vec![first], 0);
+                while size < 6000 {
+                    let Ok(next) = waiting.try_recv() else { break };
+                    size += next.0.len();
+                    group.push(next);
+                }
+                let mut batch = db.batch().durability(Some(PersistMode::SyncData));
+                let mut answers = Vec::new();
+                for (changes, answer) in group {
+                    for (key, value) in changes {
+                        match value {
+                            Some(value) => batch.insert(&rows, key, value),
+                            None => batch.remove(&rows, key),
+                        }
+                    }
+                    answers.push(answer);
+                }
+                if batch.commit().is_err() {
+                    return;
+                }
+                for answer in answers {
+                    // A writer that has gone needs no answer.
+                    let _ = answer.send(());
+                }
+            }
+        });
+        Ok(Bare(queue))
+    }
+
+    /// Writes the rows of new records; gives records a second.
+    async fn fill(&self, records: Vec<Vec<(Vec<u8>, Vec<u8>)>>) -> Result<f64> {
+        let count = records.len();
+        let all = Arc::new(records);
+        let next = Arc::new(AtomicU64::new(0));
+        let begun = Instant::now();
+        let mut writers = JoinSet::new();
+        for _ in 0..BATCH_CONNECTIONS {
+            let (queue, all, next) = (self.0.clone(), all.clone(), next.clone());
+            writers.spawn(async move {
+                while let Some(batch) = all
+                    .chunks(BATCH as usize)
+                    .nth(next.fetch_add(1, Ordering::Relaxed) as usize)
+                {
+                    let rows = batch
+                        .iter()
+                        .flatten()
+                        .map(|(key, value)| (key.clone(), Some(value.clone())));
+                    write(&queue, rows.collect()).await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(done) = writers.join_next().await {
+            done??;
+        }
+        Ok(count as f64 / begun.elapsed().as_secs_f64())
+    }
+
+    /// Changes records as an upsert does: the record, its two places in lists, one more row of history.
+    async fn change(
+        &self,
+        records: &[Vec<(Vec<u8>, Vec<u8>)>],
+        batch: u64,
+        writers: u64,
+        time: Duration,
+    ) -> Result<f64> {
+        let (all, next) = (Arc::new(records.to_vec()), Arc::new(AtomicU64::new(0)));
+        let begun = Instant::now();
+        let mut tasks = JoinSet::new();
+        for _ in 0..writers {
+            let (queue, all, next) = (self.0.clone(), all.clone(), next.clone());
+            tasks.spawn(async move {
+                let people = all.len() as u64;
+                let mut written = 0;
+                while begun.elapsed() < time {
+                    let call = next.fetch_add(1, Ordering::Relaxed);
+                    let first = mixed(call, people);
+                    let mut rows = Rows::new();
+                    for place in 0..batch {
+                        let record = &all[((first + place * (people / BATCH)) % people) as usize];
+                        rows.push((record[0].0.clone(), Some(record[0].1.clone())));
+                        for list in [2, 3] {
+                            rows.push((record[list].0.clone(), None));
+                            let mut key = record[list].0.clone();
+                            key[33..41].copy_from_slice(&(call + (1 << 63)).to_be_bytes());
+                            rows.push((key, Some(Vec::new())));
+                        }
+                        let mut key = record[4].0.clone();
+                        let end = key.len();
+                        key[end - 4..].copy_from_slice(&(call as u32).to_be_bytes());
+                        rows.push((key, Some(record[4].1.clone())));
+                    }
+                    write(&queue, rows).await?;
+                    written += batch;
+                }
+                anyhow::Ok(written)
+            });
+        }
+        let mut written = 0;
+        while let Some(done) = tasks.join_next().await {
+            written += done??;
+        }
+        Ok(written as f64 / begun.elapsed().as_secs_f64())
+    }
+}
+
+async fn write(queue: &mpsc::Sender<Waiting>, rows: Rows) -> Result<()> {
+    let (answer, done) = oneshot::channel();
+    queue
+        .send((rows, answer))
+        .await
+        .ok()
+        .context("the bare engine has stopped")?;
+    done.await.context("the bare engine has stopped")
+}
