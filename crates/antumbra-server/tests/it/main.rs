@@ -12,7 +12,7 @@ mod graphql;
 mod http;
 mod openapi;
 mod preferences;
+mod purposes;
 mod runs;
 mod silos;
-mod purposes;
 mod support;
