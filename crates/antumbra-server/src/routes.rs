@@ -14,7 +14,7 @@ use utoipa_axum::{
 use crate::{
     AppState,
     api_keys::ScopeName,
-    files, graphql,
+    dsr, files, graphql,
     http::{Access, Budget, docs, metrics, probes, problem::Dialect, shell},
     preferences, runs,
 };
@@ -35,6 +35,10 @@ fn table() -> Vec<Route> {
         open(routes!(docs::enter), PUBLIC).own(),
         open(routes!(docs::page), PUBLIC).own(),
         open(routes!(docs::part), PUBLIC).own(),
+        scope(routes!(dsr::http::submit), ScopeName::MakeDataSubjectRequest).budget(budgets::DSR),
+        scope(routes!(dsr::http::status), ScopeName::ViewRequests).budget(budgets::DSR),
+        scope(routes!(dsr::http::download_keys), ScopeName::ViewRequestCompilation).budget(budgets::DSR),
+        scope(routes!(dsr::http::request_identifiers), ScopeName::ViewRequestCompilation).budget(budgets::DSR),
         any_key(routes!(graphql::http::run_documents)).graphql(),
         open(routes!(graphql::http::show_schema), PUBLIC).own(),
         any_key(routes!(files::download_file)),

@@ -5,6 +5,7 @@
 //! the jobs that the state wants, all in the caller's transaction. Ring [`crate::jobs::Wake`] after the commit.
 
 mod change;
+pub(crate) mod http;
 mod jobs;
 mod list;
 mod locales;
@@ -31,6 +32,7 @@ pub use state::{
 pub use store::{Order, TABLES};
 
 use crate::{
+    AppState,
     keyring::{KeyringError, OrganizationKeys},
     organization::OrganizationId,
 };
@@ -106,3 +108,11 @@ pub async fn get(reader: &mut Reader, keys: &OrganizationKeys, id: DsrId) -> Res
 pub async fn open(reader: &mut Reader, keys: &OrganizationKeys, heads: Vec<DsrHead>) -> Result<Vec<Dsr>, DsrError> {
     store::open(reader, keys, heads).await
 }
+
+/// Where an administrator finds the request.
+pub fn link(app: &AppState, id: DsrId) -> String {
+    format!("{}/privacy-requests/incoming-requests/{id}", app.public_url())
+}
+
+#[cfg(test)]
+mod tests;

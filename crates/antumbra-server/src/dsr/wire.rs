@@ -1,6 +1,5 @@
 //! JSON in and JSON out: the only types of this slice that outsiders see.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -28,11 +27,6 @@ pub(crate) fn parse_id(text: &str) -> Option<Uuid> {
     } else {
         None
     }
-}
-
-/// A time as the wire shows it: UTC, to the millisecond.
-pub(crate) fn time(at: Timestamp) -> String {
-    format!("{at:.3}")
 }
 
 /// The answer to a submission.

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod dsr;
 mod files;
 mod graphql;
 mod http;

@@ -159,7 +159,7 @@ pub(crate) struct DataPoint {
 
 impl DataPoint {
     /// The data point of a silo as it is configured now.
-    pub(crate) fn new(point: ConfiguredPoint, silo: &ConfiguredSilo) -> DataPoint {
+    pub(crate) fn new(point: ConfiguredPoint, data_silo: DataSilo) -> DataPoint {
         DataPoint {
             id: point.id.0,
             title: point.title.map(Text::from),
@@ -171,18 +171,18 @@ impl DataPoint {
             slug: point.slug,
             encryption: point.encryption,
             path: point.path,
-            data_silo: DataSilo::from(silo),
+            data_silo,
         }
     }
 
-    /// What is left to say of a data point that is no longer configured, under the name it had when the file came.
-    pub(crate) fn gone(id: Uuid, name: String, data_silo: DataSilo) -> DataPoint {
+    /// What is left to say of a data point that is no longer configured.
+    pub(crate) fn gone(id: Uuid, data_silo: DataSilo) -> DataPoint {
         DataPoint {
             id,
             title: None,
             description: None,
-            slug: name.clone(),
-            name,
+            name: String::new(),
+            slug: String::new(),
             metadata: Metadata { references: Vec::new() },
             encryption: None,
             path: Vec::new(),

@@ -107,7 +107,7 @@ impl Submit {
             skips_waiting: flag(self.skip_waiting_period, "skipWaitingPeriod", on).unwrap_or(false),
             skipped_enrichers: ids(self.skip_enrichment_checks, "skipEnrichmentChecks", on),
             locale: read_locale(self.locale, on),
-            details: text(self.details, "details", 0..=DETAILS_BYTES_MAX, on).unwrap_or_default(),
+            details: optional(text(self.details, "details", 0..=DETAILS_BYTES_MAX, on)).unwrap_or_default(),
             attributes: read_attributes(self.attributes, on),
             region: read_region(self.region, on),
             created_at: read_time(self.created_at, "createdAt", on),
@@ -168,15 +168,16 @@ fn read_subject(value: Value, draft: &mut Draft, checks: &mut Checks) {
         }
         fits
     });
-    let email = text(take("email"), "subject.email", 0..=IDENTIFIER_BYTES_MAX, checks);
-    draft.email = email.filter(|email| !email.trim().is_empty()).and_then(|email| {
-        let address = normalize_email(&email);
-        if address.is_none() {
-            // Counts as given, so that the sender is not also told that there is none.
+    draft.email = match text(take("email"), "subject.email", 0..=IDENTIFIER_BYTES_MAX, checks) {
+        Ok(None) => None,
+        Ok(Some(email)) if email.trim().is_empty() => None,
+        Ok(Some(email)) => normalize_email(&email).or_else(|| {
             checks.broken("subject.email", "must be an e-mail address");
-        }
-        address.or(Some(String::new()))
-    });
+            Some(String::new())
+        }),
+        // An address that was given and is wrong is not also reported missing: the draft is refused in any case.
+        Err(Reported) => Some(String::new()),
+    };
     draft.email_claim = match flag(take("emailIsVerified"), "subject.emailIsVerified", checks) {
         Some(true) => EmailClaim::Verified,
         Some(false) => EmailClaim::Unverified,
@@ -300,7 +301,7 @@ fn read_region(value: Value, checks: &mut Checks) -> Region {
             0..=WORD_BYTES_MAX,
             checks,
         );
-        code.filter(|code| !code.is_empty())
+        optional(code).filter(|code| !code.is_empty())
     };
     let country = field("country", "region.country", checks).and_then(|code| {
         let country = regions::find_country(&code);
@@ -332,7 +333,7 @@ fn read_region(value: Value, checks: &mut Checks) -> Region {
 }
 
 fn read_locale(value: Value, checks: &mut Checks) -> Option<&'static str> {
-    let tag = text(value, "locale", 1..=WORD_BYTES_MAX, checks)?;
+    let tag = optional(text(value, "locale", 1..=WORD_BYTES_MAX, checks))?;
     let locale = locales::find_locale(&tag);
     if locale.is_none() {
         checks.broken("locale", "is not a locale that requests can have");
@@ -371,7 +372,7 @@ fn read_reply_to(value: Value, checks: &mut Checks) -> Vec<String> {
 
 /// A time in ISO 8601: with an offset, or without one in UTC, or a day, which begins in UTC.
 fn read_time(value: Value, path: &str, checks: &mut Checks) -> Option<Timestamp> {
-    let written = text(value, path, 1..=WORD_BYTES_MAX, checks)?;
+    let written = optional(text(value, path, 1..=WORD_BYTES_MAX, checks))?;
     let civil = |at: civil::DateTime| at.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     let read = written
         .parse::<Timestamp>()
@@ -385,31 +386,40 @@ fn read_time(value: Value, path: &str, checks: &mut Checks) -> Option<Timestamp>
     read
 }
 
-fn text(value: Value, path: &str, bytes: std::ops::RangeInclusive<usize>, checks: &mut Checks) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) if bytes.contains(&text.len()) => Some(text),
-        Value::String(text) if text.is_empty() => {
-            checks.broken(path, "must not be empty");
-            // Counts as given, so that its absence is not reported as well.
-            Some(text)
+/// It is there and wrong, and stands among the broken rules already.
+struct Reported;
+
+/// A string, or nothing if it is absent.
+fn text(
+    value: Value,
+    path: &str,
+    bytes: std::ops::RangeInclusive<usize>,
+    checks: &mut Checks,
+) -> Result<Option<String>, Reported> {
+    let rule = match value {
+        Value::Null => return Ok(None),
+        Value::String(text) if bytes.contains(&text.len()) => return Ok(Some(text)),
+        Value::String(text) if text.is_empty() => "must not be empty".to_owned(),
+        Value::String(_) => format!("must have at most {} bytes", bytes.end()),
+        _ => "must be a string".to_owned(),
+    };
+    checks.broken(path, rule);
+    Err(Reported)
+}
+
+fn required<T>(read: Result<Option<T>, Reported>, path: &str, checks: &mut Checks) -> Option<T> {
+    match read {
+        Ok(None) => {
+            checks.broken(path, "is required");
+            None
         }
-        Value::String(text) => {
-            checks.broken(path, format!("must have at most {} bytes", bytes.end()));
-            Some(text)
-        }
-        _ => {
-            checks.broken(path, "must be a string");
-            Some(String::new())
-        }
+        Ok(found) => found,
+        Err(Reported) => None,
     }
 }
 
-fn required<T>(read: Option<T>, path: &str, checks: &mut Checks) -> Option<T> {
-    if read.is_none() {
-        checks.broken(path, "is required");
-    }
-    read
+fn optional<T>(read: Result<Option<T>, Reported>) -> Option<T> {
+    read.unwrap_or(None)
 }
 
 /// One of a closed set of names, which must be there.

@@ -1,0 +1,135 @@
+//! The handlers.
+
+mod download_keys;
+
+use antumbra_store::Reader;
+use axum::extract::{Path, State};
+
+use super::{
+    Deed, DsrError, DsrId,
+    submission::{Configured, Draft},
+    wire::{self, parse_id},
+};
+use crate::{
+    AppState,
+    audit::Actor,
+    http::{Caller, Code, Json, Problem, scope},
+    organization::OrganizationId,
+    silos,
+};
+
+pub(crate) use download_keys::{__path_download_keys, download_keys};
+
+/// `POST /v1/data-subject-request`: takes a new request in and starts it.
+#[utoipa::path(
+    post,
+    path = "/v1/data-subject-request",
+    tag = "data subject requests",
+    request_body = wire::Submit,
+    responses((status = 200, description = "The request that was made", body = wire::Submitted)),
+)]
+pub(crate) async fn submit(
+    State(app): State<AppState>,
+    caller: Caller<scope::MakeDataSubjectRequest>,
+    Json(body): Json<wire::Submit>,
+) -> Result<Json<wire::Submitted>, Problem> {
+    let (draft, checks) = body.read();
+    let keys = app.keys.organization(caller.organization).await?;
+    let mut tx = app.store.begin_write().await?;
+    let settings = app.settings.get(&mut tx, caller.organization).await?;
+    let configured = configured(&mut tx, caller.organization, &draft).await?;
+    let deed = Deed::by(&app, &caller);
+    let submission = draft.check(&settings, &configured, deed.now, checks)?;
+    let dsr = super::submit::submit(&mut tx, &keys, &deed, submission, app.config.dsr.review).await?;
+    tx.commit().await?;
+    app.jobs.ring();
+    let link = super::link(&app, dsr.head.id);
+    Ok(Json(wire::Submitted::new(dsr, link)))
+}
+
+/// What the organization has configured of what the draft names.
+async fn configured(reader: &mut Reader, organization: OrganizationId, draft: &Draft) -> Result<Configured, Problem> {
+    let mut configured = Configured::default();
+    if !draft.named_silos().1.is_empty() {
+        let silos = silos::list_silos(reader, organization).await?;
+        configured.silos = silos.into_iter().map(|silo| silo.id.0).collect();
+    }
+    if !draft.skipped_enrichers.is_empty() {
+        let enrichers = silos::list_enrichers(reader, organization).await?;
+        configured.enrichers = enrichers.into_iter().map(|enricher| enricher.id.0).collect();
+    }
+    Ok(configured)
+}
+
+/// `GET /v1/data-subject-request/{id}`: how a request stands.
+#[utoipa::path(
+    get,
+    path = "/v1/data-subject-request/{id}",
+    tag = "data subject requests",
+    params(("id" = uuid::Uuid, Path, description = "The data subject request")),
+    responses((status = 200, description = "How the request stands", body = wire::Status)),
+)]
+pub(crate) async fn status(
+    State(app): State<AppState>,
+    caller: Caller<scope::ViewRequests>,
+    Path(id): Path<String>,
+) -> Result<Json<wire::Status>, Problem> {
+    let id = id_in_path(&id)?;
+    let keys = app.keys.organization(caller.organization).await?;
+    let mut reader = app.store.begin_read().await?;
+    let dsr = super::get(&mut reader, &keys, id).await?;
+    Ok(Json(dsr.into()))
+}
+
+/// `POST /v1/request-identifiers`: the identifiers of a request. A read, whatever its method says.
+#[utoipa::path(
+    post,
+    path = "/v1/request-identifiers",
+    tag = "data subject requests",
+    request_body = wire::IdentifiersQuery,
+    responses((status = 200, description = "A page of identifiers", body = wire::Identifiers)),
+)]
+pub(crate) async fn request_identifiers(
+    State(app): State<AppState>,
+    caller: Caller<scope::ViewRequestCompilation>,
+    Json(query): Json<wire::IdentifiersQuery>,
+) -> Result<Json<wire::Identifiers>, Problem> {
+    let (id, first, offset) = query.read()?;
+    let keys = app.keys.organization(caller.organization).await?;
+    let mut reader = app.store.begin_read().await?;
+    let dsr = super::get(&mut reader, &keys, DsrId(id)).await?;
+    Ok(Json(wire::Identifiers::page(dsr.subject.identifiers, first, offset)))
+}
+
+fn id_in_path(text: &str) -> Result<DsrId, Problem> {
+    parse_id(text)
+        .map(DsrId)
+        .ok_or_else(|| Problem::validation([("id", "must be a UUID")]))
+}
+
+impl<'a> Deed<'a> {
+    /// What `caller` does now.
+    pub fn by<S>(app: &'a AppState, caller: &Caller<S>) -> Deed<'a> {
+        Deed {
+            organization: caller.organization,
+            by: Actor::ApiKey(caller.key.0),
+            now: app.clock.now(),
+            ids: &app.ids,
+        }
+    }
+}
+
+impl From<DsrError> for Problem {
+    fn from(error: DsrError) -> Problem {
+        match error {
+            DsrError::NotFound => Problem::not_found(),
+            DsrError::Duplicate => Problem::new(Code::DuplicateRequest),
+            DsrError::NotApproving(_) | DsrError::NotStoppable(_) | DsrError::OutOfPlace(_) => {
+                Problem::conflict_state(error.to_string())
+            }
+            DsrError::Store(error) => error.into(),
+            DsrError::Keys(error) => error.into(),
+            DsrError::Sealed { .. } | DsrError::Unreadable { .. } => Problem::internal(&error),
+        }
+    }
+}

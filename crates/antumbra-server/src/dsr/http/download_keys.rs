@@ -1,0 +1,120 @@
+//! `GET /v1/data-subject-request/{id}/download-keys`.
+
+use std::collections::BTreeMap;
+
+use antumbra_store::Reader;
+use axum::{
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, header},
+};
+use jiff::Timestamp;
+
+use super::id_in_path;
+use crate::{
+    AppState,
+    config::DownloadKeySize,
+    dsr::{
+        DsrId, get_head,
+        wire::{DataPoint, DataSilo, DownloadKeys, File, Size, Window},
+    },
+    files::{self, DOWNLOAD_KEY_LIFETIME, Listed},
+    http::{Caller, Json, Problem, scope},
+    keyring::OrganizationKeys,
+    silos::{self, DataPointId, DataSiloId},
+};
+
+/// `GET /v1/data-subject-request/{id}/download-keys`: the files of a request, each with a key to download it by.
+#[utoipa::path(
+    get,
+    path = "/v1/data-subject-request/{id}/download-keys",
+    tag = "data subject requests",
+    params(
+        ("id" = uuid::Uuid, Path, description = "The data subject request"),
+        ("limit" = Option<u64>, Query, description = "Files on the page: 25 unless said, 1,000 at most"),
+        ("offset" = Option<u64>, Query, description = "Files before the page: 0 unless said"),
+    ),
+    responses((status = 200, description = "A page of files, oldest first", body = DownloadKeys)),
+)]
+pub(crate) async fn download_keys(
+    State(app): State<AppState>,
+    caller: Caller<scope::ViewRequestCompilation>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<DownloadKeys>, Problem> {
+    let id = id_in_path(&id)?;
+    let window = Window::read(&query.unwrap_or_default())?;
+    let keys = app.keys.organization(caller.organization).await?;
+    let mut reader = app.store.begin_read().await?;
+    let head = get_head(&mut reader, caller.organization, id).await?;
+    let (total, listed) = if head.state.shows_files() {
+        let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        files::list(&mut reader, &keys, id.0, whole(window.offset), whole(window.limit)).await?
+    } else {
+        (0, Vec::new())
+    };
+    let expires_at = app.clock.now() + DOWNLOAD_KEY_LIFETIME;
+    let page = Pages {
+        keys: &keys,
+        id,
+        expires_at,
+        size: size_for(&app, &headers),
+    };
+    let nodes = page.nodes(&mut reader, listed).await?;
+    Ok(Json(DownloadKeys::new(id, window, total as u64, nodes)))
+}
+
+/// How sizes are written to this caller.
+fn size_for(app: &AppState, headers: &HeaderMap) -> fn(u64) -> Size {
+    let agent = headers
+        .get(header::USER_AGENT)
+        .and_then(|agent| agent.to_str().ok())
+        .unwrap_or_default();
+    let number: fn(u64) -> Size = Size::Number;
+    let digits: fn(u64) -> Size = |bytes| Size::Digits(bytes.to_string());
+    match app.config.compat.download_key_size {
+        DownloadKeySize::Number => number,
+        DownloadKeySize::String => digits,
+        // The one client that decodes only strings calls by this library.
+        DownloadKeySize::Auto if agent.starts_with("got (") => digits,
+        DownloadKeySize::Auto => number,
+    }
+}
+
+/// What turns files into nodes of a page.
+struct Pages<'a> {
+    keys: &'a OrganizationKeys,
+    id: DsrId,
+    expires_at: Timestamp,
+    size: fn(u64) -> Size,
+}
+
+impl Pages<'_> {
+    async fn nodes(&self, reader: &mut Reader, listed: Vec<Listed>) -> Result<Vec<File>, Problem> {
+        let organization = self.keys.organization;
+        let mut silos = BTreeMap::new();
+        let mut nodes = Vec::with_capacity(listed.len());
+        for file in listed {
+            let silo = DataSiloId(file.silo);
+            if !silos.contains_key(&silo) {
+                silos.insert(silo, silos::find_silo(reader, organization, silo).await?);
+            }
+            let point = silos::find_data_point(reader, organization, silo, DataPointId(file.data_point)).await?;
+            let configured = silos.get(&silo).and_then(Option::as_ref);
+            let shown = configured.map_or_else(|| DataSilo::gone(file.silo), DataSilo::from);
+            let data_point = match point {
+                Some(point) => DataPoint::new(point, shown),
+                None => DataPoint::gone(file.data_point, shown),
+            };
+            nodes.push(File {
+                download_key: files::mint_download_key(self.keys, self.id.0, file.id, self.expires_at),
+                error: None,
+                mimetype: file.mimetype,
+                size: (self.size)(file.bytes),
+                file_name: file.name,
+                data_point,
+            });
+        }
+        Ok(nodes)
+    }
+}
