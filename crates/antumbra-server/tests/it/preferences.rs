@@ -1342,7 +1342,7 @@ async fn a_batch_has_1_to_100_records() {
     let (status, answer) = store.upsert(json!({})).await;
     assert_eq!(
         (status, details(&answer)),
-        (400, vec![(String::new(), "records is required".to_owned())])
+        (400, vec![("records".to_owned(), "is required".to_owned())])
     );
 }
 
