@@ -132,8 +132,8 @@ impl Directory {
         Ok(found)
     }
 
-    /// Does not let the holder of this key in any more.
-    pub(super) fn forget(&self, id: ApiKeyId) {
+    /// Reads the key again before its holder is let in once more: it was revoked or changed.
+    pub(crate) fn forget(&self, id: ApiKeyId) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.revocations += 1;
         known.callers.retain(|_, key| key.grants.key != id);

@@ -80,12 +80,7 @@ impl From<InvalidApiKey> for Problem {
 impl ApiKeyInput {
     /// Checks the input and gives the secret that it makes a key of.
     pub(super) fn secret(&self) -> Result<ApiKey, InvalidApiKey> {
-        if self.title.trim().is_empty() || self.title.chars().count() > TITLE_MAX {
-            return Err(InvalidApiKey::Title);
-        }
-        if self.silos.len() > SILOS_MAX {
-            return Err(InvalidApiKey::Silos);
-        }
+        check(&self.title, &self.silos)?;
         match &self.foreign {
             None => Ok(ApiKey::mint()),
             Some(Foreign(text)) => ApiKey::parse(text).map_err(|NotAnApiKey| InvalidApiKey::Secret),
@@ -104,6 +99,17 @@ impl ApiKeyInput {
             expires_at: self.expires_at,
             is_mcp: self.is_mcp,
         }
+    }
+}
+
+fn check(title: &str, silos: &[DataSiloId]) -> Result<(), InvalidApiKey> {
+    if title.trim().is_empty() || title.chars().count() > TITLE_MAX {
+        return Err(InvalidApiKey::Title);
+    }
+    if silos.len() > SILOS_MAX {
+        Err(InvalidApiKey::Silos)
+    } else {
+        Ok(())
     }
 }
 
@@ -130,6 +136,32 @@ pub struct ApiKeyRecord {
 
 impl Record for ApiKeyRecord {
     const VERSION: u8 = 1;
+}
+
+/// What shall be different about a key. What is not given stays.
+#[derive(Clone, Debug, Default)]
+pub struct ApiKeyChange {
+    /// The name that people know it by.
+    pub title: Option<String>,
+    /// The scopes granted.
+    pub scopes: Option<Vec<ScopeName>>,
+    /// The data silos it is attached to. That they exist is for the caller to check.
+    pub silos: Option<Vec<DataSiloId>>,
+}
+
+impl ApiKeyRecord {
+    /// The same key after a change.
+    pub(super) fn with(self, change: ApiKeyChange) -> Result<ApiKeyRecord, InvalidApiKey> {
+        let title = change.title.unwrap_or(self.title);
+        let silos = change.silos.unwrap_or(self.silos);
+        check(&title, &silos)?;
+        Ok(ApiKeyRecord {
+            title,
+            silos,
+            scopes: change.scopes.unwrap_or(self.scopes),
+            ..self
+        })
+    }
 }
 
 /// A key in a list.

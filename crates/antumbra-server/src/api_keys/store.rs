@@ -88,6 +88,36 @@ pub(super) async fn find(
     Ok(kept.map(|kept| (organization, key, kept.record)))
 }
 
+/// What is kept of a key.
+pub(super) async fn get(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    id: ApiKeyId,
+) -> Result<Option<ApiKeyRecord>, StoreError> {
+    Ok(reader.get(&KEYS, &(organization, id)).await?.map(|kept| kept.record))
+}
+
+/// Keeps something else of a key, whose secret stays the same.
+pub(super) async fn replace(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    id: ApiKeyId,
+    record: &ApiKeyRecord,
+) -> Result<(), StoreError> {
+    if let Some(kept) = tx.get(&KEYS, &(organization, id)).await? {
+        let place = kept.place;
+        tx.put(
+            &KEYS,
+            &(organization, id),
+            &Kept {
+                record: record.clone(),
+                place,
+            },
+        );
+    }
+    Ok(())
+}
+
 /// Deletes a key and everything about it. `None` if there is no such key.
 pub(super) async fn delete(
     tx: &mut Tx,

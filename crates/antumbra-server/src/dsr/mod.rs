@@ -6,6 +6,7 @@
 
 mod change;
 pub(crate) mod http;
+pub(crate) mod graphql;
 mod jobs;
 mod list;
 mod locales;

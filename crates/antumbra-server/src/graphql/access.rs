@@ -27,36 +27,64 @@ const fn needs(field: &'static str, scopes: &'static [ScopeName]) -> FieldAccess
 }
 
 /// The queries.
+#[rustfmt::skip]
 const QUERIES: &[FieldAccess] = &[
     needs("__schema", &[FullAdmin]),
     needs("__type", &[FullAdmin]),
     needs("actions", &[ViewDataSubjectRequestSettings]),
+    needs("apiKeys", &[ViewApiKeys]),
     needs("attributeKeys", &[ViewGlobalAttributes]),
     needs("attributeValues", &[ViewGlobalAttributes]),
     needs("consentManager", &[ViewConsentManager, ViewPreferenceStoreSettings]),
-    needs(
-        "identifiers",
-        &[ViewRequestIdentitySettings, ViewPreferenceStoreSettings],
-    ),
+    needs("consentPartitions", &[ViewConsentManager, ViewPreferenceStoreSettings]),
+    needs("dataPoints", &[ViewDataMap]),
+    needs("dataSilo", &[ViewDataMap]),
+    needs("dataSilos", &[ViewDataMap]),
+    needs("enrichers", &[ViewRequestIdentitySettings]),
+    needs("identifiers", &[ViewRequestIdentitySettings, ViewPreferenceStoreSettings]),
+    needs("initializer", &[ViewRequestIdentitySettings]),
     needs("internalSubjects", &[ViewDataSubjectRequestSettings]),
     needs("newIdentifierTypes", &[ViewRequestIdentitySettings]),
     needs("organization", &[]),
+    needs("preferenceOptionValues", &[ViewPreferenceStoreSettings]),
+    needs("preferenceTopics", &[ViewPreferenceStoreSettings]),
+    needs("purposes", &[ViewConsentManager, ViewPreferenceStoreSettings]),
+    needs("request", &[ViewRequests]),
+    needs("requests", &[ViewRequests]),
+    needs("subDataPoints", &[ViewDataMap]),
     needs("templates", &[ViewEmailTemplates]),
 ];
 
 /// The mutations.
+#[rustfmt::skip]
 const MUTATIONS: &[FieldAccess] = &[
+    needs("approveRequest", &[RequestApproval]),
+    needs("cancelRequest", &[RequestApproval]),
+    needs("createApiKey", &[ManageApiKeys]),
     needs("createAttributeKey", &[ManageGlobalAttributes]),
     needs("createAttributeValues", &[ManageGlobalAttributes]),
+    needs("createConsentPartition", &[ManageConsentManagerDeveloperSettings]),
+    needs("createDataSilos", &[ConnectDataSilos]),
+    needs("createEnricher", &[ManageRequestIdentities]),
     needs("createIdentifier", &[ManageRequestIdentities]),
+    needs("createOrUpdatePreferenceOptionValues", &[ManagePreferenceStoreSettings]),
+    needs("createOrUpdatePreferenceTopic", &[ManagePreferenceStoreSettings]),
+    needs("createPurpose", &[ManageConsentManager, ManagePreferenceStoreSettings]),
     needs("createSubject", &[ManageDataSubjectRequestSettings]),
     needs("createTemplate", &[ManageEmailTemplates]),
+    needs("deleteApiKey", &[ManageApiKeys]),
     needs("deleteAttributeValue", &[ManageGlobalAttributes]),
     needs("toggleSubject", &[ManageDataSubjectRequestSettings]),
     needs("updateAction", &[ManageDataSubjectRequestSettings]),
+    needs("updateApiKey", &[ManageApiKeys]),
     needs("updateAttributeKey", &[ManageGlobalAttributes]),
     needs("updateAttributeValues", &[ManageGlobalAttributes]),
+    needs("updateDataSilos", &[ConnectDataSilos]),
+    needs("updateEnricher", &[ManageRequestIdentities]),
     needs("updateIdentifier", &[ManageRequestIdentities]),
+    needs("updateOrCreateDataPoint", &[ManageDataMap]),
+    needs("updatePurpose", &[ManageConsentManager, ManagePreferenceStoreSettings]),
+    needs("updateRequest", &[ManageRequestCompilation, RequestApproval]),
     needs("updateSubject", &[ManageDataSubjectRequestSettings]),
 ];
 

@@ -21,10 +21,15 @@ use std::sync::LazyLock;
 
 use async_graphql::{EmptySubscription, MergedObject, Schema};
 
+use crate::{api_keys, dsr, organization, purposes, silos};
+
 pub use access::{FieldAccess, fields};
 pub(crate) use refusal::Refusal;
 pub(crate) use session::Session;
-pub(crate) use wire::{Acknowledged, Date, Message, Named, OrderBy, OrderField, Page, by_text, parse_id, parse_ids};
+pub(crate) use wire::{
+    Acknowledged, Date, Direction, Message, Named, OrderBy, OrderField, Page, Person, Titled, bound, by_text, parse_id,
+    parse_ids, person,
+};
 
 /// Fields and arguments nest this deep at most. The deepest document of a known client is an introspection, with 13.
 const DEPTH_MAX: usize = 20;
@@ -34,12 +39,24 @@ const FIELDS_MAX: usize = 1_000;
 /// Every query.
 #[derive(Default, MergedObject)]
 #[graphql(name = "Query")]
-struct Query(crate::organization::graphql::OrganizationQueries);
+struct Query(
+    api_keys::graphql::ApiKeyQueries,
+    dsr::graphql::DsrQueries,
+    organization::graphql::OrganizationQueries,
+    purposes::graphql::PurposeQueries,
+    silos::graphql::SiloQueries,
+);
 
 /// Every mutation.
 #[derive(Default, MergedObject)]
 #[graphql(name = "Mutation")]
-struct Mutation(crate::organization::graphql::OrganizationMutations);
+struct Mutation(
+    api_keys::graphql::ApiKeyMutations,
+    dsr::graphql::DsrMutations,
+    organization::graphql::OrganizationMutations,
+    purposes::graphql::PurposeMutations,
+    silos::graphql::SiloMutations,
+);
 
 type ManagementSchema = Schema<Query, Mutation, EmptySubscription>;
 

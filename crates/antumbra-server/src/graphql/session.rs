@@ -1,17 +1,21 @@
 //! What the documents of one HTTP request work on: their caller and their one transaction.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use antumbra_store::{Reader, StoreError, Tx};
 use async_graphql::Context;
 use jiff::Timestamp;
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+use uuid::Uuid;
 
 use super::Refusal;
 use crate::{
     AppState,
-    audit::Actor,
-    http::Caller,
+    api_keys::ApiKeyId,
+    audit::{self, Actor, AuditEntry},
+    dsr::Deed,
+    http::{Caller, Problem},
+    keyring::OrganizationKeys,
     organization::{OrganizationId, Settings},
 };
 
@@ -24,6 +28,7 @@ pub(crate) struct Session {
     /// When the HTTP request came in; the one instant that everything in it bears.
     pub(crate) now: Timestamp,
     work: Mutex<Work>,
+    changed_keys: std::sync::Mutex<Vec<ApiKeyId>>,
 }
 
 enum Work {
@@ -38,23 +43,23 @@ impl Session {
     /// A session that only looks.
     pub(crate) async fn reading(app: AppState, caller: Caller) -> Result<Session, StoreError> {
         let work = Work::Reading(app.store.begin_read().await?);
-        Ok(Session {
-            now: app.clock.now(),
-            app,
-            caller,
-            work: Mutex::new(work),
-        })
+        Ok(Session::over(app, caller, work))
     }
 
     /// A session that may change something.
     pub(crate) async fn writing(app: AppState, caller: Caller) -> Result<Session, StoreError> {
         let work = Work::Writing(app.store.begin_write().await?);
-        Ok(Session {
+        Ok(Session::over(app, caller, work))
+    }
+
+    fn over(app: AppState, caller: Caller, work: Work) -> Session {
+        Session {
             now: app.clock.now(),
             app,
             caller,
             work: Mutex::new(work),
-        })
+            changed_keys: Default::default(),
+        }
     }
 
     /// The session of a field that is being resolved.
@@ -95,12 +100,55 @@ impl Session {
         Ok(self.app.settings.get(&mut reader, self.organization()).await?)
     }
 
+    /// The organization's keys.
+    pub(crate) async fn keys(&self) -> Result<Arc<OrganizationKeys>, Refusal> {
+        Ok(self
+            .app
+            .keys
+            .organization(self.organization())
+            .await
+            .map_err(Problem::from)?)
+    }
+
+    /// What is being done to a data subject request, by whom and when.
+    pub(crate) fn deed(&self) -> Deed<'_> {
+        Deed {
+            organization: self.organization(),
+            by: self.actor(),
+            now: self.now,
+            ids: &self.app.ids,
+        }
+    }
+
+    /// Records what was done to what, for slices that leave that to their callers.
+    pub(crate) fn record(&self, tx: &mut Tx, action: &'static str, object: (&'static str, Uuid)) {
+        let entry = AuditEntry {
+            actor: self.actor(),
+            action,
+            object,
+            at: self.now,
+            details: Vec::new(),
+        };
+        audit::record(tx, &self.app.ids, self.organization(), entry);
+    }
+
+    /// A key was changed or revoked: once that is in force, this process does not act on what it remembers of it.
+    pub(crate) fn forget_key_after_commit(&self, key: ApiKeyId) {
+        self.changed_keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(key);
+    }
+
     /// Makes everything that was written durable and visible.
     pub(crate) async fn commit(&self) -> Result<(), StoreError> {
         let work = std::mem::replace(&mut *self.work.lock().await, Work::Over);
-        match work {
-            Work::Writing(tx) => tx.commit().await,
-            Work::Reading(_) | Work::Over => Ok(()),
+        if let Work::Writing(tx) = work {
+            tx.commit().await?;
+            self.app.jobs.ring();
+            let changed = std::mem::take(&mut *self.changed_keys.lock().unwrap_or_else(PoisonError::into_inner));
+            changed.into_iter().for_each(|key| self.app.callers.forget(key));
         }
+        Ok(())
     }
 }

@@ -74,6 +74,36 @@ pub(crate) struct Named {
     pub(crate) name: String,
 }
 
+/// Something that is only mentioned by its title here.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Titled {
+    /// Its title.
+    pub(crate) title: String,
+}
+
+/// A person or team that is answerable for something. This server knows them by address or name only.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Person {
+    /// An id made from the address or name.
+    pub(crate) id: ID,
+    /// The address.
+    pub(crate) email: String,
+    /// The name.
+    pub(crate) name: String,
+}
+
+/// Someone known by this address or name.
+pub(crate) fn person(called: &str) -> Person {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&antumbra_crypto::sha256(called.as_bytes())[..16]);
+    let id = uuid::Builder::from_custom_bytes(bytes).into_uuid();
+    Person {
+        id: id.into(),
+        email: called.to_owned(),
+        name: called.to_owned(),
+    }
+}
+
 /// A mutation was carried out.
 #[derive(Clone, Copy, Debug, Default, SimpleObject)]
 pub(crate) struct Acknowledged {
@@ -177,7 +207,7 @@ impl<T> Page<T> {
 }
 
 /// A number of entries, refused when it makes no sense.
-pub(super) fn bound(name: &str, given: Option<i32>, max: i32) -> Result<Option<usize>, Refusal> {
+pub(crate) fn bound(name: &str, given: Option<i32>, max: i32) -> Result<Option<usize>, Refusal> {
     let Some(given) = given else { return Ok(None) };
     match usize::try_from(given) {
         Ok(count) if given <= max => Ok(Some(count)),

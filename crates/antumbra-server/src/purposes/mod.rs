@@ -12,6 +12,7 @@
 //! | `store.rs` | the tables, and each change as a function over a transaction |
 
 mod catalog;
+pub(crate) mod graphql;
 mod model;
 mod store;
 

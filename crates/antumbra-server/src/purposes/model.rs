@@ -170,6 +170,10 @@ pub struct NewPurpose {
     pub description: String,
     /// Its name on the wire.
     pub tracking_type: String,
+    /// Its heading, where that differs from its name.
+    pub title: Option<String>,
+    /// What it means before anyone has answered. By default as the law of the place has it.
+    pub default_consent: Option<DefaultConsent>,
     /// Signals that count as refusing it.
     pub opt_out_signals: Option<BTreeSet<PrivacySignal>>,
     /// The consent manager lists it. By default it does not.
@@ -199,6 +203,8 @@ pub struct PurposeChange {
     pub description: Option<String>,
     /// Its heading.
     pub title: Option<String>,
+    /// What it means before anyone has answered.
+    pub default_consent: Option<DefaultConsent>,
     /// Signals that count as refusing it.
     pub opt_out_signals: Option<BTreeSet<PrivacySignal>>,
     /// The consent manager lists it.

@@ -139,6 +139,7 @@ pub async fn create_purpose(
     check_tracking_type(&new.tracking_type)?;
     check_name("name", &new.name)?;
     check_text("description", &new.description)?;
+    check_text("title", new.title.as_deref().unwrap_or_default())?;
     let all = list_purposes(tx, organization).await?;
     let living = all.iter().filter(|purpose| purpose.deleted_at.is_none());
     if living.clone().any(|purpose| purpose.tracking_type == new.tracking_type) {
@@ -160,8 +161,8 @@ fn made(new: NewPurpose, id: PurposeId, number: u32, order: i32, now: Timestamp)
         tracking_type: new.tracking_type,
         name: new.name,
         description: new.description,
-        title: None,
-        default_consent: DefaultConsent::Auto,
+        title: new.title,
+        default_consent: new.default_consent.unwrap_or(DefaultConsent::Auto),
         configurable: new.configurable.unwrap_or(true),
         essential: false,
         built_in: false,
@@ -207,6 +208,7 @@ pub async fn change_purpose(
     let before = purpose.clone();
     take_given(&mut purpose.name, change.name);
     take_given(&mut purpose.description, change.description);
+    take_given(&mut purpose.default_consent, change.default_consent);
     take_given(&mut purpose.opt_out_signals, change.opt_out_signals);
     take_given(&mut purpose.show_in_consent_manager, change.show_in_consent_manager);
     take_given(&mut purpose.show_in_privacy_center, change.show_in_privacy_center);

@@ -4,6 +4,7 @@
 //! they are reached, and what they hold. Secrets in it (the values of headers) are sealed under a key of the silo's own.
 
 pub mod address;
+pub(crate) mod graphql;
 mod model;
 mod store;
 

@@ -1,0 +1,598 @@
+//! The part of the management API that is about data subject requests.
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+
+use super::{
+    Cursor, Dsr, DsrError, DsrHead, DsrId, DsrStatus, Filter, Order, Origin, approve, cancel, count, get, get_head,
+    list, set_silent,
+};
+use crate::{
+    graphql::{Date, Direction, OrderBy, OrderField, Person, Refusal, Session, bound, parse_id, parse_ids},
+    http::Problem,
+    organization::Action,
+};
+
+/// Requests on a page that asks for no number of them.
+const FIRST: usize = 50;
+/// Requests on a page.
+const FIRST_MAX: i32 = 1_000;
+
+/// Queries about data subject requests.
+#[derive(Default)]
+pub(crate) struct DsrQueries;
+
+#[Object]
+impl DsrQueries {
+    /// Data subject requests, the newest first unless another order is asked for.
+    #[allow(clippy::too_many_arguments, reason = "the arguments that clients send")]
+    async fn requests(
+        &self,
+        filter_by: Option<RequestFiltersInput>,
+        first: Option<i32>,
+        after: Option<String>,
+        order_by: Option<Vec<OrderBy>>,
+        #[graphql(name = "useMaster")] _use_master: Option<bool>,
+        #[graphql(name = "isExportCsv")] _is_export_csv: Option<bool>,
+    ) -> Result<RequestsPayload, Refusal> {
+        let after = after.map(|text| {
+            text.parse()
+                .map_err(|_| Refusal::client("after is not a cursor of this list"))
+        });
+        Ok(RequestsPayload {
+            filter: filter_by.unwrap_or_default().read()?,
+            order: read_order(order_by.as_deref().unwrap_or_default())?,
+            first: bound("first", first, FIRST_MAX)?.unwrap_or(FIRST),
+            after: after.transpose()?,
+            page: tokio::sync::OnceCell::new(),
+        })
+    }
+
+    /// One data subject request.
+    async fn request(&self, context: &Context<'_>, id: ID) -> Result<RequestNode, Refusal> {
+        let session = Session::of(context);
+        let keys = session.keys().await?;
+        let id = DsrId(parse_id(&id, "request")?);
+        let dsr = get(&mut *session.read().await, &keys, id).await.map_err(refusal)?;
+        Ok(RequestNode(dsr))
+    }
+}
+
+/// What people do to data subject requests.
+#[derive(Default)]
+pub(crate) struct DsrMutations;
+
+#[Object]
+impl DsrMutations {
+    /// Approves what a phase of a request brought, so that it goes on.
+    async fn approve_request(
+        &self,
+        context: &Context<'_>,
+        input: CommunicationInput,
+    ) -> Result<ApproveRequestPayload, Refusal> {
+        let session = Session::of(context);
+        let id = DsrId(parse_id(&input.request_id, "request")?);
+        let head = approve(&mut *session.write().await, &session.deed(), id)
+            .await
+            .map_err(refusal)?;
+        Ok(ApproveRequestPayload {
+            request: opened(session, &head).await?,
+            client_mutation_id: None,
+        })
+    }
+
+    /// Stops a request.
+    async fn cancel_request(
+        &self,
+        context: &Context<'_>,
+        input: CommunicationInput,
+    ) -> Result<CancelRequestPayload, Refusal> {
+        let session = Session::of(context);
+        let id = DsrId(parse_id(&input.request_id, "request")?);
+        let head = cancel(&mut *session.write().await, &session.deed(), id)
+            .await
+            .map_err(refusal)?;
+        Ok(CancelRequestPayload {
+            request: opened(session, &head).await?,
+            client_mutation_id: None,
+        })
+    }
+
+    /// Changes how a request is handled. So far only whether the data subject gets messages.
+    async fn update_request(
+        &self,
+        context: &Context<'_>,
+        input: UpdateRequestInput,
+    ) -> Result<UpdateRequestPayload, Refusal> {
+        let session = Session::of(context);
+        let id = DsrId(parse_id(&input.id, "request")?);
+        if let Some(is_silent) = input.is_silent {
+            let mut tx = session.write().await;
+            set_silent(&mut tx, &session.deed(), id, is_silent)
+                .await
+                .map_err(refusal)?;
+        }
+        let head = get_head(&mut *session.read().await, session.organization(), id)
+            .await
+            .map_err(refusal)?;
+        Ok(UpdateRequestPayload {
+            request: opened(session, &head).await?,
+            client_mutation_id: None,
+        })
+    }
+}
+
+async fn opened(session: &Session, head: &DsrHead) -> Result<RequestNode, Refusal> {
+    let keys = session.keys().await?;
+    Ok(RequestNode(
+        get(&mut *session.read().await, &keys, head.id).await.map_err(refusal)?,
+    ))
+}
+
+fn refusal(error: DsrError) -> Refusal {
+    match error {
+        DsrError::NotFound => Refusal::not_found("request"),
+        DsrError::NotApproving(_) | DsrError::NotStoppable(_) | DsrError::OutOfPlace(_) | DsrError::Duplicate => {
+            Refusal::client(error.to_string())
+        }
+        DsrError::Store(failed) => failed.into(),
+        DsrError::Keys(failed) => Problem::from(failed).into(),
+        DsrError::Sealed { .. } | DsrError::Unreadable { .. } => Problem::internal(&error).into(),
+    }
+}
+
+fn read_order(order: &[OrderBy]) -> Result<Order, Refusal> {
+    match order {
+        [] => Ok(Order::NewestFirst),
+        [first, rest @ ..]
+            if first.field == OrderField::CreatedAt
+                && rest
+                    .iter()
+                    .all(|by| by.field == OrderField::Id && by.direction == first.direction) =>
+        {
+            Ok(if first.direction == Direction::Asc {
+                Order::OldestFirst
+            } else {
+                Order::NewestFirst
+            })
+        }
+        _ => Err(Refusal::client(
+            "requests are ordered by createdAt, then id, in one direction",
+        )),
+    }
+}
+
+/// A page of data subject requests. What is not selected is not worked out.
+struct RequestsPayload {
+    filter: Filter,
+    order: Order,
+    first: usize,
+    after: Option<Cursor>,
+    page: tokio::sync::OnceCell<(Vec<Dsr>, bool)>,
+}
+
+/// A page of data subject requests.
+#[Object]
+impl RequestsPayload {
+    /// The page.
+    async fn nodes(&self, context: &Context<'_>) -> Result<Vec<RequestNode>, Refusal> {
+        let (items, _) = self.page(Session::of(context)).await?;
+        Ok(items.iter().cloned().map(RequestNode).collect())
+    }
+
+    /// Where the page ends.
+    async fn page_info(&self, context: &Context<'_>) -> Result<PageInfo, Refusal> {
+        let (items, has_next_page) = self.page(Session::of(context)).await?;
+        let end_cursor = items.last().map(|dsr| Cursor::after(&dsr.head).to_string());
+        Ok(PageInfo {
+            end_cursor,
+            has_next_page: *has_next_page,
+        })
+    }
+
+    /// How many there are in all.
+    async fn total_count(&self, context: &Context<'_>) -> Result<i32, Refusal> {
+        let session = Session::of(context);
+        let keys = session.keys().await?;
+        let total = count(&mut *session.read().await, &keys, &self.filter)
+            .await
+            .map_err(refusal)?;
+        Ok(i32::try_from(total).unwrap_or(i32::MAX))
+    }
+}
+
+impl RequestsPayload {
+    async fn page(&self, session: &Session) -> Result<&(Vec<Dsr>, bool), Refusal> {
+        let read = || async {
+            let keys = session.keys().await?;
+            let mut reader = session.read().await;
+            let page = list(&mut reader, &keys, &self.filter, self.order, self.after, self.first).await;
+            let page = page.map_err(refusal)?;
+            Ok((page.items, page.has_next))
+        };
+        self.page.get_or_try_init(read).await
+    }
+}
+
+/// Where a page ends.
+#[derive(SimpleObject)]
+pub(crate) struct PageInfo {
+    /// The place after its last entry; null when it has none.
+    pub(crate) end_cursor: Option<String>,
+    /// Whether there is more after it.
+    pub(crate) has_next_page: bool,
+}
+
+/// A data subject request.
+pub(crate) struct RequestNode(pub(crate) Dsr);
+
+/// A data subject request.
+#[Object(name = "Request")]
+impl RequestNode {
+    /// Its id.
+    async fn id(&self) -> ID {
+        self.0.head.id.0.into()
+    }
+
+    /// What it demands.
+    async fn r#type(&self) -> Action {
+        self.0.head.action()
+    }
+
+    /// Where it stands.
+    async fn status(&self) -> DsrStatus {
+        self.0.head.state.status()
+    }
+
+    /// When the data subject made it.
+    async fn created_at(&self) -> Date {
+        Date(self.0.head.created_at)
+    }
+
+    /// When it last changed.
+    async fn updated_at(&self) -> Date {
+        Date(self.0.head.updated_at)
+    }
+
+    /// When it was done.
+    async fn successfully_completed_at(&self) -> Option<Date> {
+        self.0.head.state.completed_at().map(Date)
+    }
+
+    /// Whole days until the time allowed by law is over; null once nothing more is to be done.
+    async fn days_remaining(&self, context: &Context<'_>) -> Option<i32> {
+        let days = self.0.head.days_until_overdue(Session::of(context).now);
+        let open = self.0.head.state.status().is_open();
+        open.then(|| i32::try_from(days).unwrap_or(if days < 0 { i32::MIN } else { i32::MAX }))
+    }
+
+    /// An address to look at it.
+    async fn link(&self, context: &Context<'_>) -> String {
+        format!(
+            "{}/v1/data-subject-request/{}",
+            Session::of(context).app.public_url(),
+            self.0.head.id
+        )
+    }
+
+    /// The slug of the data subject type.
+    async fn subject_type(&self) -> &str {
+        &self.0.head.subject_type
+    }
+
+    /// How it came in.
+    async fn origin(&self) -> Origin {
+        self.0.head.origin
+    }
+
+    /// No message is sent to the data subject.
+    async fn is_silent(&self) -> bool {
+        self.0.head.is_silent
+    }
+
+    /// It was made to try something out.
+    async fn is_test(&self) -> bool {
+        self.0.head.is_test
+    }
+
+    /// The language of messages and report.
+    async fn locale(&self) -> &str {
+        &self.0.head.locale
+    }
+
+    /// Where messages go.
+    async fn email(&self) -> Option<&str> {
+        self.0.subject.email.as_deref()
+    }
+
+    /// The organization's own name for the person.
+    async fn core_identifier(&self) -> &str {
+        &self.0.subject.core_identifier
+    }
+
+    /// Free text.
+    async fn details(&self) -> &str {
+        &self.0.subject.details
+    }
+
+    /// The country the data subject lives in.
+    async fn country(&self) -> Option<&str> {
+        self.0.head.region.country.as_deref()
+    }
+
+    /// The part of that country.
+    async fn country_sub_division(&self) -> Option<&str> {
+        self.0.head.region.subdivision.as_deref()
+    }
+
+    /// The purpose it is about, where preferences brought it about.
+    async fn purpose(&self) -> Option<RequestPurpose> {
+        None
+    }
+
+    /// Labels.
+    async fn attribute_values(&self) -> Vec<RequestAttributeValue> {
+        let labels = self.0.subject.attributes.iter();
+        let values = labels.flat_map(|label| {
+            label.values.iter().map(|(id, name)| RequestAttributeValue {
+                id: (*id).into(),
+                name: name.clone(),
+                attribute_key: RequestAttributeKey {
+                    id: label.key_id.into(),
+                    name: label.key.clone(),
+                },
+            })
+        });
+        values.collect()
+    }
+
+    /// People answerable for it. This server assigns none.
+    async fn owners(&self) -> Vec<Person> {
+        Vec::new()
+    }
+
+    /// Teams answerable for it. This server assigns none.
+    async fn teams(&self) -> Vec<Person> {
+        Vec::new()
+    }
+}
+
+/// The purpose that a request is about.
+#[derive(SimpleObject)]
+struct RequestPurpose {
+    /// Its heading.
+    title: String,
+    /// Its name.
+    name: String,
+    /// Whether it was allowed.
+    consent: bool,
+    /// The finer answers.
+    enriched_preferences: Vec<RequestPreference>,
+}
+
+/// A finer answer that a request is about.
+#[derive(SimpleObject)]
+struct RequestPreference {
+    /// Its id.
+    id: String,
+    /// Its name.
+    name: String,
+    /// The topic's name on the wire.
+    topic: String,
+    /// The answer, where it is yes or no.
+    boolean_value: Option<bool>,
+}
+
+/// A label of a request.
+#[derive(SimpleObject)]
+struct RequestAttributeValue {
+    /// Its id.
+    id: ID,
+    /// What it says.
+    name: String,
+    /// The key it belongs to.
+    attribute_key: RequestAttributeKey,
+}
+
+/// The key of a label.
+#[derive(SimpleObject)]
+struct RequestAttributeKey {
+    /// Its id.
+    id: ID,
+    /// Its name.
+    name: String,
+}
+
+/// Which requests to list: those that every member given lets through, each list meaning any of its entries.
+#[derive(Default, InputObject)]
+struct RequestFiltersInput {
+    /// With this text in id, core identifier or address.
+    text: Option<String>,
+    /// Demanding one of these.
+    r#type: Option<Vec<Action>>,
+    /// With one of these statuses.
+    status: Option<Vec<DsrStatus>>,
+    /// That came in one of these ways.
+    origin: Option<Vec<Origin>>,
+    /// Tests, or none.
+    is_test: Option<bool>,
+    /// Silent ones, or none.
+    is_silent: Option<bool>,
+    /// Ended ones, or those still worked on.
+    is_closed: Option<bool>,
+    /// Made before this.
+    created_at_before: Option<Date>,
+    /// Made at this time or later.
+    created_at_after: Option<Date>,
+    /// Last changed before this.
+    updated_at_before: Option<Date>,
+    /// Last changed at this time or later.
+    updated_at_after: Option<Date>,
+    /// One of these.
+    ids: Option<Vec<ID>>,
+    /// About one of these people.
+    core_identifier_values: Option<Vec<String>>,
+    /// With one of these addresses.
+    emails: Option<Vec<String>>,
+    #[graphql(flatten)]
+    others: OtherRequestFilters,
+}
+
+/// Filters that clients of other servers know. Given one, this server refuses rather than list too much.
+#[derive(Default, InputObject)]
+struct OtherRequestFilters {
+    /// Not supported yet.
+    details: Option<String>,
+    /// Not supported yet.
+    is_archived: Option<bool>,
+    /// Not supported yet.
+    is_bounced: Option<bool>,
+    /// Not supported yet.
+    is_opened: Option<bool>,
+    /// Not supported yet.
+    is_context_expired: Option<bool>,
+    /// Not supported yet.
+    has_unread_emails: Option<bool>,
+    /// Not supported yet.
+    missing_data_silo_ids: Option<Vec<ID>>,
+    /// Not supported yet.
+    subject_ids: Option<Vec<ID>>,
+    /// Not supported yet.
+    locales: Option<Vec<String>>,
+    /// Not supported yet.
+    attribute_value_ids: Option<Vec<ID>>,
+    /// Not supported yet.
+    countries: Option<Vec<String>>,
+    /// Not supported yet.
+    country_sub_divisions: Option<Vec<String>>,
+    /// Not supported yet.
+    owner_ids: Option<Vec<ID>>,
+    /// Not supported yet.
+    team_ids: Option<Vec<ID>>,
+    /// Not supported yet.
+    has_enricher_errors: Option<bool>,
+    /// Not supported yet.
+    identifier_value: Option<String>,
+    /// Not supported yet.
+    workflow_config_ids: Option<Vec<ID>>,
+    /// Not supported yet.
+    drop_run_ids: Option<Vec<ID>>,
+    /// Not supported yet.
+    drop_projected_cppa_status_codes: Option<Vec<String>>,
+    /// Not supported yet.
+    partition_keys: Option<Vec<String>>,
+    /// Not supported yet.
+    partition_ids: Option<Vec<ID>>,
+    /// Not supported yet.
+    purpose_names: Option<Vec<String>>,
+    /// Not supported yet.
+    purpose_ids: Option<Vec<ID>>,
+    /// Not supported yet.
+    consent_matching_state: Option<String>,
+}
+
+impl OtherRequestFilters {
+    fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("details", self.details.is_some()),
+            ("isArchived", self.is_archived.is_some()),
+            ("isBounced", self.is_bounced.is_some()),
+            ("isOpened", self.is_opened.is_some()),
+            ("isContextExpired", self.is_context_expired.is_some()),
+            ("hasUnreadEmails", self.has_unread_emails.is_some()),
+            ("missingDataSiloIds", self.missing_data_silo_ids.is_some()),
+            ("subjectIds", self.subject_ids.is_some()),
+            ("locales", self.locales.is_some()),
+            ("attributeValueIds", self.attribute_value_ids.is_some()),
+            ("countries", self.countries.is_some()),
+            ("countrySubDivisions", self.country_sub_divisions.is_some()),
+            ("ownerIds", self.owner_ids.is_some()),
+            ("teamIds", self.team_ids.is_some()),
+            ("hasEnricherErrors", self.has_enricher_errors.is_some()),
+            ("identifierValue", self.identifier_value.is_some()),
+            ("workflowConfigIds", self.workflow_config_ids.is_some()),
+            ("dropRunIds", self.drop_run_ids.is_some()),
+            (
+                "dropProjectedCppaStatusCodes",
+                self.drop_projected_cppa_status_codes.is_some(),
+            ),
+            ("partitionKeys", self.partition_keys.is_some()),
+            ("partitionIds", self.partition_ids.is_some()),
+            ("purposeNames", self.purpose_names.is_some()),
+            ("purposeIds", self.purpose_ids.is_some()),
+            ("consentMatchingState", self.consent_matching_state.is_some()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+}
+
+impl RequestFiltersInput {
+    fn read(self) -> Result<Filter, Refusal> {
+        if let Some(name) = self.others.given() {
+            return Err(Refusal::client(format!("this server cannot filter requests by {name}")));
+        }
+        let ids: Vec<uuid::Uuid> = parse_ids(&self.ids.unwrap_or_default(), "request")?;
+        Ok(Filter {
+            ids: ids.into_iter().map(DsrId).collect(),
+            statuses: self.status.unwrap_or_default(),
+            actions: self.r#type.unwrap_or_default(),
+            origins: self.origin.unwrap_or_default(),
+            is_test: self.is_test,
+            is_silent: self.is_silent,
+            is_closed: self.is_closed,
+            created_before: self.created_at_before.map(|date| date.0),
+            created_after: self.created_at_after.map(|date| date.0),
+            updated_before: self.updated_at_before.map(|date| date.0),
+            updated_after: self.updated_at_after.map(|date| date.0),
+            core_identifiers: self.core_identifier_values.unwrap_or_default(),
+            emails: self.emails.unwrap_or_default(),
+            text: self.text.filter(|text| !text.is_empty()),
+        })
+    }
+}
+
+/// A request, and what to say to the data subject about it.
+#[derive(InputObject)]
+struct CommunicationInput {
+    /// Which request.
+    request_id: ID,
+    /// The body of the message. This server sends no mail yet.
+    template: Option<String>,
+    /// The subject line of the message. This server sends no mail yet.
+    subject: Option<String>,
+}
+
+/// A change of how a request is handled.
+#[derive(InputObject)]
+struct UpdateRequestInput {
+    /// Which request.
+    id: ID,
+    /// Whether messages are kept from the data subject.
+    is_silent: Option<bool>,
+}
+
+/// A request was approved.
+#[derive(SimpleObject)]
+struct ApproveRequestPayload {
+    /// It.
+    request: RequestNode,
+    /// Always null.
+    client_mutation_id: Option<String>,
+}
+
+/// A request was stopped.
+#[derive(SimpleObject)]
+struct CancelRequestPayload {
+    /// It.
+    request: RequestNode,
+    /// Always null.
+    client_mutation_id: Option<String>,
+}
+
+/// A request was changed.
+#[derive(SimpleObject)]
+struct UpdateRequestPayload {
+    /// It.
+    request: RequestNode,
+    /// Always null.
+    client_mutation_id: Option<String>,
+}
