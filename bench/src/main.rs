@@ -1,6 +1,7 @@
 //! Measurements of Antumbra, each printed beside the limit measured in the same run.
 
 mod dsr;
+mod engine;
 mod preferences;
 mod raw;
 mod startup;
@@ -25,6 +26,8 @@ enum Command {
     Startup(startup::Arguments),
     /// Submissions of data subject requests
     Dsr(dsr::Arguments),
+    /// The store beside its bare engine: same keys, same values, same grouping of commits
+    Engine(engine::Arguments),
     /// Upserts and look-ups of preferences
     Preferences(preferences::Arguments),
 }
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Startup(arguments) => startup::run(&arguments),
         Command::Dsr(arguments) => dsr::run(&arguments),
+        Command::Engine(arguments) => engine::run(&arguments),
         Command::Preferences(arguments) => preferences::run(&arguments),
     }
 }

@@ -6,7 +6,7 @@ use super::{
     transactions::OpenTransaction,
 };
 use crate::StoreError;
-use fjall::{Keyspace, PersistMode};
+use fjall::{Keyspace, PersistMode, Slice};
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
@@ -34,8 +34,8 @@ pub(super) struct Submission {
 
 /// One row to write; no value is a deletion.
 pub(super) struct Write {
-    pub(super) key: Vec<u8>,
-    pub(super) value: Option<Vec<u8>>,
+    pub(super) key: Slice,
+    pub(super) value: Option<Slice>,
 }
 
 /// The committer's own state; it lives on its thread.
@@ -106,7 +106,7 @@ impl Committer {
     }
 
     /// Those accepted earlier in the same group are in the log already, so a conflict inside the group shows too.
-    fn check(&self, submission: &Submission) -> Result<(), StoreError> {
+    fn check(&mut self, submission: &Submission) -> Result<(), StoreError> {
         if let Some(stopped) = self.shared.stopped() {
             return Err(stopped);
         }

@@ -6,10 +6,15 @@
 //! bound it forgets the oldest regardless: a transaction that began before what is still known is refused.
 
 use crate::scan::Span;
+use fjall::Slice;
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    collections::{HashMap, VecDeque},
+    ops::Bound,
 };
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+/// Keys at the end of a commit that are looked through one by one before all are sorted again.
+const UNSORTED_MAX: usize = 32;
 
 /// What a transaction has read: single keys, and spans of keys. What was absent counts as read.
 #[derive(Default)]
@@ -21,68 +26,118 @@ pub(super) struct ReadSet {
 /// The recent commits.
 pub(super) struct CommitLog {
     /// The last commit that wrote each key.
-    written: BTreeMap<Arc<[u8]>, u64>,
-    /// The same, oldest commit first.
-    order: VecDeque<(u64, Arc<[u8]>)>,
+    last_written: HashMap<Slice, u64, Xxh3DefaultBuilder>,
+    /// The recent commits, oldest first.
+    commits: VecDeque<Commit>,
+    /// How many keys they hold together.
+    keys: usize,
+    keys_max: usize,
     /// Everything written after this commit is known.
     floor: u64,
-    keys_max: usize,
+}
+
+/// The keys that one commit wrote, each once.
+struct Commit {
+    number: u64,
+    keys: Vec<Slice>,
+    /// How many of the keys, from the first on, are in order.
+    sorted: usize,
 }
 
 impl CommitLog {
     pub(super) fn new(committed: u64, keys_max: usize) -> Self {
         CommitLog {
-            written: BTreeMap::new(),
-            order: VecDeque::new(),
-            floor: committed,
+            last_written: HashMap::default(),
+            commits: VecDeque::new(),
+            keys: 0,
             keys_max,
+            floor: committed,
         }
     }
 
     /// May a transaction that began at commit `began` and read `reads` commit now?
-    pub(super) fn permits(&self, began: u64, reads: &ReadSet) -> bool {
+    pub(super) fn permits(&mut self, began: u64, reads: &ReadSet) -> bool {
         if reads.keys.is_empty() && reads.spans.is_empty() {
             return true;
         }
         let untouched = |commit: &u64| *commit <= began;
-        let key_stands = |key: &Vec<u8>| self.written.get(key.as_slice()).is_none_or(untouched);
-        let span_stands = |span: &Span| {
-            let bounds = (
-                span.from.as_ref().map(Vec::as_slice),
-                span.to.as_ref().map(Vec::as_slice),
-            );
-            span.is_empty()
-                || self
-                    .written
-                    .range::<[u8], _>(bounds)
-                    .all(|(_, commit)| untouched(commit))
-        };
-        began >= self.floor && reads.keys.iter().all(key_stands) && reads.spans.iter().all(span_stands)
+        if began < self.floor
+            || !reads
+                .keys
+                .iter()
+                .all(|key| self.last_written.get(&key[..]).is_none_or(untouched))
+        {
+            return false;
+        }
+        let mut since = self.commits.iter_mut().rev().take_while(|commit| commit.number > began);
+        reads.spans.is_empty() || !since.any(|commit| reads.spans.iter().any(|span| commit.wrote_in(span)))
     }
 
     /// Notes that `commit` writes a key. Says whether the same commit had written it before.
-    pub(super) fn note(&mut self, commit: u64, key: &[u8]) -> Written {
-        let key: Arc<[u8]> = key.into();
-        if self.written.insert(key.clone(), commit) == Some(commit) {
+    pub(super) fn note(&mut self, commit: u64, key: &Slice) -> Written {
+        if self.last_written.insert(key.clone(), commit) == Some(commit) {
             return Written::Again;
         }
-        self.order.push_back((commit, key));
+        if self.commits.back().is_none_or(|last| last.number != commit) {
+            self.commits.push_back(Commit {
+                number: commit,
+                keys: Vec::new(),
+                sorted: 0,
+            });
+        }
+        if let Some(last) = self.commits.back_mut() {
+            last.keys.push(key.clone());
+            self.keys += 1;
+        }
         Written::First
     }
 
     /// Forgets what no transaction that began at `oldest` or later can ask about, and the oldest beyond the bound.
     pub(super) fn forget(&mut self, oldest: u64) {
-        while let Some((commit, _)) = self.order.front()
-            && (*commit <= oldest || self.order.len() > self.keys_max)
+        while let Some(first) = self.commits.front()
+            && (first.number <= oldest || self.keys > self.keys_max)
         {
-            let Some((commit, key)) = self.order.pop_front() else {
+            let Some(Commit { number, keys, .. }) = self.commits.pop_front() else {
                 return;
             };
-            self.floor = self.floor.max(commit);
-            if self.written.get(&key) == Some(&commit) {
-                self.written.remove(&key);
+            self.floor = self.floor.max(number);
+            self.keys -= keys.len();
+            for key in keys {
+                if self.last_written.get(&key) == Some(&number) {
+                    self.last_written.remove(&key);
+                }
             }
         }
+    }
+}
+
+impl Commit {
+    fn wrote_in(&mut self, span: &Span) -> bool {
+        if self.keys.len() - self.sorted > UNSORTED_MAX {
+            // A stable sort is quick where most is in order already.
+            self.keys.sort();
+            self.sorted = self.keys.len();
+        }
+        let (sorted, unsorted) = self.keys.split_at(self.sorted);
+        let first = sorted.partition_point(|key| !starts_by(span, key));
+        sorted.get(first).is_some_and(|key| ends_after(span, key))
+            || unsorted.iter().any(|key| starts_by(span, key) && ends_after(span, key))
+    }
+}
+
+fn starts_by(span: &Span, key: &[u8]) -> bool {
+    match &span.from {
+        Bound::Included(from) => from.as_slice() <= key,
+        Bound::Excluded(from) => from.as_slice() < key,
+        Bound::Unbounded => true,
+    }
+}
+
+fn ends_after(span: &Span, key: &[u8]) -> bool {
+    match &span.to {
+        Bound::Included(to) => to.as_slice() >= key,
+        Bound::Excluded(to) => to.as_slice() > key,
+        Bound::Unbounded => true,
     }
 }
 
@@ -106,9 +161,11 @@ mod tests {
 
     #[test]
     fn only_what_was_read_and_written_since_refuses() {
-        let mut log = CommitLog::new(10, 100);
-        log.note(11, &[5]);
-        log.note(12, &[6, 1]);
+        let mut log = CommitLog::new(10, 1_000);
+        log.note(11, &Slice::from([5]));
+        log.note(12, &Slice::from([6, 1]));
+        // Enough to be sorted, in no order.
+        (0..100u8).for_each(|key| drop(log.note(13, &Slice::from([8, key.wrapping_mul(37)]))));
         for (began, keys, prefixes, permitted) in [
             (10, &[5u8][..], &[][..], false),
             (11, &[5], &[], true),
@@ -116,6 +173,9 @@ mod tests {
             (11, &[], &[6u8], false),
             (12, &[], &[6], true),
             (10, &[7], &[7], true),
+            (12, &[], &[8], false),
+            (12, &[], &[9], true),
+            (13, &[], &[8], true),
             (10, &[], &[], true),
         ] {
             assert_eq!(
@@ -127,11 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_found_in_a_span_wherever_it_was_noted() {
+        let mut log = CommitLog::new(0, 1_000);
+        for key in (0..200u8).map(|key| key.wrapping_mul(73)) {
+            let span = reads(&[], &[key]);
+            assert!(log.permits(0, &span), "{key} is not written yet");
+            log.note(1, &Slice::from([key, 1]));
+            assert!(!log.permits(0, &span), "{key} has been written");
+        }
+    }
+
+    #[test]
     fn what_nobody_can_ask_about_is_forgotten_and_older_transactions_are_refused() {
         let mut log = CommitLog::new(0, 2);
-        (1..=5).for_each(|commit| drop(log.note(commit, &[commit as u8])));
+        (1..=5u8).for_each(|commit| drop(log.note(commit.into(), &Slice::from([commit]))));
         log.forget(0);
-        assert_eq!(log.order.len(), 2);
+        assert_eq!(log.commits.len(), 2);
         assert!(
             !log.permits(2, &reads(&[9], &[])),
             "what was written in commit 3 is no longer known"
@@ -139,6 +210,6 @@ mod tests {
         assert!(log.permits(3, &reads(&[9], &[])));
         assert!(log.permits(0, &reads(&[], &[])), "who read nothing needs no memory");
         log.forget(5);
-        assert!(log.order.is_empty() && log.written.is_empty());
+        assert!(log.commits.is_empty() && log.last_written.is_empty() && log.keys == 0);
     }
 }

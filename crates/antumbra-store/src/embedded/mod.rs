@@ -25,7 +25,7 @@ use crate::{
     overlay::{Overlay, Row},
     scan::{Order, Span},
 };
-use fjall::{Keyspace, PersistMode, Readable, Snapshot};
+use fjall::{Keyspace, PersistMode, Readable, Slice, Snapshot};
 use std::{
     collections::HashMap,
     ops::Bound,
@@ -224,7 +224,7 @@ impl Embedded {
     ) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
         let bytes = writes
             .iter()
-            .map(|write| write.key.len() + write.value.as_ref().map_or(0, Vec::len))
+            .map(|write| write.key.len() + write.value.as_ref().map_or(0, |value| value.len()))
             .sum();
         let counted = usize::clamp(bytes, TRANSACTION_BYTES_MIN, QUEUE_BYTES_MAX) as u32;
         let room = tokio::time::timeout(QUEUE_WAIT_MAX, self.room.clone().acquire_many_owned(counted)).await;
@@ -400,13 +400,17 @@ impl View {
         };
         // Held no longer than needed: old versions of rows are kept for it.
         drop(snapshot);
-        let mut writes = Vec::new();
+        // Whatever can be done here is done here, for the committer works alone.
+        let (mut writes, mut numbered) = (Vec::new(), Vec::new());
         for (table, rows) in overlay.into_tables() {
             let number = engine.number_of(table)?;
-            writes.extend(rows.into_iter().map(|(key, value)| Write {
-                key: [&number[..], &key].concat(),
-                value,
-            }));
+            for (key, value) in rows {
+                numbered.clear();
+                numbered.extend_from_slice(&number);
+                numbered.extend_from_slice(&key);
+                let (key, value) = (Slice::from(&numbered), value.map(Slice::from));
+                writes.push(Write { key, value });
+            }
         }
         let outcome = engine.submit(open, reads, writes).await?;
         // Only the engine's threads answer from here on, so that closing it does not wait for this task.

@@ -50,14 +50,20 @@ async fn rows(store: &Store) -> BTreeSet<u64> {
     rows.into_iter().map(|(number, _)| number).collect()
 }
 
+/// Copies a folder; of a log only what was ever written, for it is laid out in advance.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &to.join(entry.file_name())),
-            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        let (source, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if source.is_dir() {
+            copy(&source, &target);
+            continue;
         }
+        let mut bytes = std::fs::read(&source).unwrap();
+        if source.extension().is_some_and(|end| end == "jnl") {
+            bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+        }
+        std::fs::write(target, bytes).unwrap();
     }
 }
 
