@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod download_keys;
 mod dsr;
 mod files;
 mod graphql;
