@@ -38,7 +38,11 @@ fn table() -> Vec<Route> {
         scope(routes!(dsr::http::submit), ScopeName::MakeDataSubjectRequest).budget(budgets::DSR),
         scope(routes!(dsr::http::status), ScopeName::ViewRequests).budget(budgets::DSR),
         scope(routes!(dsr::http::download_keys), ScopeName::ViewRequestCompilation).budget(budgets::DSR),
-        scope(routes!(dsr::http::request_identifiers), ScopeName::ViewRequestCompilation).budget(budgets::DSR),
+        scope(
+            routes!(dsr::http::request_identifiers),
+            ScopeName::ViewRequestCompilation,
+        )
+        .budget(budgets::DSR),
         any_key(routes!(graphql::http::run_documents)).graphql(),
         open(routes!(graphql::http::show_schema), PUBLIC).own(),
         any_key(routes!(files::download_file)),

@@ -21,6 +21,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server until it is told to stop.
     Serve(ServeArguments),
+    /// Create and update data silos, purposes and the rest from a file
+    Apply(crate::apply::Arguments),
     /// Work on a data subject request.
     Request {
         #[command(subcommand)]

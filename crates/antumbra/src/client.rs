@@ -11,6 +11,18 @@ use crate::outcome::{Ended, Outcome};
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The code of a document that has not happened because another one was refused.
+const UNDONE: &str = "NOT_CARRIED_OUT";
+
+/// The document of a transaction that was refused.
+pub(crate) struct Refused {
+    /// Its place.
+    pub(crate) at: usize,
+    /// Why.
+    pub(crate) message: String,
+    code: String,
+}
+
 /// A caller of `POST /graphql`.
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -55,6 +67,55 @@ impl Client {
                 Err(Ended::new(outcome(status, code), said.trim_start_matches("Client error: ")).into())
             }
         }
+    }
+
+    /// Carries out documents in one transaction, or only tries to. Gives the `data` of each, or which one was refused
+    /// and why.
+    pub(crate) async fn transaction(
+        &self,
+        documents: &[(&str, Value)],
+        trial: bool,
+    ) -> Result<std::result::Result<Vec<Value>, Refused>> {
+        let body: Vec<Value> = documents
+            .iter()
+            .map(|(query, variables)| json!({ "query": query, "variables": variables }))
+            .collect();
+        let mut call = self
+            .http
+            .post(format!("{}/graphql", self.url))
+            .bearer_auth(&self.key)
+            .json(&body);
+        if trial {
+            call = call.header("x-antumbra-dry-run", "1");
+        }
+        let answer = call.send().await.map_err(|cause| self.unreachable(&cause))?;
+        let status = answer.status();
+        let answers: Value = answer.json().await.unwrap_or_default();
+        let Some(answers) = answers.as_array().filter(|answers| answers.len() == documents.len()) else {
+            let said = answers["errors"][0]["message"].as_str();
+            let said = said.unwrap_or("the answer is not one of an Antumbra server");
+            return Err(Ended::new(outcome(status, ""), said.trim_start_matches("Client error: ")).into());
+        };
+        let refusals = answers.iter().enumerate().filter_map(|(at, answer)| {
+            let error = answer["errors"].get(0)?;
+            let message = error["message"].as_str().unwrap_or("refused without a reason");
+            let code = error["extensions"]["code"].as_str().unwrap_or_default();
+            Some(Refused {
+                at,
+                message: message.trim_start_matches("Client error: ").to_owned(),
+                code: code.to_owned(),
+            })
+        });
+        // The documents that were carried out before the refused one say that they were undone.
+        Ok(
+            match refusals.min_by_key(|refused| (refused.code == UNDONE, refused.at)) {
+                Some(refused) if refused.code == "ACCESS_DENIED" => {
+                    return Err(Ended::new(Outcome::Denied, refused.message).into());
+                }
+                Some(refused) => Err(refused),
+                None => Ok(answers.iter().map(|answer| answer["data"].clone()).collect()),
+            },
+        )
     }
 
     fn unreachable(&self, cause: &reqwest::Error) -> Ended {

@@ -3,6 +3,7 @@
 //! Start at [`cli`] for what can be typed, at [`serve`] for how a server is put together. Nothing here knows how any
 //! slice works inside.
 
+mod apply;
 mod banner;
 mod cli;
 mod client;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Apply(arguments) => on_this_thread(apply::run(arguments)),
         Command::Request { command } => on_this_thread(request::run(command)),
         Command::Key { command } => on_this_thread(keys::run(command)),
         Command::Store {

@@ -5,8 +5,8 @@
 //! the jobs that the state wants, all in the caller's transaction. Ring [`crate::jobs::Wake`] after the commit.
 
 mod change;
-pub(crate) mod http;
 pub(crate) mod graphql;
+pub(crate) mod http;
 mod jobs;
 mod list;
 mod locales;

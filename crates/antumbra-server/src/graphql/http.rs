@@ -155,9 +155,11 @@ fn undone(mut answers: Vec<Response>, documents: usize) -> Vec<Response> {
     let Some(refused) = answers.pop() else { return answers };
     let at = answers.len();
     let undone = || {
-        let why = Refusal::client(format!(
-            "document {at} of this body was refused, so nothing of it was kept"
-        ));
+        let message = format!("document {at} of this body was refused, so nothing of it was kept");
+        let why = Refusal::Client {
+            message,
+            code: "NOT_CARRIED_OUT",
+        };
         Response::from_errors(vec![why.at(Vec::new())])
     };
     let mut all: Vec<Response> = (0..documents).map(|_| undone()).collect();

@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, fmt, path::Path};
 
 use serde::{
-    Deserialize,
+    Deserialize, Serialize,
     de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_yaml_ng::{Mapping, Value};
@@ -31,7 +31,7 @@ pub(crate) struct ConfigFile {
 }
 
 /// An API key, found by its title.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApiKey {
     pub(crate) title: String,
@@ -41,7 +41,7 @@ pub(crate) struct ApiKey {
 }
 
 /// A label that things can carry, found by its name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Attribute {
     pub(crate) name: String,
@@ -53,7 +53,7 @@ pub(crate) struct Attribute {
 }
 
 /// One value of an attribute.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AttributeValue {
     pub(crate) name: String,
@@ -62,7 +62,7 @@ pub(crate) struct AttributeValue {
 }
 
 /// A data subject type, found by its type.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DataSubject {
     #[serde(rename = "type")]
@@ -77,7 +77,7 @@ pub(crate) struct DataSubject {
 }
 
 /// How one action is handled.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Action {
     #[serde(rename = "type")]
@@ -99,7 +99,7 @@ pub(crate) struct Action {
 }
 
 /// The wait between two phases.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Delay {
     pub(crate) time: u16,
@@ -107,15 +107,21 @@ pub(crate) struct Delay {
 }
 
 /// The days that the law of one region allows.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RegionExpiry {
-    pub(crate) region: Option<String>,
+    /// `default` for the entry that counts where no other does.
+    #[serde(default = "default_region")]
+    pub(crate) region: String,
     pub(crate) value: u16,
 }
 
+fn default_region() -> String {
+    "default".to_owned()
+}
+
 /// An identifier, found by its name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Identifier {
     pub(crate) name: String,
@@ -139,7 +145,7 @@ pub(crate) struct Identifier {
 }
 
 /// An enricher, found by its title.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Enricher {
     pub(crate) title: String,
@@ -171,7 +177,7 @@ pub(crate) struct Enricher {
 }
 
 /// A header that goes out with a webhook. Its value is never shown, not even in errors.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Header {
     pub(crate) name: String,
@@ -182,12 +188,15 @@ pub(crate) struct Header {
 
 impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Header").field("name", &self.name).field("is_secret", &self.is_secret).finish_non_exhaustive()
+        f.debug_struct("Header")
+            .field("name", &self.name)
+            .field("is_secret", &self.is_secret)
+            .finish_non_exhaustive()
     }
 }
 
 /// An answer that topics can offer, found by its slug.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PreferenceOption {
     pub(crate) title: String,
@@ -195,7 +204,7 @@ pub(crate) struct PreferenceOption {
 }
 
 /// A purpose, found by its tracking type.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Purpose {
     pub(crate) name: String,
@@ -223,7 +232,7 @@ pub(crate) struct Purpose {
 }
 
 /// A question under a purpose, found by its slug.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Topic {
     pub(crate) title: String,
@@ -240,7 +249,7 @@ pub(crate) struct Topic {
 }
 
 /// A partition, found by its key, or by its name where the file gives none.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Partition {
     pub(crate) name: String,
@@ -248,14 +257,14 @@ pub(crate) struct Partition {
 }
 
 /// A template, found by its title.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Template {
     pub(crate) title: String,
 }
 
 /// A data silo, found by its title.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DataSilo {
     pub(crate) title: String,
@@ -289,7 +298,7 @@ pub(crate) struct DataSilo {
 }
 
 /// One collection inside a data silo, found by its key and path.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DataPoint {
     pub(crate) key: String,
@@ -390,7 +399,11 @@ impl Place {
         (0..=self.0.len()).rev().find_map(|depth| {
             let walk = Walk(&self.0[..depth]);
             let stopped = walk.deserialize(serde_yaml_ng::Deserializer::from_str(text)).err()?;
-            stopped.to_string().contains(Walk::ARRIVED).then(|| stopped.location().map(|at| at.line())).flatten()
+            stopped
+                .to_string()
+                .contains(Walk::ARRIVED)
+                .then(|| stopped.location().map(|at| at.line()))
+                .flatten()
         })
     }
 }
@@ -436,12 +449,16 @@ impl Faults {
             .collect();
         found.sort();
         found.dedup();
-        Faults { lines: found.into_iter().map(|(_, line)| line).collect() }
+        Faults {
+            lines: found.into_iter().map(|(_, line)| line).collect(),
+        }
     }
 
     fn of_text(path: &Path, line: Option<usize>, message: &str) -> Faults {
         let at = line.map(|line| format!(":{line}")).unwrap_or_default();
-        Faults { lines: vec![format!("{}{at}: {message}", path.display())] }
+        Faults {
+            lines: vec![format!("{}{at}: {message}", path.display())],
+        }
     }
 }
 
@@ -459,20 +476,41 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<ConfigFile, Faults> {
         return Err(Faults::of_text(path, None, "is larger than 8 MiB"));
     }
     let text = std::str::from_utf8(bytes).map_err(|broken| {
-        let line = bytes[..broken.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = bytes[..broken.valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
         Faults::of_text(path, Some(line), "is not UTF-8 text")
     })?;
     let document: Value = serde_yaml_ng::from_str(text).map_err(|error| {
-        Faults::of_text(path, error.location().map(|at| at.line()), &format!("is not valid YAML: {error}"))
+        Faults::of_text(
+            path,
+            error.location().map(|at| at.line()),
+            &format!("is not valid YAML: {error}"),
+        )
     })?;
     let mapping = match document {
         Value::Null => Mapping::new(),
         Value::Mapping(mapping) => mapping,
-        _ => return Err(Faults::of_text(path, Some(1), "must be a mapping of sections such as `data-silos:`")),
+        _ => {
+            return Err(Faults::of_text(
+                path,
+                Some(1),
+                "must be a mapping of sections such as `data-silos:`",
+            ));
+        }
     };
-    let mut reader = Reader { faults: Vec::new(), ignored: Vec::new() };
+    let mut reader = Reader {
+        faults: Vec::new(),
+        ignored: Vec::new(),
+    };
     let file = reader.file(mapping);
-    if reader.faults.is_empty() { Ok(file) } else { Err(Faults::new(path, text, &reader.faults)) }
+    if reader.faults.is_empty() {
+        Ok(file)
+    } else {
+        Err(Faults::new(path, text, &reader.faults))
+    }
 }
 
 struct Reader {
@@ -501,9 +539,15 @@ impl Reader {
                 Some(name) if FOREIGN_SECTIONS.contains(&name) => self.ignored.push(name.to_owned()),
                 Some(name) => {
                     let message = format!("is not a section; expected one of {}", SECTIONS.join(", "));
-                    self.faults.push(Fault { place: Place::section(name), message });
+                    self.faults.push(Fault {
+                        place: Place::section(name),
+                        message,
+                    });
                 }
-                None => self.faults.push(Fault { place: Place::default(), message: "has a section whose name is not text".into() }),
+                None => self.faults.push(Fault {
+                    place: Place::default(),
+                    message: "has a section whose name is not text".into(),
+                }),
             }
         }
         self.note_ignored(&file);
@@ -515,11 +559,16 @@ impl Reader {
         let place = Place::section(name);
         match mapping.remove(name) {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Sequence(items)) => {
-                items.into_iter().enumerate().filter_map(|(index, item)| self.entry(place.item(index), item)).collect()
-            }
+            Some(Value::Sequence(items)) => items
+                .into_iter()
+                .enumerate()
+                .filter_map(|(index, item)| self.entry(place.item(index), item))
+                .collect(),
             Some(_) => {
-                self.faults.push(Fault { place, message: "must be a list".into() });
+                self.faults.push(Fault {
+                    place,
+                    message: "must be a list".into(),
+                });
                 Vec::new()
             }
         }
@@ -534,7 +583,10 @@ impl Reader {
                     serde_path_to_error::Segment::Map { key } => place.key(key),
                     _ => place,
                 });
-                self.faults.push(Fault { place, message: without_values(&error.into_inner().to_string()) });
+                self.faults.push(Fault {
+                    place,
+                    message: without_values(&error.into_inner().to_string()),
+                });
                 None
             }
         }
@@ -575,7 +627,10 @@ impl Reader {
 
 /// A wrong value may be a secret that was put in the wrong place, so the parser's message is repeated without it.
 fn without_values(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")) else {
+    let Some(rest) = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+    else {
         return message.to_owned();
     };
     let found = rest.split([' ', ',']).next().unwrap_or("something");
@@ -624,7 +679,9 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Step::Item(wanted) = self.0[0] else { return Err(serde::de::Error::custom("a list where a mapping was walked")) };
+        let Step::Item(wanted) = self.0[0] else {
+            return Err(serde::de::Error::custom("a list where a mapping was walked"));
+        };
         for _ in 0..wanted {
             if seq.next_element::<IgnoredAny>()?.is_none() {
                 return Ok(());
@@ -676,22 +733,37 @@ mod tests {
     fn every_fault_is_named_by_line_and_place() {
         let cases = [
             ("- a\n", "a.yml:1: must be a mapping of sections such as `data-silos:`"),
-            ("data-silo: []\n", "a.yml:1: data-silo: is not a section; expected one of api-keys, attributes, data-subjects, actions, identifiers, enrichers, preference-options, purposes, partitions, templates, data-silos"),
+            (
+                "data-silo: []\n",
+                "a.yml:1: data-silo: is not a section; expected one of api-keys, attributes, data-subjects, actions, identifiers, enrichers, preference-options, purposes, partitions, templates, data-silos",
+            ),
             ("\ndata-silos: crm\n", "a.yml:2: data-silos: must be a list"),
             (
                 "data-silos:\n  - title: CRM\n    integrationName: server\n    urls: https://a.example\n",
                 "unknown field `urls`",
             ),
-            ("data-silos:\n  - integrationName: server\n", "a.yml:2: data-silos[0]: missing field `title`"),
+            (
+                "data-silos:\n  - integrationName: server\n",
+                "a.yml:2: data-silos[0]: missing field `title`",
+            ),
             (
                 "data-silos:\n  - title: CRM\n    integrationName: server\n    datapoints:\n      - key: [hunter2]\n",
                 "a.yml:5: data-silos[0].datapoints[0].key: is a sequence, expected a string",
             ),
-            ("actions:\n  - type: ACCESS\n    waitingPeriod: -3\n", "a.yml:3: actions[0].waitingPeriod: "),
-            ("actions:\n  - type: ACCESS\n    requiresReview: 'yes'\n", "a.yml:3: actions[0].requiresReview: is a string, expected a boolean"),
+            (
+                "actions:\n  - type: ACCESS\n    waitingPeriod: -3\n",
+                "a.yml:3: actions[0].waitingPeriod: ",
+            ),
+            (
+                "actions:\n  - type: ACCESS\n    requiresReview: 'yes'\n",
+                "a.yml:3: actions[0].requiresReview: is a string, expected a boolean",
+            ),
             ("title: [a\n", "a.yml:"),
             ("partitions:\n  - name: a\n    name: b\n", "duplicate"),
-            ("partitions:\n  - name: a\n---\npartitions: []\n", "more than one document"),
+            (
+                "partitions:\n  - name: a\n---\npartitions: []\n",
+                "more than one document",
+            ),
         ];
         for (text, wanted) in cases {
             let found = faults_of(text);
@@ -707,7 +779,10 @@ mod tests {
         assert_eq!(lines.len(), 3, "{found}");
         assert!(lines[0].starts_with("a.yml:2: partitions[0].name:"), "{found}");
         assert!(lines[1].starts_with("a.yml:3: partitions[1]"), "{found}");
-        assert!(lines[2].starts_with("a.yml:5: identifiers[0]: missing field `type`"), "{found}");
+        assert!(
+            lines[2].starts_with("a.yml:5: identifiers[0]: missing field `type`"),
+            "{found}"
+        );
     }
 
     #[test]
@@ -726,7 +801,8 @@ mod tests {
 
     #[test]
     fn what_the_vendor_knows_and_this_server_does_not_is_noted() {
-        let text = "cookies: []\ndata-silos:\n  - title: CRM\n    integrationName: server\n    owners: [a@example.test]\n";
+        let text =
+            "cookies: []\ndata-silos:\n  - title: CRM\n    integrationName: server\n    owners: [a@example.test]\n";
         let file = parse(Path::new("a.yml"), text.as_bytes()).unwrap();
         assert_eq!(file.ignored, ["cookies", "data-silos[].owners"]);
     }
