@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 
 use async_graphql::{EmptySubscription, MergedObject, Schema};
 
-use crate::{api_keys, dsr, organization, purposes, silos};
+use crate::{api_keys, dsr, organization, purposes, runs, silos};
 
 pub use access::{FieldAccess, fields};
 pub(crate) use refusal::Refusal;
@@ -44,6 +44,7 @@ struct Query(
     dsr::graphql::DsrQueries,
     organization::graphql::OrganizationQueries,
     purposes::graphql::PurposeQueries,
+    runs::graphql::RunQueries,
     silos::graphql::SiloQueries,
 );
 
@@ -55,6 +56,7 @@ struct Mutation(
     dsr::graphql::DsrMutations,
     organization::graphql::OrganizationMutations,
     purposes::graphql::PurposeMutations,
+    runs::graphql::RunMutations,
     silos::graphql::SiloMutations,
 );
 

@@ -1,5 +1,7 @@
 //! What people do to silo runs through the management API: look, decide, ask again.
 
+use std::collections::BTreeSet;
+
 use antumbra_store::{Reader, StoreError, Tx};
 use jiff::Timestamp;
 
@@ -12,7 +14,7 @@ use super::{
 use crate::{
     AppState,
     audit::{self, AuditEntry},
-    dsr::{self, Deed, DsrId, OPEN_RUNS},
+    dsr::{self, Deed, DsrId, DsrStatus, OPEN_RUNS, Order},
     jobs::{self, Job},
     organization::{Action, OrganizationId},
     silos::DataSiloId,
@@ -27,6 +29,23 @@ pub struct RunFilter {
     pub silo: Option<DataSiloId>,
     /// With one of these statuses.
     pub statuses: Vec<RunStatus>,
+    /// Of requests with one of these statuses.
+    pub request_statuses: Vec<DsrStatus>,
+    /// With data handed over, or without.
+    pub has_files: Option<bool>,
+    /// With an identifier to look up, or without.
+    pub has_profiles: Option<bool>,
+    /// Which end comes first.
+    pub order: Order,
+}
+
+impl RunFilter {
+    fn lets_through(&self, run: &SiloRun) -> bool {
+        self.silo.is_none_or(|silo| silo == run.silo)
+            && (self.statuses.is_empty() || self.statuses.contains(&run.status()))
+            && self.has_files.is_none_or(|wanted| wanted == run.has_data())
+            && self.has_profiles.is_none_or(|wanted| wanted != run.profiles.is_empty())
+    }
 }
 
 /// A page of runs, and how many there are altogether.
@@ -38,7 +57,7 @@ pub struct Listed {
     pub total: usize,
 }
 
-/// Runs that match, newest first. Without a request it looks at every run of the organization, in batches.
+/// Runs that match, in the order asked for. Without a request it looks at every run of the organization, in batches.
 pub async fn list_runs(
     reader: &mut Reader,
     organization: OrganizationId,
@@ -46,17 +65,10 @@ pub async fn list_runs(
     offset: usize,
     limit: usize,
 ) -> Result<Listed, StoreError> {
-    let matches = |run: &SiloRun| {
-        filter.silo.is_none_or(|silo| silo == run.silo)
-            && (filter.statuses.is_empty() || filter.statuses.contains(&run.status()))
-    };
     let mut places: Vec<(Timestamp, RunId, DsrId)> = Vec::new();
     let mut keep = |runs: Vec<SiloRun>| {
-        places.extend(
-            runs.iter()
-                .filter(|run| matches(run))
-                .map(|run| (run.created_at, run.id, run.request)),
-        );
+        let kept = runs.iter().filter(|run| filter.lets_through(run));
+        places.extend(kept.map(|run| (run.created_at, run.id, run.request)));
     };
     match filter.request {
         Some(request) => keep(store::list(reader, organization, request).await?),
@@ -70,7 +82,19 @@ pub async fn list_runs(
             }
         }
     }
-    places.sort_unstable_by(|one, other| other.cmp(one));
+    if !filter.request_statuses.is_empty() {
+        let ids: BTreeSet<DsrId> = places.iter().map(|(_, _, request)| *request).collect();
+        let heads = dsr::find_heads(reader, organization, &Vec::from_iter(ids)).await?;
+        let wanted = heads
+            .iter()
+            .filter(|head| filter.request_statuses.contains(&head.state.status()));
+        let wanted: BTreeSet<DsrId> = wanted.map(|head| head.id).collect();
+        places.retain(|(_, _, request)| wanted.contains(request));
+    }
+    places.sort_unstable();
+    if filter.order == Order::NewestFirst {
+        places.reverse();
+    }
     let mut runs = Vec::new();
     for (_, id, request) in places.iter().skip(offset).take(limit) {
         runs.extend(store::find(reader, organization, *request, *id).await?);

@@ -5,6 +5,7 @@
 //! pure state machine ([`SiloRun`]); when the last one of a phase closes, the request goes on in the same transaction.
 
 mod admin;
+pub(crate) mod graphql;
 mod http;
 mod jobs;
 mod model;

@@ -1,6 +1,9 @@
 //! Data silos, data points and enrichers: pure types and the rules on them.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+mod data_point;
+mod enricher;
+
+use std::{collections::BTreeSet, fmt};
 
 use axum::http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
@@ -8,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use data_point::{DataPoint, Encryption, Field, Localized, Named, Query};
+pub use enricher::{Enricher, EnricherKind};
+
 use super::{
-    DataPointId, DataSiloId, EnricherId,
+    DataSiloId,
     address::{AddressRules, Refused},
 };
 use crate::organization::Action;
@@ -161,178 +167,6 @@ impl fmt::Debug for Header {
     }
 }
 
-/// One collection inside a silo.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DataPoint {
-    /// Its id.
-    pub id: DataPointId,
-    /// The silo it is in.
-    pub silo: DataSiloId,
-    /// What uploads call it. Unique in its silo.
-    pub name: String,
-    /// Its name in addresses.
-    pub slug: String,
-    /// What people read.
-    pub title: Option<Localized>,
-    /// What it holds.
-    pub description: Option<Localized>,
-    /// Where it lies inside the silo, outermost first; for databases.
-    pub path: Vec<String>,
-    /// Whether what it holds is encrypted there.
-    pub encryption: Option<Encryption>,
-    /// Addresses of documentation about it.
-    pub references: Vec<String>,
-    /// The category of the report that its files are put under.
-    pub data_collection_tag: Option<String>,
-    /// What it takes part in.
-    pub enabled_actions: BTreeSet<Action>,
-    /// Mail addresses of the people answerable for it.
-    pub owners: Vec<String>,
-    /// The teams answerable for it.
-    pub teams: Vec<String>,
-    /// For databases: queries that answer an action.
-    pub queries: Vec<Query>,
-    /// The fields inside it.
-    pub fields: Vec<Field>,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// A text that can be translated.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Localized {
-    /// The text's id among translations.
-    pub id: Uuid,
-    /// The text in the language it was written in.
-    pub default_message: String,
-}
-
-/// Whether and how a collection is encrypted where it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, async_graphql::Enum)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[graphql(name = "TableEncryptionType")]
-pub enum Encryption {
-    /// In clear.
-    Unencrypted,
-    /// By the program that writes it.
-    EncryptedApplicationSide,
-    /// By the system that stores it.
-    EncryptedDataAtRest,
-}
-
-/// A query that answers an action in a database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Query {
-    /// The action it answers.
-    pub action: Action,
-    /// What someone proposed.
-    pub suggested: Option<String>,
-    /// What is in use.
-    pub query: Option<String>,
-}
-
-/// A field inside a data point.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Field {
-    /// Its name.
-    pub name: String,
-    /// What it holds.
-    pub description: Option<String>,
-    /// The categories of data it belongs to.
-    pub categories: Vec<Named>,
-    /// The purposes it serves.
-    pub purposes: Vec<Named>,
-    /// Whether an access report shows it.
-    pub shown_in_access: bool,
-    /// Whether an erasure redacts it.
-    pub redacted_in_erasure: bool,
-    /// The organization's own attributes.
-    pub attributes: Vec<Attribute>,
-}
-
-/// A class and a name within it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Named {
-    /// The class.
-    pub class: String,
-    /// The name.
-    pub name: String,
-}
-
-/// A lookup of further identifiers, or a rule, that runs before silos are asked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Enricher {
-    /// Its id.
-    pub id: EnricherId,
-    /// What people read; files refer to it by this.
-    pub title: String,
-    /// How it works.
-    pub kind: EnricherKind,
-    /// A sentence about it.
-    pub description: Option<String>,
-    /// Where notices of new lookups go.
-    pub url: Option<String>,
-    /// Added to each notice.
-    pub headers: Vec<SealedHeader>,
-    /// The name of the identifier it starts from.
-    pub input_identifier: Option<String>,
-    /// Names of the identifiers it may find.
-    pub output_identifiers: Vec<String>,
-    /// Slugs of the data subject types it runs for; empty means all.
-    pub subject_types: BTreeSet<String>,
-    /// The actions it runs for; empty means all.
-    pub actions: BTreeSet<Action>,
-    /// The regions it runs for; empty means all.
-    pub regions: Vec<String>,
-    /// How long it waits for an answer.
-    pub expiration: Option<Duration>,
-    /// For `REGEX_MATCH`: the pattern.
-    pub test_regex: Option<String>,
-    /// The status a request gets when the rule says no.
-    pub transition_request_status: Option<String>,
-    /// For `PERSON` and `phone`: who is called.
-    pub phone_numbers: Vec<String>,
-    /// For `LOOKER`: the query.
-    pub looker_query_title: Option<String>,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// How an enricher works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, async_graphql::Enum)]
-#[graphql(name = "EnricherType")]
-#[allow(missing_docs, reason = "the names say it, and each is what the wire says")]
-pub enum EnricherKind {
-    #[graphql(name = "SOMBRA")]
-    Sombra,
-    #[graphql(name = "email")]
-    Email,
-    #[graphql(name = "phone")]
-    Phone,
-    #[graphql(name = "SERVER")]
-    Server,
-    #[graphql(name = "PERSON")]
-    Person,
-    #[graphql(name = "LEGAL_HOLD")]
-    LegalHold,
-    #[graphql(name = "AUTO_APPROVE")]
-    AutoApprove,
-    #[graphql(name = "REGEX_MATCH")]
-    RegexMatch,
-    #[graphql(name = "REGION_MATCH")]
-    RegionMatch,
-    #[graphql(name = "DATABASE")]
-    Database,
-    #[graphql(name = "LOOKER")]
-    Looker,
-    #[graphql(name = "WAIT_PERIOD")]
-    WaitPeriod,
-    #[graphql(name = "GOVERNMENT_ID")]
-    GovernmentId,
-    #[graphql(name = "CUSTOM_FUNCTION")]
-    CustomFunction,
-}
-
 /// What a silo, data point or enricher may not be.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SiloError {
@@ -482,58 +316,6 @@ impl DataSilo {
     }
 }
 
-impl DataPoint {
-    /// A data point with nothing but a name. It takes part in `ACCESS`.
-    pub fn new(id: DataPointId, silo: DataSiloId, name: String, created_at: Timestamp) -> DataPoint {
-        DataPoint {
-            id,
-            silo,
-            slug: slug(&name),
-            name,
-            title: None,
-            description: None,
-            path: Vec::new(),
-            encryption: None,
-            references: Vec::new(),
-            data_collection_tag: None,
-            enabled_actions: BTreeSet::from([Action::Access]),
-            owners: Vec::new(),
-            teams: Vec::new(),
-            queries: Vec::new(),
-            fields: Vec::new(),
-            created_at,
-        }
-    }
-
-    pub(super) fn check(&self) -> Result<(), SiloError> {
-        named("data point", &self.name)?;
-        named("slug", &self.slug)?;
-        if let Some(tag) = &self.data_collection_tag {
-            named("data collection", tag)?;
-        }
-        let texts = [&self.title, &self.description]
-            .into_iter()
-            .flatten()
-            .map(|text| text.default_message.len());
-        bounded("characters of title and description", texts.sum(), DESCRIPTION_MAX)?;
-        bounded("parts of the path", self.path.len() + self.references.len(), LIST_MAX)?;
-        bounded("fields", self.fields.len() + self.queries.len(), 10 * LIST_MAX)
-    }
-}
-
-impl Enricher {
-    pub(super) fn check(&self, addresses: &AddressRules) -> Result<(), SiloError> {
-        named("title", &self.title)?;
-        if let Some(url) = &self.url {
-            addresses.parse_url(url)?;
-        }
-        let names = self.input_identifier.iter().chain(&self.output_identifiers);
-        names.into_iter().try_for_each(|name| named("identifier", name))?;
-        bounded("identifiers", self.output_identifiers.len(), LIST_MAX)?;
-        bounded("regions", self.regions.len() + self.phone_numbers.len(), LIST_MAX)
-    }
-}
-
 /// Checks headers of a notice. A name the server sets itself is refused, not silently dropped.
 pub(super) fn check_headers(headers: &[Header]) -> Result<(), SiloError> {
     bounded("headers", headers.len(), HEADERS_MAX)?;
@@ -572,31 +354,10 @@ fn bounded(what: &'static str, count: usize, max: usize) -> Result<(), SiloError
     }
 }
 
-/// `Action Item_users` becomes `actionItemUsers`.
-fn slug(name: &str) -> String {
-    let words = name
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty());
-    let camel: String = words
-        .enumerate()
-        .flat_map(|(place, word)| {
-            let mut chars = word.chars();
-            let first = chars.next().into_iter().flat_map(move |first| -> Vec<char> {
-                if place == 0 {
-                    first.to_lowercase().collect()
-                } else {
-                    first.to_uppercase().collect()
-                }
-            });
-            first.chain(chars).collect::<Vec<char>>()
-        })
-        .collect();
-    if camel.is_empty() { name.to_owned() } else { camel }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::silos::DataPointId;
 
     fn silo() -> DataSilo {
         DataSilo::new(
@@ -696,17 +457,5 @@ mod tests {
             is_secret: true,
         };
         assert!(!format!("{header:?}").contains("s3cret"));
-    }
-
-    #[test]
-    fn slugs_are_in_camel_case() {
-        for (name, slugged) in [
-            ("ActionItemUsers", "actionItemUsers"),
-            ("email", "email"),
-            ("profile_picture", "profilePicture"),
-            ("§", "§"),
-        ] {
-            assert_eq!(slug(name), slugged);
-        }
     }
 }

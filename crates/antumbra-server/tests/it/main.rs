@@ -17,4 +17,5 @@ mod preferences;
 mod purposes;
 mod runs;
 mod silos;
+mod storms;
 mod support;
