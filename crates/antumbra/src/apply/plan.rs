@@ -132,11 +132,11 @@ impl Planner<'_> {
     async fn all(&mut self, file: &ConfigFile) -> Result<()> {
         self.data_subjects(file).await?;
         self.attributes(file).await?;
-        self.plain(&kinds::ACTION, &file.actions).await?;
-        self.plain(&kinds::IDENTIFIER, &file.identifiers).await?;
+        self.plain(&kinds::ACTION, &file.actions, as_said).await?;
+        self.plain(&kinds::IDENTIFIER, &file.identifiers, as_said).await?;
         self.enrichers(file).await?;
         self.options(file).await?;
-        self.plain(&kinds::PURPOSE, &file.purposes).await?;
+        self.plain(&kinds::PURPOSE, &file.purposes, with_description).await?;
         self.topics(file).await?;
         self.partitions(file).await?;
         self.templates(file).await?;
@@ -196,8 +196,13 @@ impl Planner<'_> {
         }
     }
 
-    /// A kind whose fields say everything.
-    async fn plain(&mut self, kind: &'static Kind, entries: &[impl Serialize]) -> Result<()> {
+    /// A kind whose fields say everything. `whole` adds what a new one needs beyond them.
+    async fn plain(
+        &mut self,
+        kind: &'static Kind,
+        entries: &[impl Serialize],
+        whole: fn(Value) -> Value,
+    ) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -217,7 +222,7 @@ impl Planner<'_> {
             let name = name_of(kind, &wanted).to_owned();
             match self.find(kind, &place, &present, &name) {
                 Some(node) => self.change(kind, place, &wanted, node, &name, |input| input),
-                None => self.create(kind, place, &wanted, &name, |input| input),
+                None => self.create(kind, place, &wanted, &name, whole),
             }
         }
         Ok(())
@@ -368,7 +373,7 @@ impl Planner<'_> {
     }
 
     async fn attributes(&mut self, file: &ConfigFile) -> Result<()> {
-        self.plain(&kinds::ATTRIBUTE, &file.attributes).await?;
+        self.plain(&kinds::ATTRIBUTE, &file.attributes, as_said).await?;
         let kind = &kinds::ATTRIBUTE_VALUE;
         if file.attributes.iter().all(|attribute| attribute.values.is_none()) {
             return Ok(());
@@ -830,6 +835,18 @@ impl Planner<'_> {
 
 fn known(file: &ConfigFile, title: &str) -> bool {
     file.data_silos.iter().any(|silo| silo.title == title)
+}
+
+fn as_said(input: Value) -> Value {
+    input
+}
+
+/// A purpose has a description, be it an empty one.
+fn with_description(mut input: Value) -> Value {
+    if input["description"].is_null() {
+        input["description"] = "".into();
+    }
+    input
 }
 
 /// What an entry says, by the keys of the file; what it does not say is not there.
