@@ -8,7 +8,7 @@ use crate::{
     graphql::{Date, Direction, OrderBy, OrderField, Refusal, Session, bound, parse_id},
     http::Problem,
     organization::Action,
-    silos::DataSiloId,
+    silos::{DataSiloId, graphql::SiloNode},
 };
 
 /// Runs on a page that asks for no number of them.
@@ -259,6 +259,37 @@ impl RunNode {
     /// When the silo was first to be asked.
     async fn created_at(&self) -> Date {
         Date(self.0.created_at)
+    }
+
+    /// Why asking failed. What silos say is about people, and is not shown here.
+    async fn error(&self) -> Option<&'static str> {
+        (self.0.status() == RunStatus::Error).then_some("The data silo did not accept its notices")
+    }
+
+    /// What there is to say about it.
+    async fn details(&self) -> String {
+        let done = self
+            .0
+            .profiles
+            .iter()
+            .filter(|profile| profile.status.is_terminal())
+            .count();
+        format!("{done} of {} identifiers are done", self.0.profiles.len())
+    }
+
+    /// An address to look at it.
+    async fn link(&self, context: &Context<'_>) -> String {
+        format!(
+            "{}/v1/data-subject-request/{}",
+            Session::of(context).app.public_url(),
+            self.0.request
+        )
+    }
+
+    /// The silo.
+    async fn data_silo(&self, context: &Context<'_>) -> Result<SiloNode, Refusal> {
+        let found = SiloNode::find(Session::of(context), self.0.silo).await?;
+        found.ok_or_else(|| Refusal::not_found("data silo"))
     }
 
     /// The request.

@@ -440,9 +440,18 @@ struct DataSilosPayload {
 }
 
 /// A system that holds personal data.
-struct SiloNode {
+pub(crate) struct SiloNode {
     silo: DataSilo,
     around: Arc<Around>,
+}
+
+impl SiloNode {
+    /// A silo on its own, for those who list something else.
+    pub(crate) async fn find(session: &Session, id: DataSiloId) -> Result<Option<SiloNode>, Refusal> {
+        let around = Around::read(session).await?;
+        let silo = around.silos.iter().find(|silo| silo.id == id).cloned();
+        Ok(silo.map(|silo| SiloNode { silo, around }))
+    }
 }
 
 /// A system that holds personal data.

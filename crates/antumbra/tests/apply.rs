@@ -1,0 +1,260 @@
+//! `antumbra apply`, as the built executable runs it against a real server.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A running server, and a folder with the file that is applied to it.
+struct Site {
+    folder: TempDir,
+    process: Child,
+    url: String,
+    key: String,
+}
+
+/// How a command ended, and what it said.
+struct Told {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Site {
+    fn start() -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_antumbra"))
+            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.path().join("data"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        let text = |name: &str| ready[name].as_str().unwrap().to_owned();
+        Site {
+            url: text("url"),
+            key: text("key"),
+            folder,
+            process,
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("antumbra.yml")
+    }
+
+    fn apply(&self, text: &str, more: &[&str]) -> Told {
+        std::fs::write(self.file(), text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_antumbra"))
+            .arg("apply")
+            .args(["--url", &self.url, "--key", &self.key, "-f"])
+            .arg(self.file())
+            .args(more)
+            .output()
+            .unwrap();
+        let folder = format!("{}/", self.folder.path().display());
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "");
+        Told {
+            code: output.status.code().unwrap(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
+    fn applied(&self, text: &str) -> String {
+        let told = self.apply(text, &[]);
+        assert_eq!(told.code, 0, "{}{}", told.out, told.err);
+        told.out
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+const EXAMPLE: &str = include_str!("../../../docs/examples/antumbra.yml");
+const NOTHING_TO_DO: &str = "Nothing to do: the server holds what the file says.\n";
+
+#[test]
+fn a_file_that_was_applied_finds_nothing_to_do() {
+    let site = Site::start();
+    let tried = site.apply(EXAMPLE, &["--dry-run"]);
+    assert_eq!(tried.code, 0, "{}", tried.err);
+    assert!(
+        tried.out.ends_with("Nothing was changed: this was a dry run.\n"),
+        "{}",
+        tried.out
+    );
+    let first = site.applied(EXAMPLE);
+    assert_eq!(first.matches("shown this once: ant_").count(), 2, "{first}");
+    let again = site.applied(EXAMPLE);
+    assert!(again.ends_with(NOTHING_TO_DO), "{again}");
+    assert!(
+        again
+            .lines()
+            .filter(|line| !line.starts_with("Nothing"))
+            .all(|line| line.starts_with("= ")),
+        "{again}"
+    );
+    assert!(!first.contains("replace-this-with-a-secret") && !again.contains("ant_"));
+}
+
+#[test]
+fn a_difference_is_shown_field_by_field() {
+    let site = Site::start();
+    site.applied(EXAMPLE);
+    let changed = EXAMPLE
+        .replace("requiresReview: true", "requiresReview: false")
+        .replace(
+            "identity-keys: [email, coreIdentifier, loyaltyCardNumber]",
+            "identity-keys: [loyaltyCardNumber, email]",
+        )
+        .replace("title: Email Address", "title: Address")
+        .replace("replace-this-with-a-secret", "another-secret")
+        .replace("title: Daily\n", "title: Daily\n          - title: Yearly\n");
+    let told = site.applied(&changed);
+    let kept: Vec<&str> = told.lines().filter(|line| !line.starts_with('=')).collect();
+    let wanted = [
+        "~ action ACCESS",
+        "    requiresReview: true -> false",
+        "+ preference option Yearly",
+        "    title: Yearly",
+        "~ preference topic Product Updates: Frequency",
+        "    options: [Daily, Weekly, Monthly] -> [Daily, Yearly, Weekly, Monthly]",
+        "~ data silo Shop accounts",
+        "    identity-keys: [email, coreIdentifier, loyaltyCardNumber] -> [loyaltyCardNumber, email]",
+        "    headers: x-shop-token (values not shown) -> x-shop-token (values not shown)",
+        "~ data point Shop accounts: email",
+        "    title: Email Address -> Address",
+        "1 created, 4 changed, 24 as they were.",
+    ];
+    assert_eq!(kept, wanted);
+    assert!(site.applied(&changed).ends_with(NOTHING_TO_DO));
+}
+
+#[test]
+fn the_order_of_what_is_a_set_means_nothing() {
+    let site = Site::start();
+    site.applied(EXAMPLE);
+    let turned = EXAMPLE
+        .replace(
+            "identity-keys: [email, coreIdentifier]",
+            "identity-keys: [coreIdentifier, email]",
+        )
+        .replace(
+            "actions: [ACCESS, ERASURE, RECTIFICATION,",
+            "actions: [ERASURE, RECTIFICATION, ACCESS,",
+        );
+    assert!(site.applied(&turned).ends_with(NOTHING_TO_DO));
+}
+
+#[test]
+fn each_fault_of_a_file_is_named_by_its_line_and_nothing_is_kept() {
+    let site = Site::start();
+    let silo = "data-silos:\n  - title: CRM\n    integrationName: server\n";
+    let cases = [
+        (format!("{silo}    urls: https://crm.example.test\n"), ":4: data-silos[0].urls: unknown field `urls`"),
+        (format!("{silo}    identity-keys:\n      - email\n      - usrId\n"), ":6: data-silos[0].identity-keys[1]: no identifier is called `usrId`, in the file or on the server"),
+        (format!("{silo}    data-subjects: [martian]\n"), ":4: data-silos[0].data-subjects[0]: no data subject type is called `martian`"),
+        (format!("{silo}    deletion-dependencies: [CRM]\n"), ":4: data-silos[0].deletion-dependencies: waits for itself"),
+        (format!("{silo}    api-key-title: Nobody's\n"), ":4: data-silos[0].api-key-title: no API key is called `Nobody's`"),
+        (format!("{silo}  - title: CRM\n    integrationName: cron\n"), ":4: data-silos[1].title: names a data silo that the file has already named"),
+        (format!("{silo}    url: ftp://crm.example.test\n"), ":2: data-silos[0]: data silo `CRM`: url must be an absolute http or https URL"),
+        (format!("{silo}    url: http://10.0.0.1/hook\n"), ":2: data-silos[0]: data silo `CRM`: url points to an address that is not public"),
+        (format!("{silo}    headers: [{{ name: host, value: a }}]\n"), ":2: data-silos[0]: data silo `CRM`: header host cannot be set"),
+        (format!("{silo}    datapoints:\n      - key: a\n      - key: a\n"), ":6: data-silos[0].datapoints[1].key: names a data point that the file has already named"),
+        ("identifiers:\n  - name: email\n    type: custom\n".to_owned(), ":3: identifiers[0].type: is email on the server and does not change"),
+        ("identifiers:\n  - name: card\n    type: custom\n    regex: (?=a)\n".to_owned(), ":2: identifiers[0]: identifier `card`: is not a regular expression"),
+        ("identifiers:\n  - name: card\n    type: carnet\n".to_owned(), ":2: identifiers[0]: "),
+        ("actions:\n  - type: FORGET\n    requiresReview: true\n".to_owned(), ":2: actions[0].type: is no action that this server knows"),
+        ("actions:\n  - type: ACCESS\n    waitingPeriod: 40000\n".to_owned(), ":2: actions[0]: action `ACCESS`: must be at most ten years of days"),
+        ("actions:\n  - type: ACCESS\n    waitingPeriod: 99999\n".to_owned(), ":3: actions[0].waitingPeriod: is a integer, expected u16"),
+        ("purposes:\n  - name: a\n    trackingType: a/b\n".to_owned(), ":2: purposes[0]: purpose `a/b`: a name has 1 to 64"),
+        ("purposes:\n  - name: a\n    trackingType: a\n    preference-topics:\n      - { title: t, type: SELECT, options: [{ title: x, slug: s }, { title: y, slug: s }] }\n".to_owned(), ":5: purposes[0].preference-topics[0].options[1].title: differs from `x`, which the file has for the same option"),
+        ("partitions:\n  - name: a\n    partition: \"\\n\"\n".to_owned(), ":2: partitions[0]: partition `a`: the key of a partition"),
+        ("api-keys:\n  - title: a\n    scopes: [flyToTheMoon]\n".to_owned(), ":2: api-keys[0]: "),
+        ("data-silo: []\n".to_owned(), ":1: data-silo: is not a section"),
+        ("data-silos: [\n".to_owned(), "is not valid YAML"),
+    ];
+    let mut wrong = String::new();
+    for (text, wanted) in cases {
+        // What comes before the fault is right, and must not have happened all the same.
+        let text = if text.starts_with("data-silos: [\n") {
+            text
+        } else {
+            format!("{text}templates:\n  - title: Half\n")
+        };
+        let told = site.apply(&text, &[]);
+        if told.code != 2 || !told.err.contains(wanted) {
+            wrong.push_str(&format!("--- {text}--- {} and not {wanted}\n{}\n", told.code, told.err));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    let told = site.apply("templates:\n  - title: Half\n", &["--dry-run"]);
+    assert!(told.out.starts_with("+ template Half\n"), "{}", told.out);
+}
+
+#[test]
+fn an_api_key_is_attached_to_what_names_it() {
+    let site = Site::start();
+    site.applied("api-keys:\n  - title: Nightly\n    scopes: [viewRequests]\n");
+    let silo = "data-silos:\n  - title: CRM\n    integrationName: cron\n    api-key-title: Nightly\n";
+    let told = site.applied(silo);
+    assert!(
+        told.contains("~ API key Nightly\n    data-silos: [] -> [CRM]\n"),
+        "{told}"
+    );
+    assert!(site.applied(silo).ends_with(NOTHING_TO_DO));
+    let told = site.applied("api-keys:\n  - title: Nightly\n    scopes: [viewRequests, requestApproval]\n");
+    assert!(
+        told.contains("    scopes: [viewRequests] -> [viewRequests, requestApproval]\n"),
+        "{told}"
+    );
+}
+
+#[test]
+fn silos_are_made_after_those_they_wait_for() {
+    let site = Site::start();
+    let told = site.applied(
+        "data-silos:\n  - title: A\n    integrationName: cron\n    deletion-dependencies: [B]\n  - title: B\n    integrationName: cron\n",
+    );
+    assert!(
+        told.find("+ data silo B").unwrap() < told.find("+ data silo A").unwrap(),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_the_vendor_knows_and_this_server_does_not_is_said() {
+    let site = Site::start();
+    let told = site.applied("cookies:\n  - name: _ga\ndata-silos:\n  - title: CRM\n    integrationName: cron\n    owners: [a@example.test]\n");
+    assert!(
+        told.starts_with("  cookies: kept out, this server has no use for it yet\n  data-silos[].owners: kept out"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_server_that_is_away_and_a_key_that_may_not_end_with_codes_of_their_own() {
+    let mut site = Site::start();
+    let file = "partitions:\n  - name: a\n";
+    assert_eq!(site.apply("", &[]).code, 0);
+    let key = std::mem::replace(&mut site.key, "ant_nobody".to_owned());
+    let told = site.apply(file, &[]);
+    assert_eq!(told.code, 5, "{}", told.err);
+    site.key = key;
+    site.url = "http://127.0.0.1:9".to_owned();
+    assert_eq!(site.apply(file, &[]).code, 69);
+}
