@@ -29,6 +29,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     })?;
     logs::begin(&config.logs)?;
     keep_memory_private();
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(&config, arguments.json, begun));
     // What still hangs has had its time.
@@ -199,5 +200,18 @@ fn keep_memory_private() {
     }
     if let Err(cause) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%cause, "the process cannot be made undumpable");
+    }
+}
+
+/// Each connection takes a descriptor, and many systems begin with 1,024 although they allow far more.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(cause) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%cause, "the number of open files cannot be raised");
     }
 }

@@ -185,6 +185,32 @@ mod raw {
     }
 
     #[tokio::test]
+    async fn a_large_body_that_is_refused_hears_why_before_the_line_goes_dead() {
+        let server = TestServer::with(impatient(|limits| limits.json_bytes = 1000)).await;
+        let length = 8 << 20;
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        let head = format!("GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // All of it is sent before anything is read, as simple clients do.
+        stream.write_all(&vec![b'x'; length]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let answer = read_to_end(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_response_that_nobody_reads_is_given_up() {
+        let server = TestServer::with(impatient(|limits| limits.unread_response = SHORT)).await;
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(server.address()).await.unwrap();
+        // Enough answers to fill every buffer on the way; they go out one after another.
+        let ask = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n";
+        let sent = timeout(PATIENCE, async { while stream.write_all(ask).await.is_ok() {} }).await;
+        assert!(sent.is_ok(), "the server hangs up although nothing was read");
+    }
+
+    #[tokio::test]
     async fn head_and_body_leave_in_one_write() {
         let server = TestServer::start().await;
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
@@ -195,5 +221,201 @@ mod raw {
         let mut first = vec![0; 4096];
         let read = stream.read(&mut first).await.unwrap();
         assert!(String::from_utf8_lossy(&first[..read]).ends_with("\r\n\r\nok\n"));
+    }
+}
+
+mod listener {
+    //! The listener as a whole: TLS, HTTP/2, metrics of their own, and stopping.
+
+    use std::time::Duration;
+
+    use antumbra_server::{
+        ServerConfig,
+        config::{MetricsPlace, TlsFiles},
+    };
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use crate::support::TestServer;
+
+    type Empty = http_body_util::Empty<bytes::Bytes>;
+
+    fn fixture(name: &str) -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/it/fixtures")
+            .join(name)
+    }
+
+    #[tokio::test]
+    async fn tls_by_files() {
+        let config = ServerConfig {
+            tls: Some(TlsFiles {
+                certificate: fixture("localhost.cert.pem"),
+                key: fixture("localhost.key.pem"),
+            }),
+            ..ServerConfig::default()
+        };
+        let server = TestServer::with(config).await;
+        let certificate = std::fs::read(fixture("localhost.cert.pem")).unwrap();
+        let trusting = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(&certificate).unwrap()])
+            .build()
+            .unwrap();
+        let url = format!("https://localhost:{}/health", server.address().port());
+        assert_eq!(trusting.get(&url).send().await.unwrap().text().await.unwrap(), "ok\n");
+        assert!(
+            server.client().get(&url).send().await.is_err(),
+            "nobody else vouches for it"
+        );
+        assert!(
+            server.client().get(server.url("/health")).send().await.is_err(),
+            "nothing is served in clear"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_key_that_does_not_fit_its_certificate_is_told_at_the_start() {
+        let (certificate, key) = (fixture("localhost.cert.pem"), fixture("no-such-file.pem"));
+        let server = TestServer::start().await;
+        let config = ServerConfig {
+            tls: Some(TlsFiles { certificate, key }),
+            ..ServerConfig::default()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refused = antumbra_server::Server::start(config, server.app().world.clone(), listener).await;
+        assert!(refused.is_err());
+    }
+
+    #[tokio::test]
+    async fn http_2_in_clear_for_whoever_knows() {
+        let server = TestServer::start().await;
+        let stream = TokioIo::new(TcpStream::connect(server.address()).await.unwrap());
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake::<_, _, Empty>(TokioExecutor::new(), stream)
+                .await
+                .unwrap();
+        let request = hyper::Request::get(server.url("/health")).body(Empty::new()).unwrap();
+        let answer = tokio::select! {
+            answer = sender.send_request(request) => answer.unwrap(),
+            ended = connection => panic!("the connection ended first: {ended:?}"),
+        };
+        assert_eq!(
+            (answer.status().as_u16(), answer.version()),
+            (200, hyper::Version::HTTP_2)
+        );
+    }
+
+    #[tokio::test]
+    async fn metrics_have_a_listener_of_their_own_where_that_is_wanted() {
+        let server = TestServer::start().await;
+        let beside = server.client().get(server.url("/metrics")).send().await.unwrap();
+        assert!(beside.text().await.unwrap().contains("antumbra_http_requests_total"));
+        let config = ServerConfig {
+            metrics: MetricsPlace::Apart,
+            ..ServerConfig::default()
+        };
+        let mut server = TestServer::with(config).await;
+        assert_eq!(
+            server
+                .client()
+                .get(server.url("/metrics"))
+                .send()
+                .await
+                .unwrap()
+                .status(),
+            404
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let apart = listener.local_addr().unwrap();
+        server.server_mut().show_metrics(listener).unwrap();
+        let get = async |path: &str| {
+            server
+                .client()
+                .get(format!("http://{apart}{path}"))
+                .send()
+                .await
+                .unwrap()
+        };
+        assert!(
+            get("/metrics")
+                .await
+                .text()
+                .await
+                .unwrap()
+                .contains("antumbra_http_requests_total")
+        );
+        assert_eq!(get("/health").await.status(), 404);
+    }
+
+    #[tokio::test]
+    async fn readiness_asks_the_store() {
+        let server = TestServer::start().await;
+        let get = async || server.client().get(server.url("/readyz")).send().await.unwrap();
+        assert_eq!(get().await.text().await.unwrap(), "ready\n");
+    }
+
+    #[tokio::test]
+    async fn stopping_answers_what_was_begun_and_takes_no_more() {
+        let mut server = TestServer::start().await;
+        let address = server.address();
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        let mut begun = TcpStream::connect(address).await.unwrap();
+        begun
+            .write_all(b"GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
+            .await
+            .unwrap();
+        // By the time a later connection is answered, the earlier ones have been taken in.
+        assert_eq!(
+            server
+                .client()
+                .get(server.url("/health"))
+                .send()
+                .await
+                .unwrap()
+                .status(),
+            200
+        );
+        let running = server.take();
+        let stopping = running.shutdown();
+        let finishing = async {
+            let mut nothing = Vec::new();
+            idle.read_to_end(&mut nothing).await.unwrap();
+            assert!(nothing.is_empty(), "an idle connection is closed without a word");
+            assert!(TcpStream::connect(address).await.is_err(), "and no new one is taken");
+            begun.write_all(b"cd").await.unwrap();
+            let mut answer = String::new();
+            begun.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        };
+        tokio::join!(stopping, finishing);
+    }
+
+    #[tokio::test]
+    async fn stopping_has_an_end_whatever_a_client_does() {
+        let mut config = ServerConfig::default();
+        config.limits.shutdown = Duration::from_millis(100);
+        let mut server = TestServer::with(config).await;
+        let mut stuck = TcpStream::connect(server.address()).await.unwrap();
+        stuck
+            .write_all(b"GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
+            .await
+            .unwrap();
+        assert_eq!(
+            server
+                .client()
+                .get(server.url("/health"))
+                .send()
+                .await
+                .unwrap()
+                .status(),
+            200
+        );
+        let stopping = server.take().shutdown();
+        tokio::time::timeout(Duration::from_secs(5), stopping)
+            .await
+            .expect("within its bound");
     }
 }

@@ -212,31 +212,47 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Door {
         let answer = self.router.clone().call(request);
         Box::pin(async move {
             let response: Response = answer.await?;
-            Ok(response.map(|body| Counted { body, _flight: flight }))
+            let flight = flight.respond();
+            Ok(response.map(|body| Counted { body, flight }))
         })
     }
 }
 
 /// An HTTP request between its head and the end of its response.
-struct Flight(Arc<Shared>);
+struct Flight {
+    shared: Arc<Shared>,
+    responding: bool,
+}
 
 impl Flight {
     fn begin(shared: Arc<Shared>) -> Flight {
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        Flight(shared)
+        Flight {
+            shared,
+            responding: false,
+        }
+    }
+
+    fn respond(mut self) -> Flight {
+        self.shared.responding.fetch_add(1, Ordering::Relaxed);
+        self.responding = true;
+        self
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.responding {
+            self.shared.responding.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 /// A response body that ends its flight when the engine is done with it.
 struct Counted {
     body: Body,
-    _flight: Flight,
+    flight: Flight,
 }
 
 impl http_body::Body for Counted {
@@ -244,7 +260,11 @@ impl http_body::Body for Counted {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_ready() {
+            self.flight.shared.taken.fetch_add(1, Ordering::Relaxed);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -271,9 +291,13 @@ struct Seat {
 
 impl Seats {
     fn new(limits: &Limits) -> Seats {
+        // A quarter of the descriptors is left for the store, the files and the way out.
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let affordable = descriptors.map_or(usize::MAX, |all| usize::try_from(all / 4 * 3).unwrap_or(usize::MAX));
+        let most = limits.connections_max.min(affordable).max(1);
         Seats {
             taken: Arc::default(),
-            all: Arc::new(tokio::sync::Semaphore::new(limits.connections_max)),
+            all: Arc::new(tokio::sync::Semaphore::new(most)),
             per_address: limits.connections_per_address_max,
         }
     }

@@ -40,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) refusal: OnceLock<Refusal>,
     /// HTTP requests between their head and the end of their response.
     pub(crate) in_flight: AtomicUsize,
+    /// Those of them whose response has begun.
+    pub(crate) responding: AtomicUsize,
+    /// Grows whenever the engine takes a piece of a response.
+    pub(crate) taken: AtomicUsize,
 }
 
 /// A connection whose framing is checked and whose silence is bounded.
@@ -54,6 +58,7 @@ pub(crate) struct Checked<S> {
     /// How many of them may be handed on.
     released: usize,
     silence: Silence,
+    taken: usize,
     reading: Timer,
     writing: Timer,
     lingering: Timer,
@@ -75,6 +80,9 @@ enum Silence {
     BeforeFirst,
     InHead,
     Between,
+    /// Responses are ready and the peer takes none of any. Only HTTP/2 lets a peer do that while it still reads; over
+    /// HTTP/1 the socket fills, and the writing timer notices.
+    Unread,
     /// We are at work, it is not the peer's turn.
     NotTheirTurn,
 }
@@ -90,6 +98,7 @@ impl<S> Checked<S> {
             inbound: BytesMut::new(),
             released: 0,
             silence: Silence::BeforeFirst,
+            taken: 0,
             reading: Timer::default(),
             writing: Timer::default(),
             lingering: Timer::default(),
@@ -157,26 +166,26 @@ impl<S> Checked<S> {
     /// Whether the peer has been silent for longer than it may.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
         let idle = self.shared.in_flight.load(Ordering::Relaxed) == 0;
+        let unread = self.shared.responding.load(Ordering::Relaxed) > 0;
+        let taken = self.shared.taken.load(Ordering::Relaxed);
         let silence = match (&self.state, self.silence) {
             (State::Head, _) if !self.inbound.is_empty() => Silence::InHead,
             (State::Head, Silence::BeforeFirst) => Silence::BeforeFirst,
             (State::Head | State::Free, _) if idle => Silence::Between,
+            (State::Free, _) if unread => Silence::Unread,
             _ => Silence::NotTheirTurn,
         };
+        if silence != self.silence || taken != self.taken {
+            (self.silence, self.taken) = (silence, taken);
+            self.reading.stop();
+        }
         let allowed = match silence {
             Silence::BeforeFirst => self.limits.first_byte,
             Silence::InHead => self.limits.header,
             Silence::Between => self.limits.idle,
-            Silence::NotTheirTurn => {
-                self.silence = silence;
-                self.reading.stop();
-                return false;
-            }
+            Silence::Unread => self.limits.unread_response,
+            Silence::NotTheirTurn => return false,
         };
-        if silence != self.silence {
-            self.reading.stop();
-        }
-        self.silence = silence;
         self.reading.has_rung(cx, allowed)
     }
 }

@@ -99,6 +99,16 @@ impl TestServer {
         self.server.as_ref().expect("the server runs, save while it restarts")
     }
 
+    /// The server itself.
+    pub fn server_mut(&mut self) -> &mut Server {
+        self.server.as_mut().expect("the server runs, save while it restarts")
+    }
+
+    /// The server itself, for a test that stops it.
+    pub fn take(&mut self) -> Server {
+        self.server.take().expect("the server runs, save while it restarts")
+    }
+
     /// The state that the handlers see.
     pub fn app(&self) -> &AppState {
         self.server().app()
