@@ -24,6 +24,7 @@ purposes:
     trackingType: Analytics
   - name: Product Updates
     trackingType: Product Updates
+    description: News of the shop
     preference-topics:
       - title: Frequency
         slug: Frequency
