@@ -25,6 +25,7 @@ impl Server {
         let mut process = Command::new(executable()?)
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder.join("data"))
+            .env("ANTUMBRA_LOGS__LEVEL", "warn")
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

@@ -202,13 +202,14 @@ impl Story {
         ))
     }
 
-    /// An upload as a client that streams sends it: chunked, without a content type.
+    /// An upload as a client that streams sends it: chunked, without a content type. What is done is said at the end.
     fn upload(&self, data_point: &str, name: &str) -> Result<RequestBuilder> {
         Ok(self
             .call(Method::POST, "/v1/datapoint")?
             .header("x-transcend-nonce", &self.nonce)
             .header("x-transcend-datapoint-name", data_point)
-            .header("x-transcend-remote-id", name))
+            .header("x-transcend-remote-id", name)
+            .header("x-transcend-skip-status-update", "true"))
     }
 
     async fn kill_during_upload(&mut self) -> Result<String> {
