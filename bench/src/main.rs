@@ -2,6 +2,7 @@
 
 mod dsr;
 mod engine;
+mod files;
 mod preferences;
 mod raw;
 mod startup;
@@ -24,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Start time, idle memory, size of the executable
     Startup(startup::Arguments),
+    /// Uploads and downloads
+    Files(files::Arguments),
     /// Submissions of data subject requests
     Dsr(dsr::Arguments),
     /// The store beside its bare engine: same keys, same values, same grouping of commits
@@ -35,6 +38,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Startup(arguments) => startup::run(&arguments),
+        Command::Files(arguments) => files::run(&arguments),
         Command::Dsr(arguments) => dsr::run(&arguments),
         Command::Engine(arguments) => engine::run(&arguments),
         Command::Preferences(arguments) => preferences::run(&arguments),

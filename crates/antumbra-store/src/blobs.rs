@@ -8,7 +8,13 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream::FuturesUnordered};
 use object_store::{
     GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, UploadPart, local::LocalFileSystem, path::Path,
 };
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    io::{ErrorKind, Read, Seek, SeekFrom},
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+};
 use uuid::Uuid;
 
 /// Bytes gathered before they are handed to the disk.
@@ -115,16 +121,27 @@ impl Blobs {
             .right_stream())
     }
 
+    /// Reads the bytes of `range`, which is small, in one go, and has `work` done on them by the thread that read them.
+    pub async fn read_then<T: Send + 'static>(
+        &self,
+        id: Uuid,
+        range: Range<u64>,
+        work: impl FnOnce(BytesMut) -> T + Send + 'static,
+    ) -> Result<T, BlobError> {
+        let worked = match &self.0 {
+            Place::Local(place) => {
+                let path = place
+                    .path_to_filesystem(&path_of(id))
+                    .map_err(missing(id, "reading a blob"))?;
+                tokio::task::spawn_blocking(move || Ok(work(read_exactly(id, &path, range)?)))
+            }
+        };
+        worked.await.map_err(unavailable("reading a blob"))?
+    }
+
     /// Reads the bytes of `range`, which is small, in one go.
     pub async fn read_at(&self, id: Uuid, range: Range<u64>) -> Result<Bytes, BlobError> {
-        let length = range.end - range.start;
-        let read = self.place().get_range(&path_of(id), range).await;
-        let bytes = read.map_err(missing(id, "reading a blob"))?;
-        if bytes.len() as u64 == length {
-            Ok(bytes)
-        } else {
-            Err(BlobError::OutOfRange(id))
-        }
+        self.read_then(id, range, BytesMut::freeze).await
     }
 
     /// The size of a blob in bytes.
@@ -168,6 +185,9 @@ pub struct BlobWriter {
 impl BlobWriter {
     /// Adds bytes. After a failure the writer is to be dropped.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), BlobError> {
+        if self.gathered.is_empty() && bytes.len() >= PART_BYTES {
+            return self.send(bytes).await;
+        }
         self.gathered.extend_from_slice(&bytes);
         while self.gathered.len() >= PART_BYTES {
             let part = self.gathered.split_to(PART_BYTES).freeze();
@@ -210,6 +230,21 @@ fn path_of(id: Uuid) -> Path {
 
 fn id_of(path: &Path) -> Option<Uuid> {
     Uuid::try_parse(path.filename()?).ok()
+}
+
+fn read_exactly(id: Uuid, path: &std::path::Path, range: Range<u64>) -> Result<BytesMut, BlobError> {
+    let length = range.end.saturating_sub(range.start);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(unavailable("reading a blob"))?);
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(range.start))?;
+        file.take(length).read_to_end(&mut bytes)
+    });
+    match read {
+        Ok(_) if bytes.len() as u64 == length => Ok(BytesMut::from(Bytes::from(bytes))),
+        Ok(_) => Err(BlobError::OutOfRange(id)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(BlobError::NotFound(id)),
+        Err(error) => Err(unavailable("reading a blob")(error)),
+    }
 }
 
 /// Removes what unfinished writers left: their files have a `#` in the name.

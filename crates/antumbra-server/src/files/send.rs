@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use antumbra_crypto::{
     Key32,
-    body::{BodyError, GROUP_BYTES, Groups, Opener, RangeOpener, Verified},
+    body::{GROUP_BYTES, Groups, Opener, RangeOpener, Verified},
 };
 use antumbra_store::Blobs;
 use bytes::{Bytes, BytesMut};
@@ -89,14 +89,8 @@ fn checked(
         let (blobs, groups, object) = (blobs.clone(), groups.clone(), segment.object);
         let end = (start + WINDOW_BYTES).min(covering.end);
         async move {
-            let bytes = blobs.read_at(object, start..end).await?;
-            let bytes = bytes
-                .try_into_mut()
-                .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-            let checking = move || groups.verify(start / GROUP_BYTES as u64, bytes);
-            let verified = tokio::task::spawn_blocking(checking)
-                .await
-                .map_err(|_| BodyError::Cipher)??;
+            let check = move |bytes| groups.verify(start / GROUP_BYTES as u64, bytes);
+            let verified = blobs.read_then(object, start..end, check).await??;
             Ok((start, verified))
         }
     };
