@@ -40,7 +40,8 @@ impl EmbeddedConfig {
 /// Settings of the PostgreSQL engine.
 #[derive(Clone)]
 pub struct PostgresConfig {
-    /// `postgres://user:password@host:port/database?options`. A secret: it is not shown by `Debug`.
+    /// `postgres://user:password@host:port/database?options`. A secret: it is not shown by `Debug`. The connection is
+    /// not encrypted, and `sslmode=require` is refused: over a network that others share, put a tunnel between.
     pub url: String,
     /// Most connections that this process opens.
     pub connections_max: usize,

@@ -13,7 +13,7 @@
 //! | `store.rs` | [`Store`], [`Reader`], [`Tx`]: the one place where the engines are told apart |
 //! | `embedded/` | the engine in this process: group commit, conflicts, the folder's lock, the check of the log |
 //! | `postgres.rs` | the engine behind a PostgreSQL server |
-//! | `blobs.rs` | [`Blobs`]: large bodies, written and read as streams |
+//! | `blobs/` | [`Blobs`]: large bodies, written and read as streams |
 //! | `conformance.rs` | what an engine must do, as checks for any of them |
 //!
 //! This crate knows no HTTP, no domain word, and not what the bytes mean. Its errors never show a key or a value.
@@ -23,6 +23,7 @@ mod config;
 pub mod conformance;
 mod embedded;
 mod error;
+mod folder;
 mod key;
 mod overlay;
 mod postgres;

@@ -37,6 +37,8 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
 /// How long it may take to reach the server.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How much longer than a statement may take we wait for its answer before we give the connection up.
@@ -90,10 +92,11 @@ impl Postgres {
         outcome.map_err(|error| failed("making the tables")(refusal("making the tables", &error)))?;
         drop(client);
         // Statements follow `BEGIN` without waiting for its answer, so a server that refuses it must be found out now.
-        for mut session in [engine.begin_read().await, engine.begin_write().await]
-            .into_iter()
-            .flatten()
-        {
+        for begin in [BEGIN_READ, BEGIN_WRITE] {
+            let mut session = engine
+                .begin(begin)
+                .await
+                .map_err(failed("connecting to the database"))?;
             session
                 .query("SELECT 1", &[], &[])
                 .await
@@ -103,11 +106,11 @@ impl Postgres {
     }
 
     pub(crate) async fn begin_read(self: &Arc<Self>) -> Result<Session, StoreError> {
-        self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+        self.begin(BEGIN_READ).await
     }
 
     pub(crate) async fn begin_write(self: &Arc<Self>) -> Result<Session, StoreError> {
-        self.begin("BEGIN ISOLATION LEVEL SERIALIZABLE").await
+        self.begin(BEGIN_WRITE).await
     }
 
     async fn begin(self: &Arc<Self>, begin: &'static str) -> Result<Session, StoreError> {
@@ -166,8 +169,10 @@ fn pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
         doing: "reading the address of the database",
         source: "it is not of the form postgres://user:password@host:port/database".into(),
     })?;
+    if server.get_application_name().is_none() {
+        server.application_name("antumbra");
+    }
     server
-        .application_name("antumbra")
         .connect_timeout(CONNECT_MAX)
         .tcp_user_timeout(config.statement_max);
     let settings = format!(
@@ -236,7 +241,7 @@ impl Session {
         let table = self.engine.known(table)?;
         let sql = format!("SELECT value FROM \"{table}\" WHERE key = $1");
         let rows = self.query(&sql, &[Type::BYTEA], &[&key]).await?;
-        Ok(rows.first().map(|row| row.get(0)))
+        rows.first().map(|row| column(row, 0).map(<[u8]>::to_vec)).transpose()
     }
 
     pub(crate) async fn get_many(
@@ -250,7 +255,8 @@ impl Session {
         }
         let sql = format!("SELECT key, value FROM \"{table}\" WHERE key = ANY($1)");
         let rows = self.query(&sql, &[Type::BYTEA_ARRAY], &[&keys]).await?;
-        let found: HashMap<&[u8], &[u8]> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let pairs = rows.iter().map(|row| Ok((column(row, 0)?, column(row, 1)?)));
+        let found = pairs.collect::<Result<HashMap<&[u8], &[u8]>, StoreError>>()?;
         Ok(keys
             .iter()
             .map(|key| found.get(key.as_slice()).map(|value| value.to_vec()))
@@ -282,7 +288,9 @@ impl Session {
         };
         sql += " LIMIT $1";
         let rows = self.query(&sql, &types, &values).await?;
-        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+        rows.iter()
+            .map(|row| Ok((column(row, 0)?.to_vec(), column(row, 1)?.to_vec())))
+            .collect()
     }
 
     /// Sends the writes and the commit together, and waits until the server has made them durable.
@@ -483,6 +491,11 @@ async fn all_in_order<T>(requests: Vec<BoxFuture<'_, T>>) -> Vec<T> {
         .iter_mut()
         .filter_map(|request| Pin::new(request).take_output())
         .collect()
+}
+
+/// A column of a row; an error if somebody has made the table with other columns.
+fn column(row: &tokio_postgres::Row, place: usize) -> Result<&[u8], StoreError> {
+    row.try_get(place).map_err(|error| refusal("reading", &error))
 }
 
 /// What the server's refusal means for the transaction. The message is cut down to what cannot quote a row.

@@ -53,7 +53,7 @@ impl Committer {
     }
 
     /// Runs until every sender is gone and the queue is empty.
-    pub(super) fn run(mut self, mut queue: mpsc::UnboundedReceiver<Submission>) {
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Submission>) {
         while let Some(first) = queue.blocking_recv() {
             let mut bytes = first.bytes;
             let mut group = vec![first];

@@ -90,7 +90,7 @@ pub(super) fn cut(flaw: &Flaw) -> std::io::Result<()> {
 
 /// Moves the log's files from the flaw on into `aside` (the first is copied), and says where they are.
 pub(super) fn set_aside(flaw: &Flaw, folder: &Path, aside: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(aside)?;
+    crate::folder::make(aside)?;
     for file in files(folder)? {
         let Some(name) = file.file_name() else { continue };
         if file == flaw.file {

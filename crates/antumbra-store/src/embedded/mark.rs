@@ -36,5 +36,5 @@ pub(super) fn write(folder: &Path, commit: u64) -> std::io::Result<()> {
     writeln!(file, "{commit}")?;
     file.sync_all()?;
     std::fs::rename(&draft, folder.join(FILE))?;
-    File::open(folder)?.sync_all()
+    crate::folder::sync_above(&draft)
 }

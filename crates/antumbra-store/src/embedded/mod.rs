@@ -109,7 +109,7 @@ impl Shared {
 
 /// The threads of an open engine, and what makes them end: their senders going away.
 struct Threads {
-    queue: mpsc::UnboundedSender<Submission>,
+    queue: mpsc::Sender<Submission>,
     committer: JoinHandle<()>,
     marker_stop: std_mpsc::Sender<()>,
     marker: JoinHandle<()>,
@@ -119,7 +119,7 @@ impl Embedded {
     /// Opens the folder. Blocks on the disk.
     pub(crate) fn open(config: &EmbeddedConfig, names: &[&'static str]) -> Result<Embedded, OpenError> {
         let folder = config.folder.clone();
-        std::fs::create_dir_all(&folder).map_err(folder_failed("making the data folder", &folder))?;
+        crate::folder::make(&folder).map_err(folder_failed("making the data folder", &folder))?;
         let lock = FolderLock::take(&folder)?;
         let recovery::Recovered { db, rows, committed } = recovery::open(config)?;
         let tables = number_tables(&db, &rows, names).map_err(|source| OpenError::Engine {
@@ -244,7 +244,7 @@ impl Embedded {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let queued = threads
             .as_ref()
-            .is_some_and(|threads| threads.queue.send(submission).is_ok());
+            .is_some_and(|threads| threads.queue.try_send(submission).is_ok());
         if queued { Ok(outcome) } else { Err(closed()) }
     }
 }
@@ -257,7 +257,8 @@ impl Drop for Embedded {
 
 impl Threads {
     fn start(shared: &Arc<Shared>, db: &fjall::Database, rows: &Keyspace, folder: PathBuf) -> std::io::Result<Threads> {
-        let (queue, submissions) = mpsc::unbounded_channel();
+        // As many as the queue's room lets in, so that there is always a place for one that has room.
+        let (queue, submissions) = mpsc::channel(QUEUE_BYTES_MAX / TRANSACTION_BYTES_MIN);
         let committer = Committer::new(shared.clone(), db.clone(), rows.clone());
         let committer = std::thread::Builder::new()
             .name("store-commit".into())

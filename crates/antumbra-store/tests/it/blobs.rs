@@ -53,6 +53,60 @@ async fn a_finished_blob_is_read_back_whole_and_in_ranges() {
 }
 
 #[tokio::test]
+async fn a_blob_is_read_in_large_chunks_and_what_is_not_there_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::local(folder.path()).await.unwrap();
+    assert!(matches!(
+        blobs.read(ID, 0..1).await.err(),
+        Some(BlobError::NotFound(ID))
+    ));
+    assert!(matches!(
+        blobs.read(ID, 0..0).await.err(),
+        Some(BlobError::NotFound(ID))
+    ));
+    write(&blobs, &vec![3; 1_000_000]).await;
+    let chunks: Vec<Bytes> = blobs
+        .read(ID, 10..1_000_000)
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
+    let sizes: Vec<usize> = chunks.iter().map(Bytes::len).collect();
+    assert_eq!(sizes, [262_144, 262_144, 262_144, 213_558]);
+}
+
+#[tokio::test]
+async fn of_two_writers_of_one_blob_the_one_that_finishes_last_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::local(folder.path()).await.unwrap();
+    let (mut one, mut other) = (blobs.writer(ID).await.unwrap(), blobs.writer(ID).await.unwrap());
+    one.write(Bytes::from_static(b"one")).await.unwrap();
+    other.write(Bytes::from_static(b"other")).await.unwrap();
+    other.finish().await.unwrap();
+    assert_eq!(read(&blobs, 0..5).await, b"other");
+    one.finish().await.unwrap();
+    assert_eq!(read(&blobs, 0..3).await, b"one");
+    assert_eq!(files_in(folder.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_writer_that_gives_up_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::local(folder.path()).await.unwrap();
+    write(&blobs, b"before").await;
+    let mut writer = blobs.writer(ID).await.unwrap();
+    writer.write(Bytes::from(vec![7; 40 << 20])).await.unwrap();
+    drop(writer);
+    assert_eq!(files_in(folder.path()).len(), 1);
+    assert_eq!(
+        read(&blobs, 0..6).await,
+        b"before",
+        "the blob that was there is there still"
+    );
+}
+
+#[tokio::test]
 async fn an_empty_blob_is_a_blob() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = Blobs::local(folder.path()).await.unwrap();

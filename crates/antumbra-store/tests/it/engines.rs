@@ -37,10 +37,7 @@ async fn embedded(tables: &[&'static str]) -> Fresh {
 }
 
 async fn postgres(url: String, tables: &[&'static str]) -> Fresh {
-    let schema = format!("test_{}", Uuid::new_v4().simple());
-    execute(&url, &format!("CREATE SCHEMA {schema}")).await;
-    let joint = if url.contains('?') { '&' } else { '?' };
-    let config = PostgresConfig::new(format!("{url}{joint}options=-c%20search_path%3D{schema}"));
+    let (schema, config) = fresh_schema(&url).await;
     let store = Store::open(StoreConfig::Postgres(config), tables).await.unwrap();
     Fresh {
         store,
@@ -49,7 +46,16 @@ async fn postgres(url: String, tables: &[&'static str]) -> Fresh {
     }
 }
 
-async fn execute(url: &str, sql: &str) {
+/// A new schema, and how to open a store in it. The schema's name is also the name that its sessions go by.
+pub(crate) async fn fresh_schema(url: &str) -> (String, PostgresConfig) {
+    let schema = format!("test_{}", Uuid::new_v4().simple());
+    execute(url, &format!("CREATE SCHEMA {schema}")).await;
+    let joint = if url.contains('?') { '&' } else { '?' };
+    let config = format!("{url}{joint}application_name={schema}&options=-c%20search_path%3D{schema}");
+    (schema, PostgresConfig::new(config))
+}
+
+pub(crate) async fn execute(url: &str, sql: &str) {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     let (done, _) = tokio::join!(
         async move {
