@@ -7,20 +7,43 @@ use serde_json::{Value, json};
 
 use crate::support::TestServer;
 
+mod clients;
 mod notation;
 use notation::Shape;
 
 /// A server, and a key with the scopes that a test is about.
+#[derive(Clone)]
 struct Management {
-    server: Arc<TestServer>,
+    url: String,
+    client: reqwest::Client,
     key: String,
+    /// None where the test keeps the server.
+    server: Option<Arc<TestServer>>,
 }
 
 impl Management {
     async fn with(scopes: &[ScopeName]) -> Management {
-        let server = Arc::new(TestServer::start().await);
+        let server = TestServer::start().await;
         let key = server.key(scopes).await;
-        Management { server, key }
+        let management = Management::of(&server, key);
+        Management {
+            server: Some(Arc::new(server)),
+            ..management
+        }
+    }
+
+    /// The management API of a server that the test keeps.
+    fn of(server: &TestServer, key: String) -> Management {
+        Management {
+            url: server.url("/graphql"),
+            client: server.client().clone(),
+            key,
+            server: None,
+        }
+    }
+
+    fn server(&self) -> &TestServer {
+        self.server.as_ref().unwrap()
     }
 
     async fn admin() -> Management {
@@ -28,13 +51,7 @@ impl Management {
     }
 
     async fn send(&self, body: &Value) -> (u16, Value) {
-        let sent = self
-            .server
-            .client()
-            .post(self.server.url("/graphql"))
-            .bearer_auth(&self.key)
-            .json(body)
-            .send();
+        let sent = self.client.post(&self.url).bearer_auth(&self.key).json(body).send();
         let answer = sent.await.unwrap();
         assert_eq!(answer.headers()["content-type"], "application/json");
         (answer.status().as_u16(), answer.json().await.unwrap())
@@ -76,7 +93,7 @@ async fn a_client_finds_its_gateway() {
         .await;
     assert_eq!(
         organization["sombra"]["customerUrl"],
-        format!("http://{}", management.server.address())
+        format!("http://{}", management.server().address())
     );
     let context = "sombra ( customerUrl String!; version String ); aiSetting? ( isAiEnabled Boolean!; isMcpSombraEnabled Boolean! )";
     let organization = management.ask("query", "organization", context, Value::Null).await;
@@ -339,11 +356,7 @@ async fn a_body_of_several_documents_happens_whole_or_not_at_all() {
 async fn a_dry_run_answers_and_keeps_nothing() {
     let management = Management::admin().await;
     let query = "mutation { createIdentifier(input: {name: \"a\", type: custom}) { identifier { name } } }";
-    let sent = management
-        .server
-        .client()
-        .post(management.server.url("/graphql"))
-        .bearer_auth(&management.key);
+    let sent = management.client.post(&management.url).bearer_auth(&management.key);
     let sent = sent
         .header("x-antumbra-dry-run", "1")
         .json(&json!({ "query": query }))
@@ -413,10 +426,10 @@ async fn each_root_field_needs_one_of_its_scopes() {
         let wanted: Vec<String> = known.scopes.iter().map(|scope| format!("{scope:?}")).collect();
         assert_eq!(error["extensions"]["requiredScopes"], json!(wanted));
         for scope in known.scopes {
-            let key = management.server.key(&[*scope]).await;
+            let key = management.server().key(&[*scope]).await;
             let allowed = Management {
-                server: management.server.clone(),
                 key,
+                ..management.clone()
             };
             let (_, answer) = allowed
                 .send(&json!({ "query": format!("{keyword} {{ {} }}", known.field) }))
@@ -483,9 +496,9 @@ async fn depth_and_breadth_are_bounded() {
 async fn the_schema_is_the_one_in_the_snapshot() {
     let management = Management::with(&[]).await;
     let served = management
-        .server
+        .server()
         .client()
-        .get(management.server.url("/graphql/schema.graphql"))
+        .get(management.server().url("/graphql/schema.graphql"))
         .send()
         .await
         .unwrap();
