@@ -12,7 +12,10 @@ use antumbra_crypto::{
     value,
     wrap::{self, Kek, WrappedKey},
 };
-use aws_lc_rs::{hkdf, hmac};
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    hkdf, hmac,
+};
 use serde::{Deserialize, Serialize};
 
 fn hex(text: &str) -> Vec<u8> {
@@ -70,6 +73,24 @@ fn aes_256_gcm_of_the_specification() {
         let sealed = sealer.finish().unwrap();
         assert_eq!((data, sealed.tag), (hex(&ciphertext), array(tag)));
     }
+}
+
+#[test]
+fn aes_256_gcm_with_associated_data_of_wycheproof() {
+    // aes_gcm_test, test 91, and the same with the first bit of its tag flipped. Values and wrapped keys use this form.
+    let key = hex("92ace3e348cd821092cd921aa3546374299ab46209691bc28b8752d17f123c20");
+    let open = |sealed: &str| {
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).unwrap());
+        let nonce = Nonce::assume_unique_for_key(array("00112233445566778899aabb"));
+        let mut data = hex(sealed);
+        let opened = key.open_in_place(nonce, Aad::from(hex("00000000ffffffff")), &mut data);
+        opened.map(|plain| plain.to_vec()).ok()
+    };
+    assert_eq!(
+        open("e27abdd2d2a53d2f136b 9a4a2579529301bcfb71c78d4060f52c"),
+        Some(hex("00010203040506070809"))
+    );
+    assert_eq!(open("e27abdd2d2a53d2f136b 9b4a2579529301bcfb71c78d4060f52c"), None);
 }
 
 #[test]

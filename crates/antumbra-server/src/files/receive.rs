@@ -68,11 +68,12 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
 {
     let keys = app.keys.organization(upload.organization).await?;
-    let mut reader = app.store.begin_read().await?;
-    let key = keys
-        .find_key(&mut reader, KeyKind::Request, upload.request)
-        .await?
-        .ok_or(FileError::Closed)?;
+    let key = {
+        // Closed again before the first byte: an upload may last for hours, and a snapshot must not.
+        let mut reader = app.store.begin_read().await?;
+        let found = keys.find_key(&mut reader, KeyKind::Request, upload.request).await?;
+        found.ok_or(FileError::Closed)?
+    };
     let mut arriving = Arriving::new(body, upload.bytes_max);
     let mut first = arriving.fill(CHUNK_BYTES, segment_bytes_max).await?;
     let sniffed = mimetype::sniff(&first[..first.len().min(mimetype::SNIFF_BYTES)]);

@@ -38,7 +38,11 @@ struct House {
 impl House {
     async fn new() -> House {
         let folder = tempfile::tempdir().unwrap();
-        let store = StoreConfig::Embedded(EmbeddedConfig::new(folder.path().join("store")));
+        let store = StoreConfig::Embedded(EmbeddedConfig {
+            cache_bytes: 16 << 20,
+            journal_bytes: 64 << 20,
+            ..EmbeddedConfig::new(folder.path().join("store"))
+        });
         let store = Store::open(store, &crate::tables()).await.unwrap();
         let keys = Keyring::open(&store, &RootFile::at(folder.path().join("root.key")))
             .await
@@ -248,11 +252,12 @@ async fn no_byte_of_a_spoiled_group_leaves_the_server() {
         ("chunk_repeated", 1 << 20, |body| body.copy_within(0..GROUP, 1 << 20)),
         ("byte_inserted", 0, |body| body.insert(5, 0)),
     ];
+    let house = House::new().await;
+    let id = house.keep(&bytes).await;
+    let path = house.body();
+    let good = fs::read(&path).unwrap();
     for (fault, whole_until, spoil) in spoiled {
-        let house = House::new().await;
-        let id = house.keep(&bytes).await;
-        let path = house.body();
-        let mut body = fs::read(&path).unwrap();
+        let mut body = good.clone();
         spoil(&mut body);
         fs::write(&path, body).unwrap();
         let (read, failure) = house.read(id).await;

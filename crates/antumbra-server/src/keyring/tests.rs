@@ -17,7 +17,11 @@ const ORGANIZATION: OrganizationId = OrganizationId(Uuid::from_u128(7));
 impl House {
     async fn new() -> House {
         let folder = tempfile::tempdir().unwrap();
-        let config = StoreConfig::Embedded(EmbeddedConfig::new(folder.path().join("store")));
+        let config = StoreConfig::Embedded(EmbeddedConfig {
+            cache_bytes: 16 << 20,
+            journal_bytes: 64 << 20,
+            ..EmbeddedConfig::new(folder.path().join("store"))
+        });
         let store = Store::open(config, TABLES).await.unwrap();
         House { folder, store }
     }
