@@ -1,6 +1,6 @@
 //! `GET /v1/data-subject-request/{id}/download-keys`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use antumbra_store::Reader;
 use axum::{
@@ -96,12 +96,12 @@ impl Pages<'_> {
         let mut nodes = Vec::with_capacity(listed.len());
         for file in listed {
             let silo = DataSiloId(file.silo);
-            if !silos.contains_key(&silo) {
-                silos.insert(silo, silos::find_silo(reader, organization, silo).await?);
-            }
+            let configured = match silos.entry(silo) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(silos::find_silo(reader, organization, silo).await?),
+            };
+            let shown = configured.as_ref().map_or_else(|| DataSilo::gone(file.silo), DataSilo::from);
             let point = silos::find_data_point(reader, organization, silo, DataPointId(file.data_point)).await?;
-            let configured = silos.get(&silo).and_then(Option::as_ref);
-            let shown = configured.map_or_else(|| DataSilo::gone(file.silo), DataSilo::from);
             let data_point = match point {
                 Some(point) => DataPoint::new(point, shown),
                 None => DataPoint::gone(file.data_point, shown),
