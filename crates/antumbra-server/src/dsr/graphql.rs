@@ -4,7 +4,7 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
     Cursor, Dsr, DsrError, DsrHead, DsrId, DsrStatus, Filter, Order, Origin, approve, cancel, count, get, get_head,
-    list, set_silent,
+    link, list, remove_identifiers, set_silent,
 };
 use crate::{
     graphql::{Date, Direction, OrderBy, OrderField, Person, Refusal, Session, bound, parse_id, parse_ids},
@@ -16,6 +16,8 @@ use crate::{
 const FIRST: usize = 50;
 /// Requests on a page.
 const FIRST_MAX: i32 = 1_000;
+/// Requests whose identifiers are listed at once.
+const REQUESTS_MAX: usize = 1_000;
 
 /// Queries about data subject requests.
 #[derive(Default)]
@@ -54,6 +56,26 @@ impl DsrQueries {
         let id = DsrId(parse_id(&id, "request")?);
         let dsr = get(&mut *session.read().await, &keys, id).await.map_err(refusal)?;
         Ok(RequestNode(dsr))
+    }
+
+    /// The identifiers of data subject requests, request by request and by name; their values are for
+    /// `POST /v1/request-identifiers`.
+    async fn request_identifiers(
+        &self,
+        context: &Context<'_>,
+        input: RequestIdentifiersInput,
+        first: Option<i32>,
+        offset: Option<i32>,
+        #[graphql(name = "orderBy")] _order_by: Option<Vec<OrderBy>>,
+        #[graphql(name = "useMaster")] _use_master: Option<bool>,
+    ) -> Result<RequestIdentifiersPayload, Refusal> {
+        let session = Session::of(context);
+        let all = input.read(session).await?;
+        let first = bound("first", first, FIRST_MAX)?.unwrap_or(FIRST);
+        let offset = bound("offset", offset, i32::MAX)?.unwrap_or(0);
+        let total_count = i32::try_from(all.len()).unwrap_or(i32::MAX);
+        let nodes = all.into_iter().skip(offset).take(first).collect();
+        Ok(RequestIdentifiersPayload { nodes, total_count })
     }
 }
 
@@ -97,6 +119,26 @@ impl DsrMutations {
         })
     }
 
+    /// Takes identifiers that nobody verified out of a request, so that it can go on without them.
+    async fn remove_request_identifiers(
+        &self,
+        context: &Context<'_>,
+        input: RemoveRequestIdentifiersInput,
+    ) -> Result<RemoveRequestIdentifiersPayload, Refusal> {
+        let session = Session::of(context);
+        let keys = session.keys().await?;
+        let id = DsrId(parse_id(&input.request_id, "request")?);
+        let identifiers: Vec<uuid::Uuid> = parse_ids(&input.request_identifier_ids, "request identifier")?;
+        let mut tx = session.write().await;
+        let removed = remove_identifiers(&mut tx, &keys, &session.deed(), id, &identifiers)
+            .await
+            .map_err(refusal)?;
+        Ok(RemoveRequestIdentifiersPayload {
+            count: i32::try_from(removed).unwrap_or(i32::MAX),
+            client_mutation_id: None,
+        })
+    }
+
     /// Changes how a request is handled. So far only whether the data subject gets messages.
     async fn update_request(
         &self,
@@ -119,6 +161,86 @@ impl DsrMutations {
             client_mutation_id: None,
         })
     }
+}
+
+/// The identifiers of one page, and how many there are.
+#[derive(SimpleObject)]
+struct RequestIdentifiersPayload {
+    /// The page.
+    nodes: Vec<RequestIdentifier>,
+    /// How many there are in all.
+    total_count: i32,
+}
+
+/// An identifier of a request, without its value.
+#[derive(SimpleObject)]
+struct RequestIdentifier {
+    /// Its id.
+    id: ID,
+    /// Its name.
+    name: String,
+    /// Whether anyone has verified it.
+    is_verified_at_least_once: bool,
+}
+
+/// Whose identifiers to list.
+#[derive(InputObject)]
+struct RequestIdentifiersInput {
+    /// The requests.
+    request_ids: Option<Vec<ID>>,
+    /// Verified, or else submitted, before this.
+    updated_at_before: Option<Date>,
+    /// Verified, or else submitted, at this time or later.
+    updated_at_after: Option<Date>,
+}
+
+impl RequestIdentifiersInput {
+    async fn read(self, session: &Session) -> Result<Vec<RequestIdentifier>, Refusal> {
+        let ids: Vec<uuid::Uuid> = parse_ids(self.request_ids.as_deref().unwrap_or_default(), "request")?;
+        if ids.is_empty() || ids.len() > REQUESTS_MAX {
+            return Err(Refusal::client(format!(
+                "requestIds must name 1 to {REQUESTS_MAX} requests"
+            )));
+        }
+        let keys = session.keys().await?;
+        let mut found = Vec::new();
+        for id in ids {
+            let dsr = get(&mut *session.read().await, &keys, DsrId(id))
+                .await
+                .map_err(refusal)?;
+            let mut identifiers = dsr.subject.identifiers;
+            identifiers.retain(|identifier| {
+                let updated_at = identifier.verified_at.unwrap_or(dsr.head.created_at);
+                self.updated_at_before.is_none_or(|before| updated_at < before.0)
+                    && self.updated_at_after.is_none_or(|after| updated_at >= after.0)
+            });
+            identifiers.sort_by(|one, other| one.name.cmp(&other.name));
+            found.extend(identifiers.into_iter().map(|identifier| RequestIdentifier {
+                id: identifier.id.into(),
+                name: identifier.name,
+                is_verified_at_least_once: identifier.verified_at.is_some(),
+            }));
+        }
+        Ok(found)
+    }
+}
+
+/// Identifiers to take out of a request.
+#[derive(InputObject)]
+struct RemoveRequestIdentifiersInput {
+    /// The request.
+    request_id: ID,
+    /// The identifiers.
+    request_identifier_ids: Vec<ID>,
+}
+
+/// What was taken out.
+#[derive(SimpleObject)]
+struct RemoveRequestIdentifiersPayload {
+    /// How many identifiers were taken out.
+    count: i32,
+    /// Always null: this server keeps no ids of mutations.
+    client_mutation_id: Option<String>,
 }
 
 async fn opened(session: &Session, head: &DsrHead) -> Result<RequestNode, Refusal> {
@@ -267,11 +389,7 @@ impl RequestNode {
 
     /// An address to look at it.
     async fn link(&self, context: &Context<'_>) -> String {
-        format!(
-            "{}/v1/data-subject-request/{}",
-            Session::of(context).app.public_url(),
-            self.0.head.id
-        )
+        link(&Session::of(context).app, self.0.head.id)
     }
 
     /// The slug of the data subject type.

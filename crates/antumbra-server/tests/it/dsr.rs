@@ -576,3 +576,62 @@ async fn identifiers_come_in_full_pages() {
     assert_eq!(intake.post("/v1/request-identifiers", nobody.to_string()).await.0, 404);
     intake.settle().await;
 }
+
+#[tokio::test]
+async fn an_address_called_unverified_holds_its_request_until_it_is_taken_out() {
+    let intake = Intake::start().await;
+    let admin = intake.server.key(&[ScopeName::ManageRequestCompilation]).await;
+    let graphql = async |query: String| {
+        let call = intake
+            .server
+            .client()
+            .post(intake.server.url("/graphql"))
+            .bearer_auth(&admin);
+        let answer: Value = call
+            .json(&json!({ "query": query }))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        assert!(answer.get("errors").is_none(), "{answer}");
+        answer["data"].clone()
+    };
+    let mut body = silent("acct_1");
+    body["subject"]["email"] = json!("ada@example.test");
+    body["subject"]["emailIsVerified"] = json!(false);
+    let request = intake.submitted(body).await;
+    intake.settle().await;
+    assert_eq!(intake.status(&request).await, "ENRICHING");
+
+    let id = request["id"].as_str().unwrap();
+    let fields = "nodes { id name isVerifiedAtLeastOnce } totalCount";
+    let listed = graphql(format!(
+        "{{ requestIdentifiers(input: {{ requestIds: [\"{id}\"] }}, first: 100) {{ {fields} }} }}"
+    ))
+    .await;
+    let listed = &listed["requestIdentifiers"];
+    assert_eq!(listed["totalCount"], 2);
+    let shown = |at: usize| {
+        (
+            listed["nodes"][at]["name"].clone(),
+            listed["nodes"][at]["isVerifiedAtLeastOnce"].clone(),
+        )
+    };
+    assert_eq!(shown(0), (json!("coreIdentifier"), json!(true)));
+    assert_eq!(shown(1), (json!("email"), json!(false)));
+
+    let (core, address) = (&listed["nodes"][0]["id"], &listed["nodes"][1]["id"]);
+    let input = format!("{{ requestId: \"{id}\", requestIdentifierIds: [{core}, {address}] }}");
+    let removed = graphql(format!(
+        "mutation {{ removeRequestIdentifiers(input: {input}) {{ count }} }}"
+    ))
+    .await;
+    assert_eq!(
+        removed["removeRequestIdentifiers"]["count"], 1,
+        "the core identifier stays"
+    );
+    intake.settle().await;
+    assert_eq!(intake.status(&request).await, "APPROVING");
+}

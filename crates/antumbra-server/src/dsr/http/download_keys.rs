@@ -100,7 +100,9 @@ impl Pages<'_> {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => place.insert(silos::find_silo(reader, organization, silo).await?),
             };
-            let shown = configured.as_ref().map_or_else(|| DataSilo::gone(file.silo), DataSilo::from);
+            let shown = configured
+                .as_ref()
+                .map_or_else(|| DataSilo::gone(file.silo), DataSilo::from);
             let point = silos::find_data_point(reader, organization, silo, DataPointId(file.data_point)).await?;
             let data_point = match point {
                 Some(point) => DataPoint::new(point, shown),
