@@ -392,8 +392,9 @@ impl Attempt {
         let outcome = tokio::time::timeout(allowed, self.until_free_of_conflicts()).await;
         let outcome = outcome.unwrap_or(Err(JobError::Failed("the attempt took longer than its lease")));
         match outcome {
-            Ok(()) => {}
+            Ok(()) => count(self.kind, "done"),
             Err(JobError::Lost) => {
+                count(self.kind, "lost");
                 tracing::warn!(job.kind = self.kind.name, job.id = %self.claimed.id.0, "another runner took the job over");
             }
             Err(error) => settle(&self.store, &self.clock, self.kind, &self.claimed, error).await,
@@ -442,6 +443,11 @@ async fn settle(store: &Store, clock: &Clock, kind: &'static JobKind, claimed: &
         let cause = crate::http::problem::chain(&error);
         tracing::warn!(job.kind = kind.name, job.id = %claimed.id.0, cause, "a failed job waits for its lease to end");
     }
+}
+
+/// What became of attempts, for whoever watches the server.
+fn count(kind: &JobKind, outcome: &'static str) {
+    metrics::counter!("antumbra_jobs_total", "kind" => kind.name, "outcome" => outcome).increment(1);
 }
 
 /// `span` give or take a tenth, spread by `seed`: no generator is needed where any spreading will do.

@@ -1,3 +1,5 @@
+//! Jobs on a real store, with a clock that is moved by hand.
+
 use std::{
     collections::BTreeMap,
     sync::{

@@ -823,20 +823,9 @@ async fn a_canceled_request_takes_nothing_more_and_tells_nobody() {
 async fn an_erasure_begins_at_a_silo_when_those_it_depends_on_are_done() {
     let story = Story::with_data_points(&[]).await;
     let server = &story.server;
-    let app = server.app();
     let second = crate::support::receiver::Receiver::start().await;
     let dependent = story::add_silo(server, "Mail", Some(second.url()), &[]).await;
-    let keys = app.keys.organization(server.organization).await.unwrap();
-    let mut tx = app.store.begin_write().await.unwrap();
-    let mut silo = antumbra_server::silos::find_silo(&mut tx, server.organization, dependent)
-        .await
-        .unwrap()
-        .unwrap();
-    silo.depends_on.insert(story.silo);
-    antumbra_server::silos::save_silo(&mut tx, &keys, &app.addresses, silo, None)
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
+    story::change_silo(server, dependent, |silo| drop(silo.depends_on.insert(story.silo))).await;
 
     let request = story.submit(Action::Erasure).await;
     let nonce = story.receiver.take_one().nonce();
@@ -919,4 +908,52 @@ async fn the_management_api_lists_runs_decides_about_them_and_has_silos_asked_ag
         let refused = ask(&story.admin_key, decide, json!({ "id": id, "status": "SKIPPED" })).await;
         assert_eq!(refused["errors"][0]["message"], words);
     }
+}
+
+#[tokio::test]
+async fn dependencies_that_form_a_circle_keep_nobody_waiting() {
+    let story = Story::with_data_points(&[]).await;
+    let second = crate::support::receiver::Receiver::start().await;
+    let other = story::add_silo(&story.server, "Mail", Some(second.url()), &[]).await;
+    story::change_silo(&story.server, other, |silo| drop(silo.depends_on.insert(story.silo))).await;
+    story::change_silo(&story.server, story.silo, |silo| drop(silo.depends_on.insert(other))).await;
+    story.submit(Action::Erasure).await;
+    assert_eq!((story.receiver.take().len(), second.take().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn only_silos_that_take_part_are_asked() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let server = &story.server;
+    let dormant = story::add_silo(server, "Dormant", None, &[]).await;
+    story::change_silo(server, dormant, |silo| silo.is_live = false).await;
+    let staff = story::add_silo(server, "Staff", None, &[]).await;
+    story::change_silo(server, staff, |silo| {
+        drop(silo.subject_blocklist.insert("customer".to_owned()))
+    })
+    .await;
+    let seller = story::add_silo(server, "Seller", None, &[]).await;
+    story::change_silo(server, seller, |silo| silo.actions = Some([Action::SaleOptOut].into())).await;
+    let left_out = story::add_silo(server, "Left out", None, &[]).await;
+
+    let asked = async |further: Value, core: &str| {
+        let request = story
+            .submit_with(Action::Access, core, &format!("{core}@example.test"), further)
+            .await;
+        server.run_jobs_until_idle().await;
+        let mut silos: Vec<_> = story.runs_of(request).await.iter().map(|run| run.silo).collect();
+        silos.sort_unstable();
+        silos
+    };
+    assert_eq!(
+        asked(json!({ "ignoreDataSiloIds": [left_out.0] }), "one").await,
+        [story.silo]
+    );
+    assert_eq!(
+        asked(json!({ "dataSiloIds": [left_out.0, staff.0] }), "two").await,
+        [left_out]
+    );
+    let mut all = [story.silo, dormant, left_out];
+    all.sort_unstable();
+    assert_eq!(asked(json!({ "isTest": true }), "three").await, all);
 }

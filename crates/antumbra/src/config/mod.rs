@@ -9,6 +9,7 @@ mod rooms;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use antumbra_server::silos::address::Network;
@@ -137,11 +138,14 @@ pub(crate) enum Review {
     Skipped,
 }
 
-/// Where webhooks may go.
+/// Where webhooks may go, and when they are sent again.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Webhooks {
     pub(crate) allow: Vec<Network>,
+    pub(crate) try_again_after: SignedDuration,
+    pub(crate) tries: NonZeroU32,
+    pub(crate) remind_after: SignedDuration,
 }
 
 /// Where keys come from.

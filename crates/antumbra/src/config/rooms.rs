@@ -8,6 +8,7 @@ use antumbra_server::api_keys::internal_key_hash;
 use antumbra_server::config as server;
 use antumbra_server::silos::address::Network;
 use antumbra_store::{EmbeddedConfig, PostgresConfig, StoreConfig};
+use jiff::SignedDuration;
 
 use super::{Config, DownloadKeySize, LimitsProfile, Mistake, Review, Storage};
 
@@ -56,8 +57,7 @@ impl Config {
             }),
             ..ServerConfig::default()
         };
-        config.limits.shutdown = Duration::try_from(self.server.stop_within)
-            .map_err(|_| Mistake::new("`server.stop_within` cannot be less than nothing"))?;
+        config.limits.shutdown = span("server.stop_within", self.server.stop_within)?;
         config.internal_key_hash = self
             .access
             .internal_key
@@ -82,9 +82,19 @@ impl Config {
             Review::Skipped => server::Review::Skipped,
         };
         config.webhooks.allowed_networks = self.webhooks.allow.clone();
+        let windows = &mut config.webhooks.windows;
+        windows.try_again = span("webhooks.try_again_after", self.webhooks.try_again_after)?;
+        windows.tries = self.webhooks.tries.get();
+        windows.waiting = span("webhooks.remind_after", self.webhooks.remind_after)?;
+        windows.error = windows.waiting;
         if self.server.listen.ip().is_loopback() {
             config.webhooks.allowed_networks.extend(Network::LOOPBACK);
         }
         Ok(config)
     }
+}
+
+/// A span as the server wants it: one that can pass.
+fn span(setting: &str, span: SignedDuration) -> Result<Duration, Mistake> {
+    Duration::try_from(span).map_err(|_| Mistake::new(format!("`{setting}` cannot be less than nothing")))
 }

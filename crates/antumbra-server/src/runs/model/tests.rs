@@ -1,3 +1,5 @@
+//! Runs and profiles, event by event.
+
 use super::*;
 
 /// Each line: the data points asked for, what happens, then the profile's status and what is known of each data point.

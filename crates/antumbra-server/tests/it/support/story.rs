@@ -74,7 +74,12 @@ impl Story {
     }
 
     pub async fn submit_about(&self, action: Action, core: &str, email: &str) -> DsrId {
-        let body = json!({
+        self.submit_with(action, core, email, json!({})).await
+    }
+
+    /// Submits with further members.
+    pub async fn submit_with(&self, action: Action, core: &str, email: &str, further: Value) -> DsrId {
+        let mut body = json!({
             "type": action.as_str(),
             "subjectType": "customer",
             "isSilent": true,
@@ -83,15 +88,11 @@ impl Story {
             "locale": "en-GB",
             "region": { "country": "US", "countrySubDivision": "US-CA" },
         });
-        let answer = self
-            .server
-            .client()
-            .post(self.server.url("/v1/data-subject-request"))
-            .bearer_auth(&self.admin_key)
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
+        body.as_object_mut()
+            .unwrap()
+            .extend(further.as_object().unwrap().clone());
+        let call = self.server.client().post(self.server.url("/v1/data-subject-request"));
+        let answer = call.bearer_auth(&self.admin_key).json(&body).send().await.unwrap();
         let status = answer.status();
         let answer: Value = answer.json().await.unwrap();
         assert_eq!(status, StatusCode::OK, "{answer}");
@@ -260,6 +261,22 @@ pub async fn add_silo(server: &TestServer, title: &str, url: Option<String>, dat
     }
     tx.commit().await.unwrap();
     saved.id
+}
+
+/// Changes how a silo is configured.
+pub async fn change_silo(server: &TestServer, silo: DataSiloId, change: impl FnOnce(&mut DataSilo)) {
+    let app = server.app();
+    let keys = app.keys.organization(server.organization).await.unwrap();
+    let mut tx = app.store.begin_write().await.unwrap();
+    let mut silo = silos::find_silo(&mut tx, server.organization, silo)
+        .await
+        .unwrap()
+        .unwrap();
+    change(&mut silo);
+    silos::save_silo(&mut tx, &keys, &app.addresses, silo, None)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
 }
 
 /// An id that nothing has.
