@@ -70,6 +70,8 @@ struct Found {
     hopeless: Vec<(store::JobKey, &'static str)>,
     /// A queue was not read to its end.
     more: bool,
+    /// A job was passed over for its target's sake, although its kind has room.
+    passed_for_target: bool,
 }
 
 /// What a look at the queue came to.
@@ -191,10 +193,13 @@ impl Runner {
             }
         }
         drop(reader);
+        // A page on which every job waits for room among its kind says nothing about what lies behind it, but reading on
+        // would only wear the queue: whatever ends next makes room, and the cursor stays where it is.
+        let full_up = found.wanted.is_empty() && found.hopeless.is_empty() && !found.passed_for_target;
         self.park(&found.hopeless, now).await?;
         self.claimed_since_front += self.claim(found.wanted, now).await?;
         if found.more {
-            return Ok(Look::Again);
+            return Ok(if full_up { Look::Wait } else { Look::Again });
         }
         let idle = std::mem::take(&mut self.claimed_since_front) == 0;
         Ok(if idle { Look::Wait } else { Look::Again })
@@ -223,6 +228,8 @@ impl Runner {
                             kind,
                             target: row.target,
                         });
+                    } else if self.has_room(Slot::Kind(kind.name), kind) {
+                        found.passed_for_target = true;
                     }
                 }
             }
@@ -232,20 +239,21 @@ impl Runner {
 
     /// Takes the places a job of `kind` needs, or none of them.
     fn take_room(&mut self, kind: &'static JobKind, target: Option<Uuid>) -> bool {
-        let has_room = slots(kind, target).all(|slot| {
-            let max = if matches!(slot, Slot::Kind(_)) {
-                kind.at_once
-            } else {
-                kind.at_once_per_target
-            };
-            self.busy.get(&slot).copied().unwrap_or(0) < max
-        });
+        let has_room = slots(kind, target).all(|slot| self.has_room(slot, kind));
         if has_room {
             for slot in slots(kind, target) {
                 *self.busy.entry(slot).or_default() += 1;
             }
         }
         has_room
+    }
+
+    fn has_room(&self, slot: Slot, kind: &JobKind) -> bool {
+        let max = match slot {
+            Slot::Kind(_) => kind.at_once,
+            Slot::Target(..) => kind.at_once_per_target,
+        };
+        self.busy.get(&slot).copied().unwrap_or(0) < max
     }
 
     fn give_room_back(&mut self, kind: &'static JobKind, target: Option<Uuid>) {

@@ -7,15 +7,14 @@ use jiff::Timestamp;
 
 use super::{
     RunError,
-    jobs::let_go_on,
+    jobs::{let_go_on, look_once},
     model::{RunId, RunStatus, SiloRun, Verdict},
     store,
 };
 use crate::{
-    AppState,
     audit::{self, AuditEntry},
-    dsr::{self, Deed, DsrId, DsrStatus, OPEN_RUNS, Order},
-    jobs::{self, Job},
+    dsr::{self, Deed, DsrId, DsrStatus, Order},
+    jobs,
     organization::{Action, OrganizationId},
     silos::DataSiloId,
 };
@@ -124,23 +123,17 @@ pub async fn count_work(
 }
 
 /// A person decides how a run stands. Fails with [`RunError::Closed`] once the request has left the run's phase.
-pub async fn change_status(
-    app: &AppState,
-    tx: &mut Tx,
-    deed: &Deed<'_>,
-    id: RunId,
-    verdict: Verdict,
-) -> Result<SiloRun, RunError> {
+pub async fn change_status(tx: &mut Tx, deed: &Deed<'_>, id: RunId, verdict: Verdict) -> Result<SiloRun, RunError> {
     let mut run = open_run(tx, deed, id).await?;
     run.decide(verdict);
-    keep(app, tx, deed, run, "silo_run.decided").await
+    keep(tx, deed, run, "silo_run.decided").await
 }
 
 /// A person has a silo asked again. Fails with [`RunError::Closed`] once the request has left the run's phase.
-pub async fn retry(app: &AppState, tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, RunError> {
+pub async fn retry(tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, RunError> {
     let mut run = open_run(tx, deed, id).await?;
     run.ask_again();
-    keep(app, tx, deed, run, "silo_run.retried").await
+    keep(tx, deed, run, "silo_run.retried").await
 }
 
 async fn open_run(tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, RunError> {
@@ -152,14 +145,9 @@ async fn open_run(tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, Ru
     Ok(run)
 }
 
-/// Keeps a run that a person has changed. Its notices are planned anew by [`OPEN_RUNS`], which knows the silo.
-async fn keep(
-    app: &AppState,
-    tx: &mut Tx,
-    deed: &Deed<'_>,
-    mut run: SiloRun,
-    action: &'static str,
-) -> Result<SiloRun, RunError> {
+/// Keeps a run that a person has changed. Its notices are planned anew by a look at the request's runs, which
+/// knows the silo.
+async fn keep(tx: &mut Tx, deed: &Deed<'_>, mut run: SiloRun, action: &'static str) -> Result<SiloRun, RunError> {
     for profile in &mut run.profiles {
         if let Some(planned) = profile.next_notice.take() {
             jobs::cancel(tx, deed.organization, planned);
@@ -178,12 +166,7 @@ async fn keep(
     };
     audit::record(tx, deed.ids, deed.organization, entry);
     if run.is_open() {
-        jobs::enqueue(
-            tx,
-            deed.organization,
-            Job::new(app.ids.uuid(), &OPEN_RUNS, [run.request.0]),
-            deed.now,
-        );
+        jobs::enqueue(tx, deed.organization, look_once(deed.ids, run.request), deed.now);
     }
     let_go_on(tx, deed, &run).await?;
     Ok(run)

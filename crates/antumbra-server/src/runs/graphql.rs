@@ -95,7 +95,7 @@ impl RunMutations {
         let id = read_run_id(&input.id)?;
         let mut tx = session.write().await;
         let verdict = input.status.into();
-        let run = change_status(&session.app, &mut tx, &session.deed(), id, verdict)
+        let run = change_status(&mut tx, &session.deed(), id, verdict)
             .await
             .map_err(refusal)?;
         Ok(ChangeRequestDataSiloStatusPayload {
@@ -113,9 +113,7 @@ impl RunMutations {
         let session = Session::of(context);
         let id = read_run_id(&id)?;
         let mut tx = session.write().await;
-        let run = retry(&session.app, &mut tx, &session.deed(), id)
-            .await
-            .map_err(refusal)?;
+        let run = retry(&mut tx, &session.deed(), id).await.map_err(refusal)?;
         Ok(RetryRequestDataSiloPayload {
             request_data_silo: RunNode(run),
             client_mutation_id: None,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     RunError,
-    model::{Profile, ProfileId, Received, RunId, RunStatus, SiloRun},
+    model::{Profile, ProfileId, Received, RunId, RunStatus, SiloRun, Verdict},
     nonce::{self, SiloNonce},
     notice::Notice,
     store,
@@ -24,6 +24,7 @@ use crate::{
     keyring::{KeyKind, OrganizationKeys},
     organization::{Action, OrganizationId},
     silos::{self, DataSilo, DataSiloId, Header},
+    world::Ids,
 };
 
 /// Sends one notice about one profile. Subjects: request, run, profile. Target: the silo.
@@ -66,8 +67,15 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
     runs.retain(|run| run.phase == phase);
     let now = app.clock.now();
     let silos = silos::list_silos(&mut tx, job.organization).await?;
+    let kept = runs.clone();
     if runs.is_empty() {
         runs = make_runs(&app, &mut tx, &keys, &dsr, phase, &silos).await?;
+    }
+    for run in runs.iter_mut().filter(|run| run.is_open()) {
+        // Nobody is left to answer for a silo that was taken away.
+        if !silos.iter().any(|silo| silo.id == run.silo) {
+            run.decide(Verdict::Skipped);
+        }
     }
     release(&mut runs);
     for run in &mut runs {
@@ -75,10 +83,16 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
         if is_noticed && run.is_open() && run.waits_for.is_empty() {
             plan_missing_notices(&app, &mut tx, job.organization, run, now);
         }
-        store::save(&mut tx, job.organization, run);
+        if !kept.contains(run) {
+            store::save(&mut tx, job.organization, run);
+        }
     }
     if runs.iter().any(SiloRun::is_open) {
-        jobs::finish_until(&mut tx, &job, now + LOOK_AGAIN).await?;
+        if looks_once(&job) {
+            jobs::finish(&mut tx, &job).await?;
+        } else {
+            jobs::finish_until(&mut tx, &job, now + LOOK_AGAIN).await?;
+        }
     } else {
         let any_data = runs.iter().any(SiloRun::has_data);
         let deed = Deed {
@@ -95,6 +109,15 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
     tx.commit().await?;
     app.jobs.ring();
     Ok(())
+}
+
+/// A job that has the runs of a request looked at now, beside the one that looks at them every day.
+pub(super) fn look_once(ids: &Ids, request: DsrId) -> Job {
+    Job::new(ids.uuid(), &OPEN_RUNS, [request.0, request.0])
+}
+
+fn looks_once(job: &Claimed) -> bool {
+    job.subjects.len() > 1
 }
 
 async fn done(mut tx: Tx, job: &Claimed) -> Result<(), JobError> {
@@ -255,8 +278,7 @@ pub(super) async fn let_go_on(tx: &mut Tx, deed: &Deed<'_>, run: &SiloRun) -> Re
     }
     if store::any_open(tx, deed.organization, run.request).await? {
         if run.is_awaited {
-            let job = Job::new(deed.ids.uuid(), &OPEN_RUNS, [run.request.0]);
-            jobs::enqueue(tx, deed.organization, job, deed.now);
+            jobs::enqueue(tx, deed.organization, look_once(deed.ids, run.request), deed.now);
         }
         return Ok(());
     }

@@ -123,7 +123,7 @@ impl Answer {
 }
 
 /// One silo's part in one phase of a data subject request.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiloRun {
     /// Which run.
     pub id: RunId,
@@ -152,7 +152,7 @@ pub struct SiloRun {
 }
 
 /// One identifier that a silo is asked about.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// Which profile.
     pub id: ProfileId,

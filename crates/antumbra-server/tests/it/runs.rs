@@ -226,9 +226,8 @@ async fn a_notice_that_fails_is_tried_five_times_then_daily_and_when_an_administ
 
     story.receiver.answers(status(200));
     let run = story.run_of(request).await.id;
-    let app = story.server.app();
     story
-        .administrate(async |tx, deed| runs::retry(app, tx, deed, run).await)
+        .administrate(async |tx, deed| runs::retry(tx, deed, run).await)
         .await;
     story.server.run_jobs_until_idle().await;
     assert_eq!(story.run_of(request).await.status(), RunStatus::Waiting);
@@ -242,9 +241,8 @@ async fn an_administrator_can_close_a_run_in_the_silos_place() {
     let story = Story::with_data_points(&["profile"]).await;
     let request = story.submit(Action::Access).await;
     let run = story.run_of(request).await.id;
-    let app = story.server.app();
     story
-        .administrate(async |tx, deed| runs::change_status(app, tx, deed, run, Verdict::Skipped).await)
+        .administrate(async |tx, deed| runs::change_status(tx, deed, run, Verdict::Skipped).await)
         .await;
     assert_eq!(story.status_of(request).await, "APPROVING");
     story.server.pass(2 * DAY).await;
@@ -825,7 +823,7 @@ async fn an_erasure_begins_at_a_silo_when_those_it_depends_on_are_done() {
     let server = &story.server;
     let second = crate::support::receiver::Receiver::start().await;
     let dependent = story::add_silo(server, "Mail", Some(second.url()), &[]).await;
-    story::change_silo(server, dependent, |silo| drop(silo.depends_on.insert(story.silo))).await;
+    story::change_silo(server, dependent, |silo| silo.depends_on = [story.silo].into()).await;
 
     let request = story.submit(Action::Erasure).await;
     let nonce = story.receiver.take_one().nonce();
@@ -915,8 +913,8 @@ async fn dependencies_that_form_a_circle_keep_nobody_waiting() {
     let story = Story::with_data_points(&[]).await;
     let second = crate::support::receiver::Receiver::start().await;
     let other = story::add_silo(&story.server, "Mail", Some(second.url()), &[]).await;
-    story::change_silo(&story.server, other, |silo| drop(silo.depends_on.insert(story.silo))).await;
-    story::change_silo(&story.server, story.silo, |silo| drop(silo.depends_on.insert(other))).await;
+    story::change_silo(&story.server, other, |silo| silo.depends_on = [story.silo].into()).await;
+    story::change_silo(&story.server, story.silo, |silo| silo.depends_on = [other].into()).await;
     story.submit(Action::Erasure).await;
     assert_eq!((story.receiver.take().len(), second.take().len()), (1, 1));
 }
@@ -929,7 +927,7 @@ async fn only_silos_that_take_part_are_asked() {
     story::change_silo(server, dormant, |silo| silo.is_live = false).await;
     let staff = story::add_silo(server, "Staff", None, &[]).await;
     story::change_silo(server, staff, |silo| {
-        drop(silo.subject_blocklist.insert("customer".to_owned()))
+        silo.subject_blocklist = ["customer".to_owned()].into()
     })
     .await;
     let seller = story::add_silo(server, "Seller", None, &[]).await;
@@ -956,4 +954,16 @@ async fn only_silos_that_take_part_are_asked() {
     let mut all = [story.silo, dormant, left_out];
     all.sort_unstable();
     assert_eq!(asked(json!({ "isTest": true }), "three").await, all);
+}
+
+#[tokio::test]
+async fn a_silo_that_is_taken_away_holds_no_request_up() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let request = story.submit(Action::Access).await;
+    story
+        .administrate(async |tx, deed| antumbra_server::silos::delete_silo(tx, deed.organization, story.silo).await)
+        .await;
+    story.server.pass(DAY).await;
+    assert_eq!(story.run_of(request).await.status(), RunStatus::Skipped);
+    assert_eq!(story.status_of(request).await, "APPROVING");
 }
