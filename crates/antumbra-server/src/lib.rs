@@ -146,6 +146,8 @@ pub struct App {
     pub settings: organization::SettingsCache,
     /// What organizations ask people about.
     pub catalogs: purposes::Catalogs,
+    /// Whose preferences are being written at the moment.
+    pub turns: preferences::Turns,
     /// Which addresses may be called on somebody's behalf.
     pub addresses: silos::address::AddressRules,
     /// Sends notices to data silos.
@@ -167,6 +169,7 @@ impl AppState {
             callers,
             settings: organization::SettingsCache::default(),
             catalogs: purposes::Catalogs::default(),
+            turns: preferences::Turns::default(),
             addresses,
             webhooks,
         }))

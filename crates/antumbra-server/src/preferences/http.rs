@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use antumbra_store::Reader;
+use antumbra_store::{Reader, StoreError, Tx};
 use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
@@ -37,12 +37,15 @@ pub(crate) async fn upsert_preferences(
 ) -> Result<Response, Problem> {
     let keys = app.keys.organization(caller.organization).await?;
     let now = app.clock.now();
-    let mut tx = app.store.begin_write().await?;
-    let known = Known::read(&app, &mut tx, caller.organization, now).await?;
+    let known = Known::read(&app, &mut app.store.begin_read().await?, caller.organization, now).await?;
     let site = known.site(&app, caller.organization, &keys);
     let records = check::check(batch, &known.rules()).map_err(Problem::validation)?;
     caller.spend(records.len())?;
-    let outcomes = store::upsert_all(&mut tx, &site, &records).await?;
+    let batch = store::Batch::new(&site, records);
+    let _turn = app.turns.take(batch.people()).await;
+    let mut tx = app.store.begin_write().await?;
+    known.still_holds(&app, &mut tx, caller.organization).await?;
+    let outcomes = store::upsert_all(&mut tx, &site, &batch).await?;
     let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     if stored > 0 {
         let entry = AuditEntry {
@@ -55,7 +58,7 @@ pub(crate) async fn upsert_preferences(
         audit::record(&mut tx, &app.ids, caller.organization, entry);
     }
     tx.commit().await?;
-    Ok(Json(upsert_outcome(&records, &outcomes, &known.catalog)).into_response())
+    Ok(Json(upsert_outcome(&batch.records, &outcomes, &known.catalog)).into_response())
 }
 
 /// `POST /v1/preferences/{partition}/query`: finds records by identifiers and times, newest first, page by page.
@@ -113,6 +116,14 @@ impl Known {
             catalog: app.catalogs.current(reader, organization).await?,
             now: Moment::from(now),
         })
+    }
+
+    /// Refuses, so that the handler runs again, if the configuration is another by now.
+    async fn still_holds(&self, app: &AppState, tx: &mut Tx, organization: OrganizationId) -> Result<(), StoreError> {
+        let settings = app.settings.get(tx, organization).await?;
+        let catalog = app.catalogs.current(tx, organization).await?;
+        let same = Arc::ptr_eq(&settings, &self.settings) && Arc::ptr_eq(&catalog, &self.catalog);
+        if same { Ok(()) } else { Err(StoreError::Conflict) }
     }
 
     fn rules(&self) -> check::Rules<'_> {

@@ -12,6 +12,7 @@
 //! | `model.rs` | a record, and the rules by which writes become part of it |
 //! | `encoding.rs` | records and history as bytes, before they are sealed |
 //! | `store.rs` | the tables, and reading and writing them in a few round trips a call |
+//! | `turns.rs` | who is being written about at the moment |
 //! | `query.rs` | which records a query means, their order, and where the next page begins |
 
 mod check;
@@ -22,7 +23,9 @@ mod model;
 mod moment;
 mod query;
 mod store;
+mod turns;
 mod wire;
 
 pub use model::RecordId;
 pub use store::{TABLES, has_records};
+pub use turns::Turns;

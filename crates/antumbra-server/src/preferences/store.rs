@@ -147,19 +147,34 @@ impl Site<'_> {
     }
 }
 
+/// A batch with what its records are looked up by.
+pub(super) struct Batch {
+    pub(super) records: Vec<Checked>,
+    lookups: Vec<Lookups>,
+}
+
+impl Batch {
+    /// Works out the digests of all identifiers in a batch.
+    pub(super) fn new(site: &Site<'_>, records: Vec<Checked>) -> Batch {
+        let lookups = records.iter().map(|checked| Lookups::of(site, checked)).collect();
+        Batch { records, lookups }
+    }
+
+    /// Whom the batch is about.
+    pub(super) fn people(&self) -> Vec<Blind> {
+        self.lookups.iter().flat_map(Lookups::all).collect()
+    }
+}
+
 /// Stores a batch. Gives for each record what is stored now, or why nothing was.
 pub(super) async fn upsert_all(
     tx: &mut Tx,
     site: &Site<'_>,
-    batch: &[Checked],
+    batch: &Batch,
 ) -> Result<Vec<Result<Held, Refused>>, KeyringError> {
-    let lookups: Vec<Lookups> = batch.iter().map(|checked| Lookups::of(site, checked)).collect();
-    let mut desk = Desk::lay_out(tx, site, batch, &lookups).await?;
-    let outcomes = batch
-        .iter()
-        .zip(&lookups)
-        .map(|(checked, lookups)| desk.take(checked, lookups))
-        .collect();
+    let mut desk = Desk::lay_out(tx, site, batch).await?;
+    let records = batch.records.iter().zip(&batch.lookups);
+    let outcomes = records.map(|(checked, lookups)| desk.take(checked, lookups)).collect();
     desk.clear_away(tx).await?;
     Ok(outcomes)
 }
@@ -338,14 +353,9 @@ enum Fate {
 
 impl<'a> Desk<'a> {
     /// Reads whatever the batch may touch: two round trips, and one for keys.
-    async fn lay_out(
-        tx: &mut Tx,
-        site: &'a Site<'a>,
-        batch: &[Checked],
-        lookups: &[Lookups],
-    ) -> Result<Desk<'a>, KeyringError> {
+    async fn lay_out(tx: &mut Tx, site: &'a Site<'a>, batch: &Batch) -> Result<Desk<'a>, KeyringError> {
         let mut owners: HashMap<(PartitionId, Blind), Owner> = HashMap::new();
-        for (checked, lookups) in batch.iter().zip(lookups) {
+        for (checked, lookups) in batch.records.iter().zip(&batch.lookups) {
             owners.extend(
                 lookups
                     .all()
@@ -372,6 +382,7 @@ impl<'a> Desk<'a> {
         }
         places.extend(
             batch
+                .records
                 .iter()
                 .flat_map(|checked| checked.named.iter().map(|id| (checked.partition, *id))),
         );
