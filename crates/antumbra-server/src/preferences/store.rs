@@ -6,20 +6,20 @@
 //! from them by the rules of `model.rs`. When a record becomes part of another, its history and its key stay where they
 //! are and the survivor names it.
 //!
-//! A batch reads in two round trips, whatever its size: first who the identifiers belong to, then those records and
-//! their keys. Everything else happens on a [`Desk`] in memory, record by record in the order of the batch.
+//! This file holds the tables, their rows, and reading; `store/desk.rs` takes in a batch of writes.
 
-use std::{collections::HashMap, ops::Bound, sync::Arc};
+mod desk;
 
-use antumbra_crypto::{value::ValueKey, wrap::WrappedKey};
-use antumbra_store::{Corrupt, Key, Raw, Reader, Scan, StoreError, Table, Tx};
+use std::{ops::Bound, sync::Arc};
+
+use antumbra_crypto::value::ValueKey;
+use antumbra_store::{Corrupt, Key, Raw, Reader, Scan, StoreError, Table};
 use uuid::Uuid;
 
 use super::{
-    check::{Checked, OnConflict},
     encoding,
     identifiers::TRANSCEND,
-    model::{Effect, Identifier, Record, RecordId},
+    model::{Identifier, Record, RecordId},
     moment::Moment,
 };
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     purposes::PartitionId,
     world::Ids,
 };
+pub(super) use desk::{Batch, Refused, upsert_all};
 
 /// The present state of each record: two times and a revision in clear, the rest sealed.
 const RECORDS: Table<(OrganizationId, PartitionId, RecordId), Raw> = Table::new("preference_records");
@@ -84,9 +85,6 @@ impl Key for Chapter {
     }
 }
 
-/// Most identifiers and most metadata keys of one record.
-const ENTRIES_MAX: usize = 1000;
-
 /// The first byte of a record's row and of a history row.
 const VERSION: u8 = 1;
 
@@ -106,21 +104,6 @@ pub(super) struct Held {
     pub(super) updated_at: Moment,
     /// None if its key is gone or does not open it.
     pub(super) record: Option<Arc<Record>>,
-}
-
-/// Why one record of a batch was not stored, while its neighbours were.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(super) enum Refused {
-    #[error("The transcend identifier in this request does not match any consent profile for this organization.")]
-    UnknownRecord,
-    #[error("Identifiers in this record belong to more than one existing preference record")]
-    SeveralRecords,
-    #[error("At least one identifier that is unique on the preference store is required")]
-    NoUniqueIdentifier,
-    #[error("The stored preference record can not be decrypted")]
-    Unreadable,
-    #[error("A preference record holds at most 1,000 identifiers and 1,000 metadata keys")]
-    TooLarge,
 }
 
 impl Site<'_> {
@@ -145,38 +128,6 @@ impl Site<'_> {
         let known = self.settings.find_identifier(&identifier.name);
         known.is_some_and(|known| known.identifier.is_unique_on_preference_store)
     }
-}
-
-/// A batch with what its records are looked up by.
-pub(super) struct Batch {
-    pub(super) records: Vec<Checked>,
-    lookups: Vec<Lookups>,
-}
-
-impl Batch {
-    /// Works out the digests of all identifiers in a batch.
-    pub(super) fn new(site: &Site<'_>, records: Vec<Checked>) -> Batch {
-        let lookups = records.iter().map(|checked| Lookups::of(site, checked)).collect();
-        Batch { records, lookups }
-    }
-
-    /// Whom the batch is about.
-    pub(super) fn people(&self) -> Vec<Blind> {
-        self.lookups.iter().flat_map(Lookups::all).collect()
-    }
-}
-
-/// Stores a batch. Gives for each record what is stored now, or why nothing was.
-pub(super) async fn upsert_all(
-    tx: &mut Tx,
-    site: &Site<'_>,
-    batch: &Batch,
-) -> Result<Vec<Result<Held, Refused>>, KeyringError> {
-    let mut desk = Desk::lay_out(tx, site, batch).await?;
-    let records = batch.records.iter().zip(&batch.lookups);
-    let outcomes = records.map(|(checked, lookups)| desk.take(checked, lookups)).collect();
-    desk.clear_away(tx).await?;
-    Ok(outcomes)
 }
 
 /// Which records some digests lead to, in their order.
@@ -223,11 +174,8 @@ pub(super) async fn find_records(
     ids: &[RecordId],
 ) -> Result<Vec<Option<Held>>, KeyringError> {
     let places: Vec<_> = ids.iter().map(|id| (partition, *id)).collect();
-    let drawers = read_records(reader, site, &places).await?;
-    Ok(drawers
-        .into_iter()
-        .map(|drawer| drawer.map(|drawer| drawer.held()))
-        .collect())
+    let opened = read_records(reader, site, &places).await?;
+    Ok(opened.into_iter().map(|opened| Some(opened?.held)).collect())
 }
 
 /// Whether a partition holds any record: one that does is not deleted.
@@ -279,448 +227,12 @@ pub(super) async fn list_by(
         .collect())
 }
 
-/// What a record of a batch is looked up by.
-struct Lookups {
-    /// One for each unique identifier.
-    unique: Vec<Blind>,
-    /// One for each record that is named by its id.
-    named: Vec<Blind>,
-}
-
-impl Lookups {
-    fn of(site: &Site<'_>, checked: &Checked) -> Lookups {
-        let unique = checked.unique.iter().map(|place| {
-            let identifier = &checked.write.identifiers[*place];
-            site.blind(checked.partition, &identifier.name, &identifier.value)
-        });
-        Lookups {
-            unique: unique.collect(),
-            named: checked
-                .named
-                .iter()
-                .map(|id| site.alias(checked.partition, *id))
-                .collect(),
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = Blind> {
-        self.unique.iter().chain(&self.named).copied()
-    }
-}
-
-/// Everything that a batch touches, in memory while its records are taken in one by one.
-struct Desk<'a> {
-    site: &'a Site<'a>,
-    owners: HashMap<(PartitionId, Blind), Owner>,
-    drawers: HashMap<(PartitionId, RecordId), Drawer>,
-    /// Digests of identifiers that are not unique now but may have been: rows of theirs that lead to a record which
-    /// became part of another have to go.
-    doubtful: Vec<(PartitionId, Blind, RecordId)>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Owner {
-    stored: Option<RecordId>,
-    now: Option<RecordId>,
-}
-
-/// One record while a batch is at work on it.
-struct Drawer {
-    id: RecordId,
-    /// None if the record can't be read.
-    key: Option<ValueKey>,
-    /// The key of a record that is new.
-    new_key: Option<WrappedKey>,
-    /// The times under which the store lists it now.
-    listed: Option<(Moment, Moment)>,
-    timestamp: Moment,
-    updated_at: Moment,
+/// A record as it is stored, with what it takes to store it again.
+struct Opened {
+    held: Held,
     revision: u32,
-    record: Option<Arc<Record>>,
-    fate: Fate,
-    history: Vec<(Chapter, Vec<u8>)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// It is as it was stored.
-    Unchanged,
-    /// It is to be stored.
-    Changed,
-    /// It became part of another.
-    Absorbed,
-}
-
-impl<'a> Desk<'a> {
-    /// Reads whatever the batch may touch: two round trips, and one for keys.
-    async fn lay_out(tx: &mut Tx, site: &'a Site<'a>, batch: &Batch) -> Result<Desk<'a>, KeyringError> {
-        let mut owners: HashMap<(PartitionId, Blind), Owner> = HashMap::new();
-        for (checked, lookups) in batch.records.iter().zip(&batch.lookups) {
-            owners.extend(
-                lookups
-                    .all()
-                    .map(|blind| ((checked.partition, blind), Owner::default())),
-            );
-        }
-        let wanted: Vec<(PartitionId, Blind)> = owners.keys().copied().collect();
-        let keys: Vec<_> = wanted
-            .iter()
-            .map(|(partition, blind)| (site.organization, *partition, *blind))
-            .collect();
-        let mut places: Vec<(PartitionId, RecordId)> = Vec::new();
-        for (place, row) in wanted.into_iter().zip(tx.get_many(&OWNERS, &keys).await?) {
-            let Some(row) = row else { continue };
-            let id = owner_of(&row)?;
-            owners.insert(
-                place,
-                Owner {
-                    stored: Some(id),
-                    now: Some(id),
-                },
-            );
-            places.push((place.0, id));
-        }
-        places.extend(
-            batch
-                .records
-                .iter()
-                .flat_map(|checked| checked.named.iter().map(|id| (checked.partition, *id))),
-        );
-        places.sort_unstable();
-        places.dedup();
-        let read = read_records(tx, site, &places).await?;
-        let drawers = places
-            .into_iter()
-            .zip(read)
-            .filter_map(|(place, drawer)| Some((place, drawer?)))
-            .collect();
-        Ok(Desk {
-            site,
-            owners,
-            drawers,
-            doubtful: Vec::new(),
-        })
-    }
-
-    /// Takes in one record.
-    fn take(&mut self, checked: &Checked, lookups: &Lookups) -> Result<Held, Refused> {
-        let named = self.named(checked, lookups)?;
-        let mut found: Vec<RecordId> = named.clone();
-        let owners = lookups
-            .unique
-            .iter()
-            .filter_map(|blind| self.owner(checked.partition, blind));
-        found.extend(owners);
-        found.sort_unstable();
-        found.dedup();
-        if found
-            .iter()
-            .any(|id| self.drawer(checked.partition, *id).record.is_none())
-        {
-            return Err(Refused::Unreadable);
-        }
-        let id = match found[..] {
-            [] if lookups.unique.is_empty() => return Err(Refused::NoUniqueIdentifier),
-            [] => self.open_drawer(checked.partition),
-            [id] => id,
-            [..] if checked.on_conflict == OnConflict::Refuse => return Err(Refused::SeveralRecords),
-            // The one that is named; else the oldest, which has the smallest id.
-            [oldest, ..] => named.first().copied().unwrap_or(oldest),
-        };
-        let others: Vec<RecordId> = found.into_iter().filter(|other| *other != id).collect();
-        self.refuse_too_large(checked, id, &others)?;
-        self.unite(checked.partition, id, &others);
-        for blind in &lookups.unique {
-            self.owners.entry((checked.partition, *blind)).or_default().now = Some(id);
-        }
-        Ok(self.write(checked, id, others))
-    }
-
-    /// The living records that the caller named by id.
-    fn named(&self, checked: &Checked, lookups: &Lookups) -> Result<Vec<RecordId>, Refused> {
-        let living = |id: RecordId| {
-            let drawer = self.drawers.get(&(checked.partition, id))?;
-            (drawer.fate != Fate::Absorbed).then_some(id)
-        };
-        let find = |(id, alias): (&RecordId, &Blind)| {
-            self.owner(checked.partition, alias)
-                .or_else(|| living(*id))
-                .ok_or(Refused::UnknownRecord)
-        };
-        checked.named.iter().zip(&lookups.named).map(find).collect()
-    }
-
-    /// The record that a digest leads to. An index row whose record is not there counts as none.
-    fn owner(&self, partition: PartitionId, blind: &Blind) -> Option<RecordId> {
-        let id = self.owners.get(&(partition, *blind))?.now?;
-        self.drawers.contains_key(&(partition, id)).then_some(id)
-    }
-
-    fn drawer(&self, partition: PartitionId, id: RecordId) -> &Drawer {
-        self.drawers
-            .get(&(partition, id))
-            .expect("an owner is given only if it has a drawer")
-    }
-
-    fn drawer_mut(&mut self, partition: PartitionId, id: RecordId) -> &mut Drawer {
-        self.drawers
-            .get_mut(&(partition, id))
-            .expect("an owner is given only if it has a drawer")
-    }
-
-    fn open_drawer(&mut self, partition: PartitionId) -> RecordId {
-        let id = RecordId(self.site.ids.uuid());
-        let (key, wrapped) = self.site.keys.seal_new(KeyKind::Subject, id.0);
-        let drawer = Drawer {
-            id,
-            key: Some(ValueKey::new(&key)),
-            new_key: Some(wrapped),
-            listed: None,
-            timestamp: Moment(i64::MIN),
-            updated_at: self.site.now,
-            revision: 0,
-            record: Some(Arc::new(Record::empty())),
-            fate: Fate::Changed,
-            history: Vec::new(),
-        };
-        self.drawers.insert((partition, id), drawer);
-        id
-    }
-
-    fn refuse_too_large(&self, checked: &Checked, id: RecordId, others: &[RecordId]) -> Result<(), Refused> {
-        let records = || {
-            others
-                .iter()
-                .chain([&id])
-                .filter_map(|id| self.drawer(checked.partition, *id).record.as_ref())
-        };
-        let identifiers: usize = records().map(|record| record.identifiers.len()).sum();
-        let metadata: usize = records().map(|record| record.metadata.len()).sum();
-        let fits = identifiers + checked.write.identifiers.len() <= ENTRIES_MAX
-            && metadata + checked.write.metadata.len() <= ENTRIES_MAX;
-        if fits { Ok(()) } else { Err(Refused::TooLarge) }
-    }
-
-    /// Makes `others` part of `id`. Of equally old values that of the record written last stays.
-    fn unite(&mut self, partition: PartitionId, id: RecordId, others: &[RecordId]) {
-        if others.is_empty() {
-            return;
-        }
-        let mut parts: Vec<(Moment, RecordId, Record)> = Vec::with_capacity(others.len() + 1);
-        for part in others.iter().chain([&id]) {
-            let drawer = self.drawer_mut(partition, *part);
-            let record = drawer.record.as_ref().expect("records that can't be read were refused");
-            parts.push((drawer.updated_at, *part, Record::clone(record)));
-        }
-        parts.sort_by_key(|(updated_at, id, _)| (*updated_at, *id));
-        let mut whole = Record::empty();
-        for (_, part, record) in parts {
-            if part != id {
-                self.redirect(partition, part, &record, id);
-                whole.absorbed.push(part);
-            }
-            whole.absorb(record);
-        }
-        let drawer = self.drawer_mut(partition, id);
-        drawer.record = Some(Arc::new(whole));
-        drawer.fate = Fate::Changed;
-    }
-
-    /// Whatever led to `gone` leads to `to` from now on.
-    fn redirect(&mut self, partition: PartitionId, gone: RecordId, record: &Record, to: RecordId) {
-        for identifier in &record.identifiers {
-            let blind = self.site.blind(partition, &identifier.name, &identifier.value);
-            if self.site.is_unique(identifier) {
-                self.owners.entry((partition, blind)).or_default().now = Some(to);
-            } else {
-                self.doubtful.push((partition, blind, gone));
-            }
-        }
-        for id in record.absorbed.iter().chain([&gone]) {
-            let alias = self.site.alias(partition, *id);
-            self.owners.entry((partition, alias)).or_default().now = Some(to);
-        }
-        self.drawer_mut(partition, gone).fate = Fate::Absorbed;
-    }
-
-    /// Applies the write, and enters it in the record's history.
-    fn write(&mut self, checked: &Checked, id: RecordId, absorbed: Vec<RecordId>) -> Held {
-        let site = self.site;
-        let drawer = self.drawer_mut(checked.partition, id);
-        let record = Arc::make_mut(drawer.record.as_mut().expect("records that can't be read were refused"));
-        let effect = record.apply(&checked.write);
-        drawer.timestamp = record.timestamp;
-        let event = || encoding::encode_event(&checked.write, &absorbed);
-        if effect == Effect::Changed || !absorbed.is_empty() {
-            drawer.fate = Fate::Changed;
-            drawer.revision += 1;
-            // A clock that was set back does not make a record look older than it was.
-            drawer.updated_at = drawer.updated_at.max(site.now);
-            drawer.history.push((Chapter::Change(drawer.revision), event()));
-        } else if effect == Effect::Late {
-            let event = event();
-            let digest = site
-                .keys
-                .index
-                .blind(&[b"late", checked.partition.0.as_bytes(), id.0.as_bytes(), &event]);
-            drawer.history.push((Chapter::Late(digest), event));
-        }
-        drawer.held()
-    }
-
-    /// Writes what is different now.
-    async fn clear_away(mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        self.drop_known_late_arrivals(tx).await?;
-        self.drop_doubtful(tx).await?;
-        let organization = self.site.organization;
-        for ((partition, blind), owner) in &self.owners {
-            if owner.now != owner.stored
-                && let Some(id) = owner.now
-            {
-                tx.put(
-                    &OWNERS,
-                    &(organization, *partition, *blind),
-                    &Raw(id.0.as_bytes().to_vec()),
-                );
-            }
-        }
-        for ((partition, _), drawer) in &self.drawers {
-            drawer.put(tx, self.site, *partition);
-        }
-        Ok(())
-    }
-
-    async fn drop_known_late_arrivals(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        let organization = self.site.organization;
-        let mut late = Vec::new();
-        for ((partition, id), drawer) in &self.drawers {
-            let chapters = drawer.history.iter().map(|(chapter, _)| *chapter);
-            let digests = chapters.filter(|chapter| matches!(chapter, Chapter::Late(_)));
-            late.extend(digests.map(|chapter| (organization, *partition, *id, chapter)));
-        }
-        if late.is_empty() {
-            return Ok(());
-        }
-        let rows = tx.get_many(&HISTORY, &late).await?;
-        for ((_, partition, id, known), _) in late.into_iter().zip(rows).filter(|(_, row)| row.is_some()) {
-            self.drawer_mut(partition, id)
-                .history
-                .retain(|(chapter, _)| *chapter != known);
-        }
-        Ok(())
-    }
-
-    async fn drop_doubtful(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        let organization = self.site.organization;
-        let keys: Vec<_> = self
-            .doubtful
-            .iter()
-            .map(|(partition, blind, _)| (organization, *partition, *blind))
-            .collect();
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let rows = tx.get_many(&OWNERS, &keys).await?;
-        for ((key, row), (_, _, gone)) in keys.iter().zip(rows).zip(&self.doubtful) {
-            if row.as_ref().map(owner_of).transpose()? == Some(*gone) {
-                tx.delete(&OWNERS, key);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drawer {
-    fn held(&self) -> Held {
-        Held {
-            id: self.id,
-            timestamp: self.timestamp,
-            updated_at: self.updated_at,
-            record: self.record.clone(),
-        }
-    }
-
-    fn put(&self, tx: &mut Tx, site: &Site<'_>, partition: PartitionId) {
-        let organization = site.organization;
-        let (record, key) = match (&self.record, &self.key) {
-            (Some(record), Some(key)) => (record, key),
-            // It can't be read, so nothing was done to it.
-            _ => return,
-        };
-        if let Some(wrapped) = &self.new_key {
-            site.keys.put_key(tx, KeyKind::Subject, self.id.0, wrapped);
-        }
-        for (chapter, event) in &self.history {
-            let row = history_row(site, partition, self.id, *chapter, key, event);
-            tx.put(&HISTORY, &(organization, partition, self.id, *chapter), &row);
-        }
-        let place = (organization, partition, self.id);
-        let listed = match self.fate {
-            Fate::Unchanged => return,
-            Fate::Changed => Some((self.timestamp, self.updated_at)),
-            Fate::Absorbed => None,
-        };
-        match self.fate {
-            Fate::Absorbed => tx.delete(&RECORDS, &place),
-            _ => tx.put(&RECORDS, &place, &self.row(site, partition, record, key)),
-        }
-        self.list(
-            tx,
-            &BY_EVENT,
-            site,
-            partition,
-            self.listed.map(|times| times.0),
-            listed.map(|times| times.0),
-        );
-        self.list(
-            tx,
-            &BY_UPDATE,
-            site,
-            partition,
-            self.listed.map(|times| times.1),
-            listed.map(|times| times.1),
-        );
-    }
-
-    /// Moves the record's row in a list of records by time.
-    fn list(
-        &self,
-        tx: &mut Tx,
-        table: &Table<(OrganizationId, PartitionId, i64, RecordId), ()>,
-        site: &Site<'_>,
-        partition: PartitionId,
-        before: Option<Moment>,
-        now: Option<Moment>,
-    ) {
-        if before == now {
-            return;
-        }
-        let key = |moment: Moment| (site.organization, partition, moment.0, self.id);
-        if let Some(before) = before {
-            tx.delete(table, &key(before));
-        }
-        if let Some(now) = now {
-            tx.put(table, &key(now), &());
-        }
-    }
-
-    fn row(&self, site: &Site<'_>, partition: PartitionId, record: &Record, key: &ValueKey) -> Raw {
-        let mut row = Header {
-            timestamp: self.timestamp,
-            updated_at: self.updated_at,
-            revision: self.revision,
-        }
-        .bytes();
-        let context: [&[u8]; 5] = [
-            b"record",
-            site.organization.0.as_bytes(),
-            partition.0.as_bytes(),
-            self.id.0.as_bytes(),
-            &row.clone(),
-        ];
-        row.extend(key.seal(&context, &encoding::encode_record(record)));
-        Raw(row)
-    }
+    /// None if it is gone.
+    key: Option<ValueKey>,
 }
 
 /// What stands in clear before a record's seal, and is bound into it.
@@ -767,6 +279,40 @@ impl Header {
     }
 }
 
+/// A record as it is kept: the header in clear, the rest sealed.
+fn record_row(
+    site: &Site<'_>,
+    partition: PartitionId,
+    id: RecordId,
+    header: &Header,
+    key: &ValueKey,
+    record: &Record,
+) -> Raw {
+    let mut row = header.bytes();
+    let sealed = key.seal(
+        &record_context(site, &partition, &id, &row),
+        &encoding::encode_record(record),
+    );
+    row.extend(sealed);
+    Raw(row)
+}
+
+/// What a record's seal is bound to, so that a row can't be put in the place of another.
+fn record_context<'a>(
+    site: &'a Site<'_>,
+    partition: &'a PartitionId,
+    id: &'a RecordId,
+    header: &'a [u8],
+) -> [&'a [u8]; 5] {
+    [
+        b"record",
+        site.organization.0.as_bytes(),
+        partition.0.as_bytes(),
+        id.0.as_bytes(),
+        header,
+    ]
+}
+
 /// A write as it is kept: when we learned it in clear, the rest sealed.
 fn history_row(
     site: &Site<'_>,
@@ -798,7 +344,7 @@ async fn read_records(
     reader: &mut Reader,
     site: &Site<'_>,
     places: &[(PartitionId, RecordId)],
-) -> Result<Vec<Option<Drawer>>, KeyringError> {
+) -> Result<Vec<Option<Opened>>, KeyringError> {
     let keys: Vec<_> = places
         .iter()
         .map(|(partition, id)| (site.organization, *partition, *id))
@@ -815,16 +361,16 @@ async fn read_records(
         .find_keys(reader, KeyKind::Subject, &owners)
         .await?
         .into_iter();
-    let mut drawers = Vec::with_capacity(rows.len());
+    let mut all = Vec::with_capacity(rows.len());
     for ((partition, id), row) in places.iter().zip(rows) {
         let Some(Raw(row)) = row else {
-            drawers.push(None);
+            all.push(None);
             continue;
         };
         let key = keys.next().flatten().map(|key| ValueKey::new(&key));
-        drawers.push(Some(open_row(site, *partition, *id, &row, key)?));
+        all.push(Some(open_row(site, *partition, *id, &row, key)?));
     }
-    Ok(drawers)
+    Ok(all)
 }
 
 fn open_row(
@@ -833,7 +379,7 @@ fn open_row(
     id: RecordId,
     row: &[u8],
     key: Option<ValueKey>,
-) -> Result<Drawer, StoreError> {
+) -> Result<Opened, StoreError> {
     let (clear, sealed) = row
         .split_at_checked(Header::LEN)
         .ok_or(corrupt(&RECORDS, Corrupt("the row is too short")))?;
@@ -842,13 +388,7 @@ fn open_row(
         updated_at,
         revision,
     } = Header::read(clear)?;
-    let context: [&[u8]; 5] = [
-        b"record",
-        site.organization.0.as_bytes(),
-        partition.0.as_bytes(),
-        id.0.as_bytes(),
-        clear,
-    ];
+    let context = record_context(site, &partition, &id, clear);
     let plain = key.as_ref().and_then(|key| key.open(&context, sealed).ok());
     let record = match plain {
         Some(plain) => Some(Arc::new(
@@ -859,18 +399,13 @@ fn open_row(
             None
         }
     };
-    Ok(Drawer {
+    let held = Held {
         id,
-        key,
-        new_key: None,
-        listed: Some((timestamp, updated_at)),
         timestamp,
         updated_at,
-        revision,
         record,
-        fate: Fate::Unchanged,
-        history: Vec::new(),
-    })
+    };
+    Ok(Opened { held, revision, key })
 }
 
 fn owner_of(row: &Raw) -> Result<RecordId, StoreError> {
