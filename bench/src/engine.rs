@@ -113,9 +113,10 @@ async fn measure(arguments: &Arguments, batch: u64, writers: u64, side: Side) ->
     let (began, cpu) = (Instant::now(), cpu_time()?);
     let until = began + Duration::from_secs(arguments.seconds);
     let read = arguments.read;
-    let tasks = (0..writers).map(|writer| {
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in 0..writers {
         let target = target.clone();
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             let mut written = 0;
             while Instant::now() < until {
                 let records = (0..batch).map(|i| record(writer, written + i)).collect();
@@ -123,11 +124,11 @@ async fn measure(arguments: &Arguments, batch: u64, writers: u64, side: Side) ->
                 written += batch;
             }
             anyhow::Ok(written)
-        })
-    });
+        });
+    }
     let mut written = 0;
-    for task in tasks.collect::<Vec<_>>() {
-        written += task.await??;
+    while let Some(outcome) = tasks.join_next().await {
+        written += outcome??;
     }
     let (took, cpu) = (began.elapsed(), cpu_time()? - cpu);
     let commits = match target {
