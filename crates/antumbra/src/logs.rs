@@ -16,7 +16,9 @@ pub(crate) fn begin(logs: &Logs) -> Result<(), Ended> {
         false => level.clone(),
     };
     let filter = EnvFilter::try_new(wanted)
-        .map_err(|cause| Ended::new(Outcome::Usage, format!("`logs.level` cannot be \"{level}\": {cause}")))?;
+        .map_err(|cause| Ended::new(Outcome::Usage, format!("`logs.level` cannot be \"{level}\": {cause}")))?
+        // Below this level the PostgreSQL client writes out the rows that it is given.
+        .add_directive("tokio_postgres::query=info".parse().expect("the directive is well formed"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
