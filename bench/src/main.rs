@@ -1,5 +1,10 @@
 //! Measurements of Antumbra, each printed beside the limit measured in the same run.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a load generator spawns its own clients and ends with them"
+)]
+
 mod dsr;
 mod engine;
 mod files;

@@ -225,7 +225,7 @@ impl House {
         let records: Vec<String> = people
             .into_iter()
             .map(|person| {
-                let enabled = (person + round) % 2 == 0;
+                let enabled = (person + round).is_multiple_of(2);
                 format!(
                     "{{\"partition\":\"{partition}\",\"timestamp\":\"2026-02-03T09:{minute:02}:{second:02}.{milli:03}Z\",\
                      \"identifiers\":[{{\"name\":\"email\",\"value\":\"person-{person}@example.test\"}}],\

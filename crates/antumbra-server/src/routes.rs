@@ -19,14 +19,31 @@ use crate::{
     preferences, runs,
 };
 
+#[rustfmt::skip] // A table: one line a handler.
 fn table() -> Vec<Route> {
+    use ScopeName::{MakeDataSubjectRequest, ManageStoredPreferences, ViewManagedConsentDatabaseAdminApi, ViewRequestCompilation, ViewRequests};
+    use budgets::{DSR, PREFERENCES_QUERY, PREFERENCES_UPSERT};
     vec![
-        attached(routes!(runs::hand_over)).budget(budgets::DSR),
-        attached(routes!(runs::report)).budget(budgets::DSR),
-        attached(routes!(runs::upload_file)).streamed().budget(budgets::DSR),
-        attached(routes!(runs::upload_page)).budget(budgets::DSR),
-        attached(routes!(runs::pending_requests)).budget(budgets::DSR),
+        // Asking, and getting the answer.
+        scope(routes!(dsr::http::submit), MakeDataSubjectRequest).budget(DSR),
+        scope(routes!(dsr::http::status), ViewRequests).budget(DSR),
+        scope(routes!(dsr::http::download_keys), ViewRequestCompilation).budget(DSR),
+        scope(routes!(dsr::http::request_identifiers), ViewRequestCompilation).budget(DSR),
+        any_key(routes!(files::download_file)).budget(DSR),
+        // What data silos hand over.
+        attached(routes!(runs::hand_over)).budget(DSR),
+        attached(routes!(runs::report)).budget(DSR),
+        attached(routes!(runs::upload_file)).streamed().budget(DSR),
+        attached(routes!(runs::upload_page)).budget(DSR),
+        attached(routes!(runs::pending_requests)).budget(DSR),
         open(routes!(runs::public_key), PUBLIC_KEY),
+        // Preferences.
+        scope(routes!(preferences::http::upsert_preferences), ManageStoredPreferences).budget(PREFERENCES_UPSERT),
+        scope(routes!(preferences::http::query_preferences), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_QUERY),
+        // Management.
+        any_key(routes!(graphql::http::run_documents)).graphql(),
+        open(routes!(graphql::http::show_schema), PUBLIC).own(),
+        // The server itself.
         open(routes!(probes::health), PROBE).own(),
         open(routes!(probes::livez), PROBE).own(),
         open(routes!(probes::readyz), PROBE).own(),
@@ -35,27 +52,6 @@ fn table() -> Vec<Route> {
         open(routes!(docs::enter), PUBLIC).own(),
         open(routes!(docs::page), PUBLIC).own(),
         open(routes!(docs::part), PUBLIC).own(),
-        scope(routes!(dsr::http::submit), ScopeName::MakeDataSubjectRequest).budget(budgets::DSR),
-        scope(routes!(dsr::http::status), ScopeName::ViewRequests).budget(budgets::DSR),
-        scope(routes!(dsr::http::download_keys), ScopeName::ViewRequestCompilation).budget(budgets::DSR),
-        scope(
-            routes!(dsr::http::request_identifiers),
-            ScopeName::ViewRequestCompilation,
-        )
-        .budget(budgets::DSR),
-        any_key(routes!(graphql::http::run_documents)).graphql(),
-        open(routes!(graphql::http::show_schema), PUBLIC).own(),
-        any_key(routes!(files::download_file)),
-        scope(
-            routes!(preferences::http::upsert_preferences),
-            ScopeName::ManageStoredPreferences,
-        )
-        .budget(budgets::PREFERENCES_UPSERT),
-        scope(
-            routes!(preferences::http::query_preferences),
-            ScopeName::ViewManagedConsentDatabaseAdminApi,
-        )
-        .budget(budgets::PREFERENCES_QUERY),
     ]
 }
 

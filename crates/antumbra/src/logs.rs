@@ -18,7 +18,11 @@ pub(crate) fn begin(logs: &Logs) -> Result<(), Ended> {
     let filter = EnvFilter::try_new(wanted)
         .map_err(|cause| Ended::new(Outcome::Usage, format!("`logs.level` cannot be \"{level}\": {cause}")))?
         // Below this level the PostgreSQL client writes out the rows that it is given.
-        .add_directive("tokio_postgres::query=info".parse().expect("the directive is well formed"));
+        .add_directive(
+            "tokio_postgres::query=info"
+                .parse()
+                .expect("the directive is well formed"),
+        );
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -37,5 +41,10 @@ pub(crate) fn begin(logs: &Logs) -> Result<(), Ended> {
     } else {
         lines.with_target(false).init();
     }
+    std::panic::set_hook(Box::new(|panic| {
+        // What a panic says may quote what was being worked on, so only its place is told.
+        let at = panic.location().map(ToString::to_string);
+        tracing::error!(at, "a panic");
+    }));
     Ok(())
 }

@@ -12,8 +12,6 @@ pub(crate) enum Outcome {
     Failed = 1,
     /// What was asked for, or what the configuration says, makes no sense.
     Usage = 2,
-    /// Some of it was done and some was not.
-    Partly = 3,
     /// The thing named does not exist.
     NotFound = 4,
     /// The key may not do this.

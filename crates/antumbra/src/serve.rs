@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::banner::Banner;
 use crate::cli::ServeArguments;
-use crate::config::{self, Config, Flags};
+use crate::config::{self, Config, Files, Flags};
 use crate::outcome::{Ended, Outcome};
 use crate::{keys, logs};
 
@@ -95,8 +95,10 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<World> {
     let store = Store::open(config.for_store(), &antumbra_server::tables())
         .await
         .map_err(refused)?;
-    let blobs = Blobs::open(BlobConfig::Local {
-        folder: config.server.data.join("blobs"),
+    let blobs = Blobs::open(match config.files {
+        Files::Local {} => BlobConfig::Local {
+            folder: config.server.data.join("blobs"),
+        },
     })
     .await
     .context("the folder for files cannot be opened")?;

@@ -79,7 +79,7 @@ pub(crate) async fn run_documents(
     let prepared = requests
         .iter_mut()
         .enumerate()
-        .map(|(at, request)| prepare(request, &caller).map_err(|e| (at, e)));
+        .map(|(at, request)| prepare(request, &caller).map_err(|refused| (at, Box::new(refused))));
     let prepared = prepared.collect::<Result<Vec<_>, _>>();
     let mut answers = match prepared {
         Ok(kinds) => {
@@ -94,7 +94,7 @@ pub(crate) async fn run_documents(
         Err((at, refused)) => {
             let answers = (0..at)
                 .map(|_| Response::default())
-                .chain([Response::from_errors(vec![refused])])
+                .chain([Response::from_errors(vec![*refused])])
                 .collect();
             undone(answers, documents)
         }

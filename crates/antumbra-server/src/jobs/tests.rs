@@ -262,6 +262,23 @@ async fn a_busy_target_delays_no_other() {
 }
 
 #[tokio::test]
+async fn a_queue_longer_than_a_page_is_worked_off_to_its_end() {
+    let bench = Bench::new().await;
+    let mut tx = bench.store.begin_write().await.unwrap();
+    for n in 0..1_300 {
+        let job = Job::new(bench.ids.uuid(), &COUNT_UP, [Uuid::from_u128(n)]);
+        enqueue(&mut tx, bench.organization, job, bench.clock.now());
+    }
+    tx.commit().await.unwrap();
+    bench.runner(bench.counting()).run_until_idle().await.unwrap();
+    let mut reader = bench.store.begin_read().await.unwrap();
+    assert_eq!(count_due(&mut reader, bench.clock.now(), 10).await.unwrap(), 0);
+    for n in [0, 511, 512, 513, 1_299] {
+        assert_eq!(bench.count(Uuid::from_u128(n)).await, 1);
+    }
+}
+
+#[tokio::test]
 async fn two_runners_share_the_work_and_do_none_of_it_twice() {
     let bench = Bench::new().await;
     for n in 0..200 {

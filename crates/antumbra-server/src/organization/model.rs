@@ -840,7 +840,8 @@ mod tests {
     #[test]
     fn action_settings_that_could_not_work_are_refused() {
         let good = ActionSettings::initial(ActionId(Uuid::nil()), Action::Erasure);
-        let cases: [(fn(&mut ActionSettings), SettingError); 7] = [
+        type Spoil = fn(&mut ActionSettings);
+        let cases: [(Spoil, SettingError); 7] = [
             (|s| s.waiting_period = Days(4_000), SettingError::TooManyDays),
             (|s| s.download_availability = Days(0), SettingError::NoTimeToDownload),
             (|s| s.expiry.clear(), SettingError::NoDefaultExpiry),

@@ -20,8 +20,10 @@ pub(crate) struct UpsertBatch {
     /// 1 to 100 records.
     pub(super) records: Vec<UpsertRecord>,
     /// True keeps workflow triggers from firing.
+    #[expect(dead_code, reason = "checked for its type; there are no workflow triggers yet")]
     pub(super) skip_workflow_triggers: Option<bool>,
     /// True fires workflow triggers even where nothing changed.
+    #[expect(dead_code, reason = "checked for its type; there are no workflow triggers yet")]
     pub(super) force_trigger_workflows: Option<bool>,
 }
 
@@ -171,10 +173,6 @@ pub(crate) struct UpsertMetadata {
 
 /// A custom field of a data subject request.
 #[derive(Deserialize, ToSchema)]
-#[expect(
-    dead_code,
-    reason = "checked for its shape; workflow triggers, which would use it, do not exist yet"
-)]
 pub(crate) struct UpsertAttribute {
     /// The attribute key.
     pub(super) key: String,

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Longest name of a purpose, topic or option, in characters.
-pub const SLUG_CHARACTERS_MAX: usize = 64;
+pub(super) const SLUG_CHARACTERS_MAX: usize = 64;
 
 /// Longest key of a partition, in characters.
-pub const PARTITION_CHARACTERS_MAX: usize = 128;
+pub(super) const PARTITION_CHARACTERS_MAX: usize = 128;
 
 /// Longest text that people read, in bytes.
 const TEXT_BYTES_MAX: usize = 10_000;

@@ -2,10 +2,10 @@
 
 use axum::{
     extract::State,
-    http::{HeaderName, header},
+    http::{HeaderMap, HeaderName, header},
 };
 
-use crate::{AppState, http::Problem};
+use crate::{AppState, http::Problem, organization::OrganizationId};
 
 /// `GET /public-keys/sombra-general-signing-key`: the public half of the key that signs notices, as a PEM block.
 ///
@@ -16,8 +16,12 @@ use crate::{AppState, http::Problem};
 )]
 pub(crate) async fn public_key(
     State(app): State<AppState>,
+    headers: HeaderMap,
 ) -> Result<([(HeaderName, &'static str); 2], String), Problem> {
-    let organization = app.first_organization().await?.id;
+    let organization = match known_caller(&app, &headers).await {
+        Some(organization) => organization,
+        None => app.first_organization().await?.id,
+    };
     let pem = app.keys.organization(organization).await?.signing.public_pem();
     Ok((
         [
@@ -26,4 +30,12 @@ pub(crate) async fn public_key(
         ],
         pem,
     ))
+}
+
+/// Whose key a caller wants, where it says who it is. One that does not, or not rightly, is not sent away: the key is
+/// public.
+async fn known_caller(app: &AppState, headers: &HeaderMap) -> Option<OrganizationId> {
+    headers.get(header::AUTHORIZATION)?;
+    let grants = app.callers.authenticate(app, headers, None).await.ok()?;
+    Some(grants.organization)
 }

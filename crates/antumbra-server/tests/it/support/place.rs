@@ -65,7 +65,15 @@ impl Schema {
 
 impl Drop for Schema {
     fn drop(&mut self) {
-        let (url, sql) = (self.url.clone(), format!("DROP SCHEMA {} CASCADE", self.name));
+        // A read that the test let go of ends on the runtime that waits here, so it would hold its locks till it is ended
+        // from outside.
+        let (url, name) = (self.url.clone(), &self.name);
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND pid IN (
+                SELECT locks.pid FROM pg_locks locks JOIN pg_class tables ON tables.oid = locks.relation
+                WHERE tables.relnamespace = '{name}'::regnamespace);
+             DROP SCHEMA {name} CASCADE"
+        );
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
