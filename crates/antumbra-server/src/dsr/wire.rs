@@ -140,7 +140,7 @@ impl From<Dsr> for Status {
 }
 
 /// The body of `POST /v1/request-identifiers`.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct IdentifiersQuery {
     /// The data subject request.

@@ -22,7 +22,7 @@ use crate::dsr::{
 use crate::organization::{Action, IdentifierKind};
 
 /// The body of `POST /v1/data-subject-request`. Its fields are read one by one, so that all mistakes are found at once.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Submit {
     /// What the data subject demands.
