@@ -506,7 +506,7 @@ mod tests {
         assert_eq!(body["details"][0]["path"], "subject.email");
         let two = Problem::validation([("a", "is required"), ("b", "must be a string")]);
         let body: Value = serde_json::from_str(&rendered(two, Dialect::Envelope).await.1).unwrap();
-        assert_eq!(body["error"], "a: is required (and 1 more)");
+        assert_eq!(body["error"], "a: is required; b: must be a string");
         assert_eq!(
             body["errors"],
             serde_json::json!(["a: is required", "b: must be a string"])
