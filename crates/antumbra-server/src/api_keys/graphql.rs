@@ -6,8 +6,8 @@ use super::{
     ApiKeyChange, ApiKeyId, ApiKeyInput, ApiKeyRecord, Listed, ScopeName, change_in, create_in, list_in, revoke_in,
 };
 use crate::{
-    graphql::{Date, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id},
-    silos::{self, DataSiloId},
+    graphql::{Date, KnownSilo, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id},
+    silos::DataSiloId,
 };
 
 /// Queries about API keys.
@@ -31,7 +31,7 @@ impl ApiKeyQueries {
         let session = Session::of(context);
         let mut reader = session.read().await;
         let mut listed = list_in(&mut reader, &session.app, session.organization()).await?;
-        let silos = silos::list_silos(&mut reader, session.organization()).await?;
+        let silos = session.known_silos(&mut reader).await?;
         let filter = filter_by.unwrap_or_default();
         listed.retain(|key| filter.lets_through(key));
         let nodes = listed
@@ -76,7 +76,7 @@ impl ApiKeyMutations {
         };
         let mut tx = session.write().await;
         let created = create_in(&mut tx, &session.app, session.organization(), session.actor(), input).await?;
-        let silos = silos::list_silos(&mut tx, session.organization()).await?;
+        let silos = session.known_silos(&mut tx).await?;
         let node = ApiKeyNode::new(created.id, &created.record, None, &silos);
         Ok(CreateApiKeyPayload {
             api_key: CreatedApiKey {
@@ -110,7 +110,7 @@ impl ApiKeyMutations {
             change,
         )
         .await?;
-        let silos = silos::list_silos(&mut tx, session.organization()).await?;
+        let silos = session.known_silos(&mut tx).await?;
         session.forget_key_after_commit(id);
         Ok(UpdateApiKeyPayload {
             api_key: ApiKeyNode::new(id, &record, None, &silos),
@@ -151,7 +151,7 @@ async fn find_silos(
     if ids.is_none() && titles.is_none() {
         return Ok(None);
     }
-    let known = silos::list_silos(&mut *session.read().await, session.organization()).await?;
+    let known = session.known_silos(&mut *session.read().await).await?;
     let mut found = Vec::new();
     for id in ids.unwrap_or_default() {
         let id = DataSiloId(parse_id(id, "data silo")?);
@@ -241,7 +241,7 @@ impl ApiKeyNode {
         id: ApiKeyId,
         record: &ApiKeyRecord,
         last_used_at: Option<jiff::Timestamp>,
-        silos: &[silos::DataSilo],
+        silos: &[KnownSilo],
     ) -> ApiKeyNode {
         let attached = silos.iter().filter(|silo| record.silos.contains(&silo.id));
         ApiKeyNode {

@@ -5,6 +5,7 @@
 //! | `http.rs` | `POST /graphql` and the schema as text |
 //! | `session.rs` | what a document works on: its caller and its one transaction |
 //! | `access.rs` | every root field with the scopes it needs |
+//! | `attachments.rs` | where API keys and data silos meet |
 //! | `wire.rs` | what the slices' parts share: dates, messages, pages, orders |
 //! | `refusal.rs` | how a field says no |
 //!
@@ -12,6 +13,7 @@
 //! happened, or nothing. The order of a list is the order of execution.
 
 mod access;
+mod attachments;
 pub(crate) mod http;
 mod refusal;
 mod session;
@@ -24,6 +26,7 @@ use async_graphql::{EmptySubscription, MergedObject, Schema};
 use crate::{api_keys, dsr, organization, purposes, runs, silos};
 
 pub use access::{FieldAccess, fields};
+pub(crate) use attachments::{AttachedKey, KnownSilo};
 pub(crate) use refusal::Refusal;
 pub(crate) use session::Session;
 pub(crate) use wire::{

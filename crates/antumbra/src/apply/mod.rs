@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `file.rs` | the file: its keys, and a line for everything that is wrong with it |
 //! | `kinds.rs` | each kind of thing as a table: key in the file, place in an answer, name in an input |
-//! | `plan.rs` | what is to be done, by comparing the file with the server |
+//! | `plan.rs` | what is to be done, by comparing the file with the server; `plan/sections.rs` for what tables do not say |
 
 mod file;
 mod kinds;

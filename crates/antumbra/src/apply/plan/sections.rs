@@ -1,0 +1,510 @@
+//! The sections of a file of which more is to be said than their tables do.
+
+use super::*;
+
+impl Planner<'_> {
+    pub(super) async fn data_subjects(&mut self, file: &ConfigFile) -> Result<()> {
+        let kind = &kinds::DATA_SUBJECT;
+        if file.data_subjects.is_empty() {
+            return Ok(());
+        }
+        let present = self.present(kind).await?;
+        let place = |index| Place::section(kind.section).item(index);
+        self.once(
+            kind,
+            file.data_subjects
+                .iter()
+                .enumerate()
+                .map(|(index, entry)| (place(index), entry.slug.as_str())),
+        );
+        for (index, entry) in file.data_subjects.iter().enumerate() {
+            let wanted = said(entry);
+            let Some(node) = self.find(kind, &place(index), &present, &entry.slug) else {
+                self.create(kind, place(index), &wanted, &entry.slug, |mut input| {
+                    input["title"] = entry.title.as_ref().unwrap_or(&entry.slug).as_str().into();
+                    if let Some(active) = entry.active {
+                        input["active"] = active.into();
+                    }
+                    input
+                });
+                continue;
+            };
+            self.change(kind, place(index), &wanted, node, &entry.slug, |input| input);
+            if let Some(active) = entry.active
+                && node["active"] != active
+                && let Some(step) = self.plan.steps.last_mut()
+            {
+                step.deed = Deed::Change;
+                step.lines.push(format!("active: {} -> {active}", node["active"]));
+                step.documents
+                    .push((kinds::TOGGLE_SUBJECT, json!({ "id": node["id"], "active": active })));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn attributes(&mut self, file: &ConfigFile) -> Result<()> {
+        self.plain(&kinds::ATTRIBUTE, &file.attributes, as_said).await?;
+        let kind = &kinds::ATTRIBUTE_VALUE;
+        if file.attributes.iter().all(|attribute| attribute.values.is_none()) {
+            return Ok(());
+        }
+        let present = self.present(kind).await?;
+        for (index, attribute) in file.attributes.iter().enumerate() {
+            let of_key = |node: &&Value| node["attributeKey"]["name"] == attribute.name.as_str();
+            let present: Vec<Value> = present.iter().filter(of_key).cloned().collect();
+            let values = attribute.values.as_deref().unwrap_or_default();
+            let place = |at| Place::section(kind.section).item(index).key("values").item(at);
+            self.once(
+                kind,
+                values
+                    .iter()
+                    .enumerate()
+                    .map(|(at, value)| (place(at), value.name.as_str())),
+            );
+            for (at, value) in values.iter().enumerate() {
+                let name = format!("{}: {}", attribute.name, value.name);
+                match present.iter().find(|node| node["name"] == value.name.as_str()) {
+                    Some(node) => self.change(kind, place(at), &said(value), node, &name, |input| json!([input])),
+                    None => self.create(kind, place(at), &said(value), &name, |mut input| {
+                        input["name"] = value.name.as_str().into();
+                        input["attributeKeyName"] = attribute.name.as_str().into();
+                        json!([input])
+                    }),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn enrichers(&mut self, file: &ConfigFile) -> Result<()> {
+        let kind = &kinds::ENRICHER;
+        if file.enrichers.is_empty() {
+            return Ok(());
+        }
+        let present = self.present(kind).await?;
+        let place = |index| Place::section(kind.section).item(index);
+        self.once(
+            kind,
+            file.enrichers
+                .iter()
+                .enumerate()
+                .map(|(index, entry)| (place(index), entry.title.as_str())),
+        );
+        for (index, entry) in file.enrichers.iter().enumerate() {
+            let mut wanted = said(entry);
+            if let Some(millis) = entry.expiration_duration {
+                wanted.insert("expirationDuration".to_owned(), millis.to_string().into());
+            }
+            let headers = entry.headers.as_deref();
+            match self.find(kind, &place(index), &present, &entry.title) {
+                Some(node) => self.change(kind, place(index), &wanted, node, &entry.title, |input| input),
+                None => self.create(kind, place(index), &wanted, &entry.title, |input| {
+                    with_headers(input, headers)
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Options stand in a section of their own and under topics; each is made once.
+    pub(super) async fn options(&mut self, file: &ConfigFile) -> Result<()> {
+        let kind = &kinds::OPTION;
+        let own = Place::section("preference-options");
+        let own = file
+            .preference_options
+            .iter()
+            .enumerate()
+            .map(|(index, option)| (own.item(index), option));
+        let mut options: Vec<(Place, &PreferenceOption)> = own.collect();
+        for (index, purpose) in file.purposes.iter().enumerate() {
+            let topics = Place::section("purposes").item(index).key("preference-topics");
+            for (at, topic) in purpose
+                .topics
+                .iter()
+                .enumerate()
+                .filter(|(_, topic)| topic.kind != "BOOLEAN")
+            {
+                let place = topics.item(at).key("options");
+                options.extend(
+                    topic
+                        .options
+                        .iter()
+                        .enumerate()
+                        .map(|(nth, option)| (place.item(nth), option)),
+                );
+            }
+        }
+        if options.is_empty() {
+            return Ok(());
+        }
+        let present = self.present(kind).await?;
+        let mut titles: BTreeMap<&str, &str> = BTreeMap::new();
+        for (place, option) in options {
+            let slug = slug(option);
+            match titles.insert(slug, &option.title) {
+                None => {}
+                Some(title) if title == option.title => continue,
+                Some(title) => {
+                    self.fault(
+                        &place.key("title"),
+                        format!("differs from `{title}`, which the file has for the same option"),
+                    );
+                    continue;
+                }
+            }
+            let one = |input: Value| json!({ "preferenceOptionValues": [input] });
+            match self.find(kind, &place, &present, slug) {
+                Some(node) => self.change(kind, place, &said(option), node, slug, one),
+                None => self.create(kind, place, &said(option), slug, one),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn topics(&mut self, file: &ConfigFile) -> Result<()> {
+        let kind = &kinds::TOPIC;
+        if file.purposes.iter().all(|purpose| purpose.topics.is_empty()) {
+            return Ok(());
+        }
+        let present = self.present(kind).await?;
+        for (index, purpose) in file.purposes.iter().enumerate() {
+            let under = |node: &&Value| node["purpose"]["trackingType"] == purpose.tracking_type.as_str();
+            let present: Vec<Value> = present.iter().filter(under).cloned().collect();
+            let place = |at| {
+                Place::section(kind.section)
+                    .item(index)
+                    .key("preference-topics")
+                    .item(at)
+            };
+            let slug_of = |topic: &super::file::Topic| topic.slug.clone().unwrap_or_else(|| topic.title.clone());
+            let slugs: Vec<String> = purpose.topics.iter().map(slug_of).collect();
+            self.once(
+                kind,
+                slugs.iter().enumerate().map(|(at, slug)| (place(at), slug.as_str())),
+            );
+            for (at, (topic, slug)) in purpose.topics.iter().zip(&slugs).enumerate() {
+                let mut wanted = said(topic);
+                wanted.insert("options".to_owned(), topic.options.iter().map(self::slug).collect());
+                if topic.kind == "BOOLEAN" {
+                    wanted.remove("options");
+                }
+                let name = format!("{}: {slug}", purpose.tracking_type);
+                match present.iter().find(|node| node["slug"] == slug.as_str()) {
+                    Some(node) => self.change(kind, place(at), &wanted, node, &name, |input| input),
+                    None => self.create(kind, place(at), &wanted, &name, |mut input| {
+                        input["slug"] = slug.as_str().into();
+                        input["trackingType"] = purpose.tracking_type.as_str().into();
+                        input
+                    }),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn partitions(&mut self, file: &ConfigFile) -> Result<()> {
+        let kind = &kinds::PARTITION;
+        if file.partitions.is_empty() {
+            return Ok(());
+        }
+        let present = self.present(kind).await?;
+        let manager = self
+            .client
+            .graphql("{ consentManager { consentManager { id } } }", json!({}))
+            .await?;
+        let manager = &manager["consentManager"]["consentManager"]["id"];
+        let place = |index| Place::section(kind.section).item(index);
+        let id = |entry: &super::file::Partition| entry.partition.clone().unwrap_or_else(|| entry.name.clone());
+        let ids: Vec<String> = file.partitions.iter().map(id).collect();
+        self.once(
+            kind,
+            ids.iter().enumerate().map(|(index, id)| (place(index), id.as_str())),
+        );
+        for (index, entry) in file.partitions.iter().enumerate() {
+            let is_it = |node: &&Value| match &entry.partition {
+                Some(key) => node["partition"] == key.as_str(),
+                None => node["name"] == entry.name.as_str(),
+            };
+            let shown = entry
+                .partition
+                .as_deref()
+                .map_or(entry.name.clone(), |key| format!("{}: {key}", entry.name));
+            match present.iter().find(is_it) {
+                Some(_) => self.step(kind, place(index), &shown, Deed::Leave, Vec::new(), Vec::new()),
+                None => self.create(kind, place(index), &said(entry), &shown, |mut input| {
+                    input["name"] = entry.name.as_str().into();
+                    input["id"] = manager.clone();
+                    input
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn templates(&mut self, file: &ConfigFile) -> Result<()> {
+        let kind = &kinds::TEMPLATE;
+        if file.templates.is_empty() {
+            return Ok(());
+        }
+        let present = self.present(kind).await?;
+        for (index, entry) in file.templates.iter().enumerate() {
+            let place = Place::section(kind.section).item(index);
+            match self.find(kind, &place, &present, &entry.title) {
+                Some(node) => self.change(kind, place, &said(entry), node, &entry.title, |input| input),
+                None => self.create(kind, place, &said(entry), &entry.title, |mut input| {
+                    input["template"] = "".into();
+                    input["subject"] = entry.title.as_str().into();
+                    input
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn data_silos(&mut self, file: &ConfigFile) -> Result<()> {
+        let kind = &kinds::DATA_SILO;
+        if file.data_silos.is_empty() {
+            return Ok(());
+        }
+        let mut present = self.present(kind).await?;
+        let mut subjects: BTreeSet<String> = file.data_subjects.iter().map(|subject| subject.slug.clone()).collect();
+        let known = self.present(&kinds::DATA_SUBJECT).await?;
+        subjects.extend(known.iter().filter_map(|node| node["type"].as_str().map(str::to_owned)));
+        for node in &mut present {
+            let blocked = value_at(node, "subjectBlocklist[].type");
+            let blocked = blocked.as_array().cloned().unwrap_or_default();
+            let open = subjects
+                .iter()
+                .filter(|slug| !blocked.iter().any(|other| other == slug.as_str()));
+            node["data-subjects"] = open.cloned().map(Value::String).collect();
+        }
+        let place = |index| Place::section(kind.section).item(index);
+        self.once(
+            kind,
+            file.data_silos
+                .iter()
+                .enumerate()
+                .map(|(index, silo)| (place(index), silo.title.as_str())),
+        );
+        self.references(file, &present, &subjects).await?;
+        for index in self.makeable_order(file, &present) {
+            let silo = &file.data_silos[index];
+            let mut wanted = said(silo);
+            if let Some(disabled) = silo.disabled {
+                wanted.insert("isLive".to_owned(), (!disabled).into());
+            }
+            let headers = silo.headers.as_deref();
+            let Some(node) = self.find(kind, &place(index), &present, &silo.title) else {
+                self.create(kind, place(index), &wanted, &silo.title, |mut input| {
+                    input["title"] = silo.title.as_str().into();
+                    json!([with_headers(input, headers)])
+                });
+                if let (Some(headers), Some(step)) = (headers, self.plan.steps.last_mut()) {
+                    step.lines.push(format!("headers: {}", names_of(headers)));
+                }
+                continue;
+            };
+            let differ = match headers {
+                Some(headers) => {
+                    let asked = json!({ "id": node["id"], "headers": sent(headers) });
+                    let answer = self.client.graphql(kinds::HEADERS_MATCH, asked).await?;
+                    answer["dataSilo"]["headersMatch"] != true
+                }
+                None => false,
+            };
+            let (mut lines, mut input) = self.differences(kind, &place(index), &wanted, node);
+            if let (true, Some(headers)) = (differ, headers) {
+                lines.push(format!("headers: {} -> {}", present_headers(node), names_of(headers)));
+                input.insert("headers".to_owned(), sent(headers));
+            }
+            if input.is_empty() {
+                self.step(kind, place(index), &silo.title, Deed::Leave, lines, Vec::new());
+                continue;
+            }
+            input.insert("id".to_owned(), node["id"].clone());
+            let documents = vec![(kind.update, json!({ "dataSilos": [input] }))];
+            self.step(kind, place(index), &silo.title, Deed::Change, lines, documents);
+        }
+        Ok(())
+    }
+
+    /// Names what silos refer to and nobody has.
+    pub(super) async fn references(
+        &mut self,
+        file: &ConfigFile,
+        present: &[Value],
+        subjects: &BTreeSet<String>,
+    ) -> Result<()> {
+        let mut identifiers: BTreeSet<String> = file.identifiers.iter().map(|entry| entry.name.clone()).collect();
+        if file.data_silos.iter().any(|silo| silo.identity_keys.is_some()) {
+            let known = self.present(&kinds::IDENTIFIER).await?;
+            identifiers.extend(known.iter().filter_map(|node| node["name"].as_str().map(str::to_owned)));
+        }
+        let mut silos: BTreeSet<String> = file.data_silos.iter().map(|silo| silo.title.clone()).collect();
+        silos.extend(
+            present
+                .iter()
+                .filter_map(|node| node["title"].as_str().map(str::to_owned)),
+        );
+        for (index, silo) in file.data_silos.iter().enumerate() {
+            let place = Place::section("data-silos").item(index);
+            let lists = [
+                ("identity-keys", "identifier", &silo.identity_keys, &identifiers),
+                ("data-subjects", "data subject type", &silo.data_subjects, subjects),
+                (
+                    "deletion-dependencies",
+                    "data silo",
+                    &silo.deletion_dependencies,
+                    &silos,
+                ),
+            ];
+            for (key, word, names, known) in lists {
+                for (at, name) in names
+                    .iter()
+                    .flatten()
+                    .enumerate()
+                    .filter(|(_, name)| !known.contains(*name))
+                {
+                    self.fault(
+                        &place.key(key).item(at),
+                        format!("no {word} is called `{name}`, in the file or on the server"),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The order in which silos can be made: each after those it waits for.
+    pub(super) fn makeable_order(&mut self, file: &ConfigFile, present: &[Value]) -> Vec<usize> {
+        let exists = |title: &String| present.iter().any(|node| node["title"] == title.as_str());
+        let mut made: BTreeSet<&str> = BTreeSet::new();
+        let mut left: Vec<usize> = (0..file.data_silos.len()).collect();
+        let mut order = Vec::new();
+        while !left.is_empty() {
+            let is_ready = |index: &usize| {
+                let waits_for = file.data_silos[*index].deletion_dependencies.iter().flatten();
+                waits_for
+                    .into_iter()
+                    .all(|title| exists(title) || made.contains(title.as_str()) || !known(file, title))
+            };
+            let ready: Vec<usize> = left.iter().copied().filter(|index| is_ready(index)).collect();
+            if ready.is_empty() {
+                for index in &left {
+                    let place = Place::section("data-silos").item(*index).key("deletion-dependencies");
+                    self.fault(&place, "waits for itself, by way of the silos it waits for");
+                }
+                break;
+            }
+            made.extend(ready.iter().map(|index| file.data_silos[*index].title.as_str()));
+            left.retain(|index| !ready.contains(index));
+            order.extend(ready);
+        }
+        order
+    }
+
+    pub(super) async fn data_points(&mut self, file: &ConfigFile) -> Result<()> {
+        let kind = &kinds::DATA_POINT;
+        if file.data_silos.iter().all(|silo| silo.datapoints.is_empty()) {
+            return Ok(());
+        }
+        let present = self.present(kind).await?;
+        for (index, silo) in file.data_silos.iter().enumerate() {
+            let inside = |node: &&Value| node["dataSilo"]["title"] == silo.title.as_str();
+            let present: Vec<Value> = present.iter().filter(inside).cloned().collect();
+            let place = |at| Place::section(kind.section).item(index).key("datapoints").item(at);
+            self.once(
+                kind,
+                silo.datapoints
+                    .iter()
+                    .enumerate()
+                    .map(|(at, point)| (place(at), point.key.as_str())),
+            );
+            for (at, point) in silo.datapoints.iter().enumerate() {
+                let name = format!("{}: {}", silo.title, point.key);
+                let mut wanted = said(point);
+                if point.path.is_empty() {
+                    wanted.remove("path");
+                }
+                let whole = |mut input: Value| {
+                    if let Some(input) = input.as_object_mut() {
+                        input.remove("id");
+                    }
+                    input["name"] = point.key.as_str().into();
+                    input["dataSiloTitle"] = silo.title.as_str().into();
+                    input
+                };
+                match present.iter().find(|node| node["name"] == point.key.as_str()) {
+                    Some(node) => self.change(kind, place(at), &wanted, node, &name, whole),
+                    None => self.create(kind, place(at), &wanted, &name, whole),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn api_keys(&mut self, file: &ConfigFile) -> Result<()> {
+        let kind = &kinds::API_KEY;
+        let named = file.data_silos.iter().enumerate();
+        let named = named.filter_map(|(index, silo)| silo.api_key_title.as_deref().map(|title| (index, title, silo)));
+        let named: Vec<(usize, &str, &DataSilo)> = named.collect();
+        if file.api_keys.is_empty() && named.is_empty() {
+            return Ok(());
+        }
+        let present = self.present(kind).await?;
+        let place = |index| Place::section(kind.section).item(index);
+        self.once(
+            kind,
+            file.api_keys
+                .iter()
+                .enumerate()
+                .map(|(index, key)| (place(index), key.title.as_str())),
+        );
+        let silos_of = |title: &str| -> Vec<String> {
+            let naming = named.iter().filter(|(_, key, _)| *key == title);
+            naming.map(|(_, _, silo)| silo.title.clone()).collect()
+        };
+        for (index, key) in file.api_keys.iter().enumerate() {
+            let mut wanted = said(key);
+            let node = self.find(kind, &place(index), &present, &key.title);
+            // What the file lists is all; what its silos name is added to what is there.
+            let listed = key.data_silos.clone().unwrap_or_else(|| {
+                let attached = node.map(|node| value_at(node, "dataSilos[].title"));
+                attached
+                    .and_then(|titles| serde_json::from_value(titles).ok())
+                    .unwrap_or_default()
+            });
+            let silos: BTreeSet<String> = listed.into_iter().chain(silos_of(&key.title)).collect();
+            if key.data_silos.is_some() || named.iter().any(|(_, title, _)| *title == key.title) {
+                wanted.insert("data-silos".to_owned(), silos.into_iter().map(Value::String).collect());
+            }
+            match node {
+                Some(node) => self.change(kind, place(index), &wanted, node, &key.title, |input| input),
+                None => self.create(kind, place(index), &wanted, &key.title, |input| input),
+            }
+        }
+        for (index, title, silo) in &named {
+            if file.api_keys.iter().any(|key| key.title == *title) {
+                continue;
+            }
+            let place = Place::section("data-silos").item(*index).key("api-key-title");
+            let Some(node) = self.find(kind, &place, &present, title) else {
+                self.fault(
+                    &place,
+                    format!("no API key is called `{title}`, in the file or on the server"),
+                );
+                continue;
+            };
+            let attached = value_at(node, "dataSilos[].title");
+            let silos: BTreeSet<String> = serde_json::from_value(attached).unwrap_or_default();
+            if silos.contains(&silo.title) {
+                continue;
+            }
+            let silos: Vec<String> = silos.into_iter().chain(silos_of(title)).collect();
+            let wanted = Map::from_iter([("data-silos".to_owned(), json!(silos))]);
+            self.change(kind, place, &wanted, node, title, |input| input);
+        }
+        Ok(())
+    }
+}
