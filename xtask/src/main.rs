@@ -8,12 +8,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Chore {
-    /// What a change must pass: format, lints, every test on the embedded engine
-    Ci {
-        /// Also the house rules, licences, documentation, two hundred rounds of the kill battery, and the suite on PostgreSQL
-        #[arg(long)]
-        full: bool,
-    },
+    /// What a change must pass: format, house rules, licences, lints, documentation, and every test on both engines
+    Ci,
     /// The rules of the house alone: edges between slices, sizes, reasons for dependencies
     House,
     /// Cut the power of a loop-mounted disk under load, again and again, and look for what is missing (root only)
@@ -32,7 +28,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let done = match Chore::parse() {
-        Chore::Ci { full } => xtask::ci::run(full),
+        Chore::Ci => xtask::ci::run(),
         Chore::House => xtask::house::check(),
         Chore::PowerCut { rounds, seed, control } => xtask::power_cut::run(rounds, seed, control),
     };

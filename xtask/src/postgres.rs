@@ -16,6 +16,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Whether PostgreSQL's programs are on this machine.
+    pub fn installed() -> bool {
+        programs().is_ok()
+    }
+
     /// Makes a cluster and waits until it answers. Durability is off: it lives as long as the tests.
     pub fn start() -> Result<Cluster> {
         let programs = programs()?;

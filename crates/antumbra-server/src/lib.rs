@@ -23,6 +23,8 @@ pub mod routes;
 pub mod runs;
 mod server;
 pub mod silos;
+#[cfg(test)]
+mod testing;
 pub mod world;
 
 use std::{ops::Deref, sync::Arc};

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use antumbra_store::{Blobs, EmbeddedConfig, Store, StoreConfig, Tx, Value};
+use antumbra_store::{Tx, Value};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tempfile::TempDir;
@@ -13,12 +13,11 @@ use uuid::Uuid;
 
 use super::{submission::Configured, wire::Submit, *};
 use crate::{
-    ServerConfig, World,
+    ServerConfig,
     audit::{self, Actor},
     jobs::{Handler, Runner},
-    keyring::{self, Keyring, RootFile},
+    keyring,
     organization::{Action, ActionSettings, Changes, Days, Delay, IdentifierKind},
-    world::{Clock, Ids},
 };
 
 /// A server's inside, without its network.
@@ -34,23 +33,7 @@ struct Office {
 impl Office {
     async fn open() -> Office {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::manual("2026-03-02T10:00:00Z".parse().unwrap());
-        let store = EmbeddedConfig {
-            cache_bytes: 16 << 20,
-            journal_bytes: 64 << 20,
-            ..EmbeddedConfig::new(folder.path().join("store"))
-        };
-        let store = Store::open(StoreConfig::Embedded(store), &crate::tables())
-            .await
-            .unwrap();
-        let root = RootFile::at(folder.path().join("root.key"));
-        let world = World {
-            blobs: Blobs::local(folder.path().join("blobs")).await.unwrap(),
-            keys: Keyring::open(&store, &root).await.unwrap(),
-            ids: Ids::new(clock.clone()),
-            clock,
-            store,
-        };
+        let world = crate::testing::world(folder.path(), "2026-03-02T10:00:00Z").await;
         let organization = world.first_organization().await.unwrap().id;
         let app = AppState::new(ServerConfig::default(), world);
         let opened = Arc::<Mutex<Vec<DsrId>>>::default();

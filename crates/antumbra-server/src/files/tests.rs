@@ -8,10 +8,8 @@ use std::{
     time::Duration,
 };
 
-use antumbra_store::{Blobs, EmbeddedConfig, Store, StoreConfig};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::{
@@ -20,8 +18,8 @@ use super::{
     *,
 };
 use crate::{
-    AppState, Clock, Ids, ServerConfig, World,
-    keyring::{KeyKind, Keyring, OrganizationKeys, RootFile, destroy_key},
+    AppState, ServerConfig,
+    keyring::{KeyKind, OrganizationKeys, destroy_key},
     organization::OrganizationId,
 };
 
@@ -38,15 +36,8 @@ struct House {
 impl House {
     async fn new() -> House {
         let folder = tempfile::tempdir().unwrap();
-        let store = StoreConfig::Embedded(EmbeddedConfig {
-            cache_bytes: 16 << 20,
-            journal_bytes: 64 << 20,
-            ..EmbeddedConfig::new(folder.path().join("store"))
-        });
-        let store = Store::open(store, &crate::tables()).await.unwrap();
-        let keys = Keyring::open(&store, &RootFile::at(folder.path().join("root.key")))
-            .await
-            .unwrap();
+        let world = crate::testing::world(folder.path(), "2026-03-02T10:00:00Z").await;
+        let (store, keys) = (&world.store, &world.keys);
         let mut tx = store.begin_write().await.unwrap();
         keys.create_organization(&mut tx, ORGANIZATION);
         tx.commit().await.unwrap();
@@ -54,14 +45,6 @@ impl House {
         let mut tx = store.begin_write().await.unwrap();
         of_organization.create_key(&mut tx, KeyKind::Request, REQUEST);
         tx.commit().await.unwrap();
-        let clock = Clock::manual("2026-03-02T10:00:00Z".parse::<Timestamp>().unwrap());
-        let world = World {
-            blobs: Blobs::local(folder.path().join("blobs")).await.unwrap(),
-            store,
-            keys,
-            ids: Ids::new(clock.clone()),
-            clock,
-        };
         House {
             app: AppState::new(ServerConfig::default(), world),
             keys: of_organization,

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use antumbra_store::{Blobs, EmbeddedConfig, Store, StoreConfig, StoreError};
+use antumbra_store::StoreError;
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -21,12 +21,11 @@ use utoipa_axum::routes;
 
 use super::*;
 use crate::{
-    AppState, Clock, Ids, ServerConfig, World,
-    api_keys::{self, ApiKeyInput, ScopeName},
-    audit::Actor,
+    AppState, ServerConfig,
+    api_keys::ScopeName,
     config::RateProfile,
-    keyring::{Keyring, RootFile},
     routes::{Route, any_key, budgets, mount, open, scope},
+    testing,
 };
 
 /// Conflicts as often as the query says, then answers with the body.
@@ -115,40 +114,12 @@ struct Bench {
 impl Bench {
     async fn new(change: impl FnOnce(&mut ServerConfig)) -> Bench {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let embedded = EmbeddedConfig {
-            cache_bytes: 1 << 20,
-            journal_bytes: 64 << 20,
-            ..EmbeddedConfig::new(at("store"))
-        };
-        let store = Store::open(StoreConfig::Embedded(embedded), &crate::tables())
-            .await
-            .unwrap();
-        let keys = Keyring::open(&store, &RootFile::at(at("root.key"))).await.unwrap();
-        let clock = Clock::manual("2026-03-02T10:00:15Z".parse().unwrap());
-        let (blobs, ids) = (Blobs::local(at("blobs")).await.unwrap(), Ids::new(clock.clone()));
         let mut config = ServerConfig::default();
         change(&mut config);
-        let app = AppState::new(
-            config,
-            World {
-                store,
-                blobs,
-                keys,
-                clock,
-                ids,
-            },
-        );
+        let world = testing::world(folder.path(), "2026-03-02T10:00:15Z").await;
+        let app = AppState::new(config, world);
         let organization = app.world.first_organization().await.unwrap().id;
-        let input = ApiKeyInput {
-            title: "test".into(),
-            scopes: vec![ScopeName::FullAdmin],
-            ..ApiKeyInput::default()
-        };
-        let key = api_keys::create(&app, organization, Actor::Operator, input)
-            .await
-            .unwrap();
-        let key = key.secret.expose().to_owned();
+        let key = testing::admin_key(&app, organization).await;
         Bench {
             router: mount(app.clone(), table()),
             app,

@@ -177,7 +177,7 @@ impl Planner<'_> {
                     .key("preference-topics")
                     .item(at)
             };
-            let slug_of = |topic: &super::file::Topic| topic.slug.clone().unwrap_or_else(|| topic.title.clone());
+            let slug_of = |topic: &crate::apply::file::Topic| topic.slug.clone().unwrap_or_else(|| topic.title.clone());
             let slugs: Vec<String> = purpose.topics.iter().map(slug_of).collect();
             self.once(
                 kind,
@@ -215,7 +215,7 @@ impl Planner<'_> {
             .await?;
         let manager = &manager["consentManager"]["consentManager"]["id"];
         let place = |index| Place::section(kind.section).item(index);
-        let id = |entry: &super::file::Partition| entry.partition.clone().unwrap_or_else(|| entry.name.clone());
+        let id = |entry: &crate::apply::file::Partition| entry.partition.clone().unwrap_or_else(|| entry.name.clone());
         let ids: Vec<String> = file.partitions.iter().map(id).collect();
         self.once(
             kind,
