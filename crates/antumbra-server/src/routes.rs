@@ -1,6 +1,6 @@
 //! Every handler of the server, one line each: the table of contents of the API.
 //!
-//! Router, scopes, body limits, budgets, the OpenAPI document and the test matrix are all read from [`table`]. A line is
+//! Router, scopes, body limits, budgets, the OpenAPI document and the test matrix are all read from `table`. A line is
 //! the handler, then who may call it, then what differs from the usual (a JSON body of at most `limits.json_bytes`).
 
 use std::sync::{Arc, LazyLock};

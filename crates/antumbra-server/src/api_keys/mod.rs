@@ -104,7 +104,7 @@ pub async fn list_in(
     Ok(listed)
 }
 
-/// Changes what a key is called, may do and is attached to. Call [`Directory::forget`] after the commit; other processes
+/// Changes what a key is called, may do and is attached to. Call `Directory::forget` after the commit; other processes
 /// on the same store follow within a second.
 pub async fn change_in(
     tx: &mut Tx,
@@ -136,7 +136,7 @@ pub async fn revoke(
     Ok(record)
 }
 
-/// Revokes a key. Call [`Directory::forget`] after the commit; other processes on the same store follow within a second.
+/// Revokes a key. Call `Directory::forget` after the commit; other processes on the same store follow within a second.
 pub async fn revoke_in(
     tx: &mut Tx,
     app: &AppState,

@@ -1,7 +1,7 @@
 //! What the operator decides, read once into types in which wrong combinations cannot be written.
 //!
 //! `antumbra.default.toml` is the reference and the first layer; a file, the environment and the flags are laid over it
-//! in [`load`]. What a setting does belongs to the room it is handed to, not here.
+//! in `load`. What a setting does belongs to the room it is handed to, not here.
 
 mod explain;
 mod load;
