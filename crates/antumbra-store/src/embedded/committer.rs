@@ -3,6 +3,7 @@
 use super::{
     COMMIT_KEY, Shared,
     conflicts::{CommitLog, ReadSet, Written},
+    mark::Mark,
     transactions::OpenTransaction,
 };
 use crate::StoreError;
@@ -44,12 +45,22 @@ pub(super) struct Committer {
     db: fjall::Database,
     rows: Keyspace,
     log: CommitLog,
+    mark: Arc<Mark>,
+    /// Whether it has reached a commit of this opening.
+    marked: bool,
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, db: fjall::Database, rows: Keyspace) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, db: fjall::Database, rows: Keyspace, mark: Arc<Mark>) -> Self {
         let log = CommitLog::new(shared.transactions.committed(), KEYS_REMEMBERED_MAX);
-        Committer { shared, db, rows, log }
+        Committer {
+            shared,
+            db,
+            rows,
+            log,
+            mark,
+            marked: false,
+        }
     }
 
     /// Runs until every sender is gone and the queue is empty.
@@ -90,7 +101,10 @@ impl Committer {
         }
         let (transactions, rows, began) = (accepted.len(), writes.len(), Instant::now());
         match self.write(commit, writes) {
-            Ok(()) => self.shared.transactions.commit(commit),
+            Ok(()) => {
+                self.shared.transactions.commit(commit);
+                self.mark_first(commit);
+            }
             Err(error) => self
                 .shared
                 .stop(format!("a commit could not be written to stable storage ({error})")),
@@ -115,6 +129,18 @@ impl Committer {
         }
         self.shared.counters.conflicts.fetch_add(1, Ordering::Relaxed);
         Err(StoreError::Conflict)
+    }
+
+    /// Moves the high-water mark to the first commit of this opening, before that is acknowledged.
+    fn mark_first(&mut self, commit: u64) {
+        if !self.marked {
+            match self.mark.follow(commit) {
+                Ok(()) => self.marked = true,
+                Err(error) => self.shared.stop(format!(
+                    "the high-water mark could not be written to stable storage ({error})"
+                )),
+            }
+        }
     }
 
     /// One atomic, durable batch.

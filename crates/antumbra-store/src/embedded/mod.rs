@@ -17,6 +17,7 @@ use self::{
     committer::{Committer, Submission, Write},
     conflicts::ReadSet,
     lock::FolderLock,
+    mark::Mark,
     transactions::{OpenTransaction, Transactions},
 };
 use crate::{
@@ -29,7 +30,6 @@ use fjall::{Keyspace, PersistMode, Readable, Slice, Snapshot};
 use std::{
     collections::HashMap,
     ops::Bound,
-    path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -64,7 +64,7 @@ pub(crate) struct Embedded {
     tables: HashMap<&'static str, [u8; 2]>,
     room: Arc<Semaphore>,
     threads: Mutex<Option<Threads>>,
-    folder: PathBuf,
+    mark: Arc<Mark>,
     _lock: FolderLock,
 }
 
@@ -121,7 +121,13 @@ impl Embedded {
         let folder = config.folder.clone();
         crate::folder::make(&folder).map_err(folder_failed("making the data folder", &folder))?;
         let lock = FolderLock::take(&folder)?;
-        let recovery::Recovered { db, rows, committed } = recovery::open(config)?;
+        let recovery::Recovered {
+            db,
+            rows,
+            committed,
+            mark,
+        } = recovery::open(config)?;
+        let mark = Arc::new(mark);
         let tables = number_tables(&db, &rows, names).map_err(|source| OpenError::Engine {
             doing: "numbering the tables",
             source: source.into(),
@@ -131,7 +137,7 @@ impl Embedded {
             stopped: OnceLock::new(),
             counters: Counters::default(),
         });
-        let threads = Threads::start(&shared, &db, &rows, folder.clone()).map_err(|source| OpenError::Engine {
+        let threads = Threads::start(&shared, &db, &rows, &mark).map_err(|source| OpenError::Engine {
             doing: "starting the engine's threads",
             source: source.into(),
         })?;
@@ -142,7 +148,7 @@ impl Embedded {
             tables,
             room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
             threads: Mutex::new(Some(threads)),
-            folder,
+            mark,
             _lock: lock,
         })
     }
@@ -185,8 +191,7 @@ impl Embedded {
         if committer.join().is_err() | marker.join().is_err() {
             tracing::error!("a thread of the storage engine had failed");
         }
-        let committed = self.shared.transactions.committed();
-        if let Err(error) = mark::write(&self.folder, committed) {
+        if let Err(error) = self.mark.follow(self.shared.transactions.committed()) {
             tracing::warn!(%error, "writing the high-water mark of commits failed");
         }
     }
@@ -256,18 +261,23 @@ impl Drop for Embedded {
 }
 
 impl Threads {
-    fn start(shared: &Arc<Shared>, db: &fjall::Database, rows: &Keyspace, folder: PathBuf) -> std::io::Result<Threads> {
+    fn start(
+        shared: &Arc<Shared>,
+        db: &fjall::Database,
+        rows: &Keyspace,
+        mark: &Arc<Mark>,
+    ) -> std::io::Result<Threads> {
         // As many as the queue's room lets in, so that there is always a place for one that has room.
         let (queue, submissions) = mpsc::channel(QUEUE_BYTES_MAX / TRANSACTION_BYTES_MIN);
-        let committer = Committer::new(shared.clone(), db.clone(), rows.clone());
+        let committer = Committer::new(shared.clone(), db.clone(), rows.clone(), mark.clone());
         let committer = std::thread::Builder::new()
             .name("store-commit".into())
             .spawn(move || committer.run(submissions))?;
         let (marker_stop, stop) = std_mpsc::channel();
-        let transactions = shared.transactions.clone();
+        let (transactions, mark) = (shared.transactions.clone(), mark.clone());
         let marker = std::thread::Builder::new()
             .name("store-mark".into())
-            .spawn(move || follow_commits(&transactions, &folder, &stop))?;
+            .spawn(move || follow_commits(&transactions, &mark, &stop))?;
         Ok(Threads {
             queue,
             committer,
@@ -278,16 +288,10 @@ impl Threads {
 }
 
 /// Moves the high-water mark after the commits until `stop` ends.
-fn follow_commits(transactions: &Transactions, folder: &std::path::Path, stop: &std_mpsc::Receiver<()>) {
-    let mut marked = None;
+fn follow_commits(transactions: &Transactions, mark: &Mark, stop: &std_mpsc::Receiver<()>) {
     while let Err(std_mpsc::RecvTimeoutError::Timeout) = stop.recv_timeout(MARK_INTERVAL) {
-        let committed = transactions.committed();
-        if marked == Some(committed) {
-            continue;
-        }
-        match mark::write(folder, committed) {
-            Ok(()) => marked = Some(committed),
-            Err(error) => tracing::warn!(%error, "writing the high-water mark of commits failed"),
+        if let Err(error) = mark.follow(transactions.committed()) {
+            tracing::warn!(%error, "writing the high-water mark of commits failed");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Opening: nothing that was once on disk may be missing without a word.
 
-use super::{COMMIT_KEY, journal, mark};
+use super::{COMMIT_KEY, journal, mark::Mark};
 use crate::{EmbeddedConfig, OpenError, error::folder_failed};
 use fjall::{Keyspace, KeyspaceCreateOptions};
 
@@ -16,12 +16,27 @@ pub(super) struct Recovered {
     pub(super) db: fjall::Database,
     pub(super) rows: Keyspace,
     pub(super) committed: u64,
+    pub(super) mark: Mark,
 }
 
 /// Compares log, tables and high-water mark, and opens the engine if nothing is missing, or if that was accepted.
 pub(super) fn open(config: &EmbeddedConfig) -> Result<Recovered, OpenError> {
     let folder = &config.folder;
-    let mark = mark::read(folder)?;
+    let mark = match Mark::read(folder)? {
+        // The mark is there before anything that it could speak of, so that its absence is a loss and not a beginning.
+        None if !folder.join(TABLES).exists() => {
+            Mark::set(folder, 0)?;
+            Some(0)
+        }
+        None if !config.accept_truncated_log => {
+            return Err(OpenError::MarkMissing { folder: folder.clone() });
+        }
+        None => {
+            tracing::warn!("going on without the high-water mark of commits, as accepted");
+            None
+        }
+        known => known,
+    };
     check_log(config, mark)?;
     let failed = |doing| {
         move |source: fjall::Error| OpenError::Engine {
@@ -42,19 +57,21 @@ pub(super) fn open(config: &EmbeddedConfig) -> Result<Recovered, OpenError> {
         .map_err(failed("opening the tables"))?;
     let found = rows.get(COMMIT_KEY).map_err(failed("reading the last commit"))?;
     let found = found.and_then(|bytes| Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?)));
-    match mark {
-        Some(expected) if found.unwrap_or(0) < expected => {
-            refuse(config, found.or(Some(0)), mark, None)?;
-            mark::write(folder, found.unwrap_or(0)).map_err(folder_failed("writing the high-water mark", folder))?;
+    let committed = found.unwrap_or(0);
+    let mark = match mark {
+        Some(expected) if committed >= expected => Mark::at(folder, expected),
+        expected => {
+            if expected.is_some() {
+                refuse(config, Some(committed), expected, None)?;
+            }
+            Mark::set(folder, committed)?
         }
-        Some(_) => {}
-        None if found.is_some() => tracing::warn!("the high-water mark of commits is missing; it is started anew"),
-        None => {}
-    }
+    };
     Ok(Recovered {
         db,
         rows,
-        committed: found.unwrap_or(0),
+        committed,
+        mark,
     })
 }
 

@@ -248,6 +248,66 @@ async fn a_lost_log_and_an_unreadable_mark_are_refused() {
 }
 
 #[tokio::test]
+async fn a_commit_that_was_acknowledged_first_of_all_cannot_be_lost_without_a_word() {
+    // Two openings: the first commit of a store, and the first after it was opened again.
+    for before in [0, 3] {
+        let (live, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = open(live.path()).await.unwrap();
+        for number in 0..before {
+            put(&store, number).await.unwrap();
+        }
+        store.close().await;
+        let (log, written) = log_of(live.path());
+        let store = open(live.path()).await.unwrap();
+        put(&store, before).await.unwrap();
+        // What a crash in this very moment leaves, long before the mark would follow by itself.
+        copy(live.path(), image.path());
+        store.close().await;
+
+        let log = image.path().join("tables").join(log.file_name().unwrap());
+        change(&log, |bytes| bytes.truncate(written));
+        let refused = open(image.path()).await.err().unwrap();
+        let OpenError::LogTruncated {
+            found,
+            expected: Some(expected),
+            ..
+        } = &refused
+        else {
+            panic!("{refused}")
+        };
+        assert_eq!((found.unwrap_or(0), *expected), (before, before + 1));
+    }
+}
+
+#[tokio::test]
+async fn a_store_without_its_mark_is_refused_unless_that_is_accepted() {
+    let image = crashed_after(3).await;
+    std::fs::remove_file(image.path().join("commit-mark")).unwrap();
+    for _ in 0..2 {
+        let refused = open(image.path()).await.err().unwrap();
+        assert!(matches!(refused, OpenError::MarkMissing { .. }), "{refused}");
+        assert!(
+            refused.to_string().contains("accept_truncated_log"),
+            "the way out is named"
+        );
+    }
+    let store = open_accepting_loss(image.path()).await.unwrap();
+    assert_eq!(rows(&store).await, (1..=3).collect());
+    store.close().await;
+    assert!(open(image.path()).await.is_ok(), "accepted once, it is kept again");
+}
+
+#[tokio::test]
+async fn a_process_that_dies_before_its_first_commit_leaves_a_folder_that_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("commit-mark.tmp"), "").unwrap();
+    assert!(open(folder.path()).await.is_ok(), "before the mark was whole");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("commit-mark"), "0\n").unwrap();
+    assert!(open(folder.path()).await.is_ok(), "before the tables were made");
+}
+
+#[tokio::test]
 async fn a_folder_that_is_in_use_is_refused_at_once_and_its_holder_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await.unwrap();

@@ -28,6 +28,49 @@ async fn every_engine_keeps_every_rule() {
     }
 }
 
+#[tokio::test]
+async fn a_table_of_one_row_may_have_the_empty_key() {
+    const ONE: Table<(), Raw> = Table::new("one_row");
+    for fresh in engines::each(&[ONE.name()]).await {
+        for value in [b"first".to_vec(), b"second".to_vec()] {
+            let mut tx = fresh.store.begin_write().await.unwrap();
+            tx.put(&ONE, &(), &Raw(value.clone()));
+            assert_eq!(tx.get(&ONE, &()).await.unwrap(), Some(Raw(value.clone())));
+            tx.commit().await.unwrap();
+            let mut reader = fresh.store.begin_read().await.unwrap();
+            assert_eq!(
+                reader.get(&ONE, &()).await.unwrap(),
+                Some(Raw(value.clone())),
+                "{}",
+                fresh.engine
+            );
+            assert_eq!(
+                reader.get_many(&ONE, &[(), ()]).await.unwrap(),
+                [Some(Raw(value.clone())), Some(Raw(value.clone()))]
+            );
+            assert_eq!(reader.scan(&ONE, Scan::prefix(&())).await.unwrap(), [((), Raw(value))]);
+        }
+        // Scans that meet the empty key from either side, in a transaction that another one overtakes.
+        let mut late = fresh.store.begin_write().await.unwrap();
+        for scan in [Scan::prefix(&()), Scan::prefix(&()).newest_first()] {
+            assert_eq!(late.scan(&ONE, scan.clone().limit(1)).await.unwrap().len(), 1);
+            assert!(late.scan(&ONE, scan.after(&())).await.unwrap().is_empty());
+        }
+        late.put(&ONE, &(), &Raw(b"late".to_vec()));
+        let mut tx = fresh.store.begin_write().await.unwrap();
+        tx.delete(&ONE, &());
+        tx.commit().await.unwrap();
+        assert!(
+            matches!(late.commit().await, Err(StoreError::Conflict)),
+            "{}",
+            fresh.engine
+        );
+        let mut tx = fresh.store.begin_write().await.unwrap();
+        assert_eq!(tx.get(&ONE, &()).await.unwrap(), None);
+        tx.commit().await.unwrap();
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Put(Name, u8),
