@@ -43,8 +43,13 @@ pub fn run() -> Result<()> {
     }
     step("tests, PostgreSQL", || {
         let cluster = Cluster::start()?;
-        let tests = ["test", "--workspace", "--locked", "--test", "it"];
-        cargo(&tests, &[("ANTUMBRA_TEST_POSTGRES", cluster.url())])
+        let authority = Cluster::ca_file().display().to_string();
+        let tests = ["test", "--workspace", "--locked", "--test", "it", "--test", "store"];
+        let place = [
+            ("ANTUMBRA_TEST_POSTGRES", cluster.url()),
+            ("ANTUMBRA_TEST_POSTGRES_CA", &authority),
+        ];
+        cargo(&tests, &place)
     })?;
     println!("\nEverything passed on both engines in {}.", minutes(begun));
     Ok(())

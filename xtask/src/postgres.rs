@@ -2,11 +2,14 @@
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use crate::ci::root;
 
 /// A running cluster. Dropping it stops it and removes its folder.
 pub struct Cluster {
@@ -43,6 +46,17 @@ impl Cluster {
                 .current_dir(folder.path())
                 .stdout(Stdio::null()),
         )?;
+        let fixtures = root().join("crates/antumbra-store/tests/it/fixtures");
+        let (certificate, key) = (
+            folder.path().join("database.cert.pem"),
+            folder.path().join("database.key.pem"),
+        );
+        std::fs::copy(fixtures.join("database.cert.pem"), &certificate)?;
+        std::fs::copy(fixtures.join("database.key.pem"), &key)?;
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600))?;
+        if is_root() {
+            done(Command::new("chown").arg("postgres").arg(&key).arg(&certificate))?;
+        }
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let server = as_postgres(&programs.join("postgres"))
             .arg("-D")
@@ -70,12 +84,15 @@ impl Cluster {
                 "-c",
                 "max_pred_locks_per_transaction=256",
             ])
+            .args(["-c", "ssl=on"])
+            .args(["-c", &format!("ssl_cert_file={}", certificate.display())])
+            .args(["-c", &format!("ssl_key_file={}", key.display())])
             .current_dir(folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("postgres cannot be started")?;
-        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable");
         let mut cluster = Cluster {
             server,
             url,
@@ -85,9 +102,14 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Where it is reached.
+    /// Where it is reached, in clear.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The authority that vouches for its certificate, which is for `localhost`.
+    pub fn ca_file() -> PathBuf {
+        root().join("crates/antumbra-store/tests/it/fixtures/authority.cert.pem")
     }
 
     fn wait_until_ready(&mut self, port: u16) -> Result<()> {

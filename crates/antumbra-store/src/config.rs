@@ -40,9 +40,12 @@ impl EmbeddedConfig {
 /// Settings of the PostgreSQL engine.
 #[derive(Clone)]
 pub struct PostgresConfig {
-    /// `postgres://user:password@host:port/database?options`. A secret: it is not shown by `Debug`. The connection is
-    /// not encrypted, and `sslmode=require` is refused: over a network that others share, put a tunnel between.
+    /// `postgres://user:password@host:port/database?options`. A secret: it is not shown by `Debug`. Among the options are
+    /// `sslmode` (`disable`, `prefer`, `require`, `verify-ca`, `verify-full`) and `sslrootcert`, a file of authorities.
     pub url: String,
+    /// The authorities that vouch for the server's certificate, in PEM, where the URL names none. With them and without an
+    /// `sslmode`, the certificate must be theirs and bear the host's name.
+    pub ca_file: Option<PathBuf>,
     /// Most connections that this process opens.
     pub connections_max: usize,
     /// How long a transaction waits for a free connection before it is refused as overload.
@@ -56,6 +59,7 @@ impl PostgresConfig {
     pub fn new(url: impl Into<String>) -> Self {
         PostgresConfig {
             url: url.into(),
+            ca_file: None,
             connections_max: 16,
             wait_max: Duration::from_secs(2),
             statement_max: Duration::from_secs(30),

@@ -86,6 +86,17 @@ pub enum OpenError {
         /// The file and the position of the damage, if it was found.
         place: Option<String>,
     },
+    /// The engine holds tables, and the mark that says how far they must reach is gone.
+    #[error(
+        "the file commit-mark is missing from {}, so nobody can tell whether commits are missing too. Likely cause: \
+         some files were copied or put back without the others. Way out: stop, keep a copy of the whole folder, and \
+         restore the latest backup whole. To go on with what is there, start once with storage.accept_truncated_log = true",
+        folder.display()
+    )]
+    MarkMissing {
+        /// The data folder.
+        folder: PathBuf,
+    },
     /// A file or folder could not be used.
     #[error("{doing} {} failed", path.display())]
     Folder {
@@ -95,6 +106,12 @@ pub enum OpenError {
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
+    },
+    /// The database server cannot be reached, or does not let us in.
+    #[error("the database cannot be reached")]
+    Unreachable {
+        /// Why.
+        source: StoreError,
     },
     /// The engine itself refused.
     #[error("{doing} failed")]

@@ -12,7 +12,7 @@
 //! | `key.rs`, `value.rs`, `table.rs`, `scan.rs` | what is kept, and how it becomes bytes |
 //! | `store.rs` | [`Store`], [`Reader`], [`Tx`]: the one place where the engines are told apart |
 //! | `embedded/` | the engine in this process: group commit, conflicts, the folder's lock, the check of the log |
-//! | `postgres.rs` | the engine behind a PostgreSQL server |
+//! | `postgres.rs`, `postgres/tls.rs` | the engine behind a PostgreSQL server, and how the way to it is guarded |
 //! | `blobs/` | [`Blobs`]: large bodies, written and read as streams |
 //! | `conformance.rs` | what an engine must do, as checks for any of them |
 //!

@@ -5,6 +5,8 @@
 //! SERIALIZABLE, so the server finds the conflicts. A statement is one round trip: `BEGIN` travels with the first one,
 //! and at the commit all writes and `COMMIT` travel together, one upsert and one deletion for each table.
 
+mod tls;
+
 use crate::{
     OpenError, PostgresConfig, StoreError, StoreStats,
     overlay::{Overlay, Row},
@@ -32,7 +34,7 @@ use std::{
 };
 use tokio::time::error::Elapsed;
 use tokio_postgres::{
-    Error, NoTls,
+    Error,
     error::SqlState,
     types::{ToSql, Type},
 };
@@ -81,7 +83,10 @@ impl Postgres {
             answer_max,
             counters: Counters::default(),
         });
-        let client = engine.client().await.map_err(failed("connecting to the database"))?;
+        let client = engine
+            .client()
+            .await
+            .map_err(|source| OpenError::Unreachable { source })?;
         let mut outcome = create_tables(&client, names).await;
         for _ in 1..CREATE_TRIES {
             if outcome.is_ok() {
@@ -165,10 +170,14 @@ impl Postgres {
 
 fn pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
     // The parser's own message could quote a part of the address, and with it the password.
-    let mut server: tokio_postgres::Config = config.url.parse().map_err(|_| OpenError::Engine {
+    let refused = |because: &'static str| OpenError::Engine {
         doing: "reading the address of the database",
-        source: "it is not of the form postgres://user:password@host:port/database".into(),
-    })?;
+        source: because.into(),
+    };
+    let asked = tls::Asked::read(&config.url, config.ca_file.as_deref()).map_err(refused)?;
+    let of_no_form = |_| refused("it is not of the form postgres://user:password@host:port/database");
+    let mut server: tokio_postgres::Config = asked.url.parse().map_err(of_no_form)?;
+    server.ssl_mode(asked.ssl_mode());
     if server.get_application_name().is_none() {
         server.application_name("antumbra");
     }
@@ -191,7 +200,7 @@ fn pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
     });
     let manager = Manager::from_config(
         server,
-        NoTls,
+        asked.connector()?,
         ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         },
@@ -506,7 +515,8 @@ fn refusal(doing: &'static str, error: &Error) -> StoreError {
         } else {
             "the connection failed"
         };
-        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+        // What the driver says of a connection quotes no statement and no row.
+        let cause = std::error::Error::source(error);
         let source = cause.map_or_else(|| because.to_owned(), |cause| format!("{because}: {cause}"));
         return StoreError::Unavailable {
             doing,

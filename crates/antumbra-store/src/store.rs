@@ -61,6 +61,11 @@ impl Store {
         })))
     }
 
+    /// Whether no other process can have this store open: whoever left something in it is gone.
+    pub fn is_exclusive(&self) -> bool {
+        matches!(self.0, Engine::Embedded(_))
+    }
+
     /// What the store has done since it was opened, for metrics.
     pub fn stats(&self) -> StoreStats {
         match &self.0 {

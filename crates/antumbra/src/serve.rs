@@ -114,19 +114,26 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<World> {
     })
 }
 
-fn refused(cause: OpenError) -> anyhow::Error {
+/// Why a store did not open, with the way out and the code that goes with it.
+pub(crate) fn refused(cause: OpenError) -> anyhow::Error {
     let outcome = match &cause {
-        OpenError::LogTruncated { .. } => Outcome::Disk,
+        OpenError::LogTruncated { .. } | OpenError::MarkMissing { .. } => Outcome::Disk,
+        OpenError::Unreachable { .. } => Outcome::Unreachable,
         _ => Outcome::Failed,
     };
     let hint = match &cause {
         OpenError::InUse { .. } => "\n  Stop that process, or give this one a folder of its own with --data.",
         _ => "",
     };
-    let message = format!("{cause}{hint}");
-    match std::error::Error::source(&cause) {
-        Some(source) => anyhow::anyhow!("{source}").context(Ended::new(outcome, message)),
-        None => Ended::new(outcome, message).into(),
+    let ended = Ended::new(outcome, format!("{cause}{hint}"));
+    let causes: Vec<String> = anyhow::Chain::new(&cause).skip(1).map(ToString::to_string).collect();
+    match causes.split_last() {
+        None => ended.into(),
+        Some((last, between)) => {
+            let innermost = anyhow::anyhow!(last.clone());
+            let chain = between.iter().rev().cloned().fold(innermost, anyhow::Error::context);
+            chain.context(ended)
+        }
     }
 }
 

@@ -120,6 +120,67 @@ async fn several_processes_may_make_the_tables_at_the_same_moment() {
     fresh.drop_schema().await;
 }
 
+/// Where `ANTUMBRA_TEST_POSTGRES_CA` names the authority that vouches for a certificate of the server's for `localhost`.
+#[tokio::test]
+async fn the_way_to_the_server_is_guarded_as_the_address_asks() {
+    let Ok(authority) = std::env::var("ANTUMBRA_TEST_POSTGRES_CA") else {
+        return;
+    };
+    let Some(fresh) = fresh().await else { return };
+    let stranger = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fixtures/stranger.cert.pem");
+    let by_name = fresh.config.url.replace("127.0.0.1", "localhost");
+    assert!(by_name.contains("sslmode=disable") && by_name != fresh.config.url);
+    let by_number = fresh.config.url.clone();
+    for (url, mode, ca_file, encrypted) in [
+        (&by_name, "disable", None, Some(false)),
+        (&by_name, "prefer", None, Some(true)),
+        (&by_name, "require", None, Some(true)),
+        (&by_name, "verify-full", Some(authority.as_str()), Some(true)),
+        (&by_name, "verify-full", Some(stranger), None),
+        (&by_number, "verify-full", Some(&authority), None),
+        (&by_number, "verify-ca", Some(&authority), Some(true)),
+        (&by_number, "verify-ca", Some(stranger), None),
+    ] {
+        let config = PostgresConfig {
+            url: url.replace("sslmode=disable", &format!("sslmode={mode}")),
+            ca_file: ca_file.map(Into::into),
+            connections_max: 1,
+            ..fresh.config.clone()
+        };
+        let opened = Store::open(StoreConfig::Postgres(config), &[ROWS.name()]).await;
+        let what = format!("{mode} with {ca_file:?}");
+        match (opened, encrypted) {
+            (Ok(store), Some(encrypted)) => {
+                put(&store, 1).await.unwrap();
+                assert_eq!(is_encrypted(&fresh).await, encrypted, "{what}");
+                store.close().await;
+            }
+            (Err(OpenError::Unreachable { source }), None) => {
+                let why = std::error::Error::source(&source).unwrap().to_string();
+                assert!(why.contains("invalid peer certificate"), "{what}: {why}");
+            }
+            (Ok(_), None) => panic!("{what} was let through"),
+            (Err(refused), _) => panic!("{what}: {refused} {:?}", std::error::Error::source(&refused)),
+        }
+    }
+    fresh.drop_schema().await;
+}
+
+/// Whether the store's one session is encrypted, as the server sees it.
+async fn is_encrypted(fresh: &Fresh) -> bool {
+    let sql = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = $1";
+    let (client, connection) = tokio_postgres::connect(&fresh.url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    let asked = async move {
+        let row = client.query_one(sql, &[&fresh.schema]).await;
+        drop(client);
+        row
+    };
+    let (row, _) = tokio::join!(asked, connection);
+    row.unwrap().get(0)
+}
+
 #[tokio::test]
 async fn neither_an_error_nor_a_setting_shows_the_password() {
     for url in [
@@ -132,13 +193,9 @@ async fn neither_an_error_nor_a_setting_shows_the_password() {
             .await
             .err()
             .unwrap();
-        let OpenError::Engine { source, .. } = &refused else {
-            panic!("{refused}")
-        };
-        let shown = format!(
-            "{config:?} {refused} {refused:?} {source} {:?}",
-            source.source().map(|s| s.to_string())
-        );
+        let causes = std::iter::successors(std::error::Error::source(&refused), |cause| cause.source());
+        let causes: Vec<String> = causes.map(ToString::to_string).collect();
+        let shown = format!("{config:?} {refused} {refused:?} {causes:?}");
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 }

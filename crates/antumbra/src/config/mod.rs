@@ -69,6 +69,7 @@ pub(crate) enum Storage {
         url: Hidden,
         #[serde(default = "connections")]
         connections: usize,
+        ca_file: Option<PathBuf>,
     },
 }
 

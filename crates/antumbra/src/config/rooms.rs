@@ -27,9 +27,14 @@ impl Config {
                 embedded.accept_truncated_log = *accept_truncated_log;
                 StoreConfig::Embedded(embedded)
             }
-            Storage::Postgres { url, connections } => {
+            Storage::Postgres {
+                url,
+                connections,
+                ca_file,
+            } => {
                 let mut postgres = PostgresConfig::new(url.reveal());
                 postgres.connections_max = *connections;
+                postgres.ca_file = ca_file.clone();
                 StoreConfig::Postgres(postgres)
             }
         }
