@@ -17,7 +17,7 @@ use crate::{
         connection::{Listening, TlsError},
         metrics,
     },
-    routes,
+    jobs, routes,
 };
 
 /// A running server.
@@ -56,8 +56,10 @@ impl Server {
         running.spawn(listening.run(stop.clone()));
         metrics::begin();
         running.spawn(keep_house(app.clone(), stop.clone()));
+        let runner = app.job_runner();
+        take_over_leases(&runner).await;
         if app.config.run_jobs == RunJobs::InBackground {
-            running.spawn(app.job_runner().run(stop.clone(), app.config.limits.shutdown));
+            running.spawn(runner.run(stop.clone(), app.config.limits.shutdown));
         }
         Ok(Server {
             address,
@@ -93,6 +95,18 @@ impl Server {
                 tracing::error!(%cause, "a part of the server ended badly");
             }
         }
+    }
+}
+
+/// What cannot be taken over now comes due by itself when its lease ends.
+async fn take_over_leases(runner: &jobs::Runner) {
+    match runner.take_over_leases().await {
+        Ok(0) => {}
+        Ok(jobs) => tracing::info!(jobs, "jobs that were running when the server ended go on"),
+        Err(error) => tracing::warn!(
+            cause = chain(&error),
+            "jobs that were running when the server ended wait for their leases"
+        ),
     }
 }
 

@@ -33,6 +33,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// List jobs that were given up, and have them tried again.
+    Job {
+        #[command(subcommand)]
+        command: crate::jobs::JobCommand,
+    },
     /// Look at storage engines.
     Store {
         #[command(subcommand)]
@@ -117,14 +122,17 @@ pub(crate) struct KeyPlace {
 
 #[derive(Subcommand)]
 pub(crate) enum StoreCommand {
-    /// Run the conformance suite against an engine that speaks the PostgreSQL protocol
+    /// Check that a storage engine keeps every rule the server relies on
     #[command(
-        after_help = "The suite works in two tables of its own, `conformance_rows` and `conformance_marks`, and leaves them empty.\n\n\
-Example:\n  antumbra store check postgres://antumbra:secret@db.example.test/antumbra"
+        after_help = "The checks work in two tables of their own, `conformance_rows` and `conformance_marks`, and leave them empty.\n\n\
+Examples:\n  antumbra store check postgres://antumbra:secret@db.example.test/antumbra\n  \
+antumbra store check 'postgres://antumbra:secret@db.example.test/antumbra?sslmode=verify-full&sslrootcert=ca.pem'\n  \
+antumbra store check ./antumbra-data"
     )]
     Check {
-        /// The engine's address
-        url: String,
+        /// A database that speaks the PostgreSQL protocol, or the data folder of a server that is stopped
+        #[arg(value_name = "URL|DIR")]
+        place: String,
     },
 }
 

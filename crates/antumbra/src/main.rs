@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod jobs;
 mod keys;
 mod logs;
 mod outcome;
@@ -40,10 +41,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Apply(arguments) => on_this_thread(apply::run(arguments)),
         Command::Request { command } => on_this_thread(request::run(command)),
+        Command::Job { command } => on_this_thread(jobs::run(command)),
         Command::Key { command } => on_this_thread(keys::run(command)),
         Command::Store {
-            command: StoreCommand::Check { url },
-        } => on_this_thread(store_check::run(url)),
+            command: StoreCommand::Check { place },
+        } => on_this_thread(store_check::run(&place)),
         Command::Config { command } => explain_config(&command),
         Command::Demo(arguments) => demo::run(&arguments),
     }

@@ -223,6 +223,33 @@ fn keys_are_made_listed_and_revoked_on_a_running_server() {
 }
 
 #[test]
+fn parked_jobs_are_listed_and_tried_again_on_a_running_server() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let (url, key) = (
+        server.ready["url"].as_str().unwrap(),
+        server.ready["key"].as_str().unwrap(),
+    );
+    let place = ["--url", url, "--key", key];
+    let listed = antumbra(&[&["job", "list", "--parked"][..], &place].concat());
+    assert_eq!(
+        told(&listed, folder.path()),
+        "exit 0\n--- out\nNo job is parked.\n--- err\n"
+    );
+    let nobody = "00000000-0000-7000-8000-000000000000";
+    let refused = antumbra(&[&["job", "retry", nobody][..], &place].concat());
+    assert_eq!(
+        told(&refused, folder.path()),
+        "exit 4\n--- out\n--- err\nantumbra: There is no such parked job\n"
+    );
+    assert_eq!(
+        antumbra(&["job", "list"]).status.code(),
+        Some(2),
+        "only parked jobs are listed"
+    );
+}
+
+#[test]
 fn a_server_that_is_not_there_is_told_apart_from_one_that_refuses() {
     let output = antumbra(&["key", "list", "--url", "http://127.0.0.1:1", "--key", "ant_x"]);
     insta::assert_snapshot!(told(&output, Path::new("~")));

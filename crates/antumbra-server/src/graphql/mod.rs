@@ -23,7 +23,7 @@ use std::sync::LazyLock;
 
 use async_graphql::{EmptySubscription, MergedObject, Schema};
 
-use crate::{api_keys, dsr, organization, purposes, runs, silos};
+use crate::{api_keys, dsr, jobs, organization, purposes, runs, silos};
 
 pub use access::{FieldAccess, fields};
 pub(crate) use attachments::{AttachedKey, KnownSilo};
@@ -45,6 +45,7 @@ const FIELDS_MAX: usize = 1_000;
 struct Query(
     api_keys::graphql::ApiKeyQueries,
     dsr::graphql::DsrQueries,
+    jobs::graphql::JobQueries,
     organization::graphql::OrganizationQueries,
     purposes::graphql::PurposeQueries,
     runs::graphql::RunQueries,
@@ -57,6 +58,7 @@ struct Query(
 struct Mutation(
     api_keys::graphql::ApiKeyMutations,
     dsr::graphql::DsrMutations,
+    jobs::graphql::JobMutations,
     organization::graphql::OrganizationMutations,
     purposes::graphql::PurposeMutations,
     runs::graphql::RunMutations,

@@ -5,6 +5,7 @@
 //! twice, late, or after a crash halfway: it holds ids only, reads the present state and does what is still missing.
 //! This slice knows no other; what a kind of job does is told to the [`Runner`] from outside.
 
+pub(crate) mod graphql;
 mod runner;
 mod store;
 

@@ -104,6 +104,54 @@ impl Runner {
         }
     }
 
+    /// Takes over what an earlier process had in hand, so that its work goes on without waiting for leases to end. Does
+    /// nothing where other processes may share the store: there a lease may be alive. To be called before anything runs.
+    ///
+    /// A job that was cut short for the first time is due at once. One that has been tried before comes back on its
+    /// schedule: it may be what ended the process.
+    pub async fn take_over_leases(&self) -> Result<usize, StoreError> {
+        if !self.store.is_exclusive() {
+            return Ok(0);
+        }
+        let now = self.clock.now();
+        let longest = self
+            .kinds
+            .values()
+            .map(|(kind, _)| kind.lease)
+            .max()
+            .unwrap_or_default();
+        let mut tx = self.store.begin_write().await?;
+        let mut taken = 0;
+        for organization in store::organizations(&mut tx).await? {
+            let mut cursor = None;
+            loop {
+                let page = store::list_due_within(&mut tx, organization, now, longest, cursor, PAGE).await?;
+                let Some((last, _)) = page.last() else { break };
+                cursor = Some((last.1, last.2));
+                for (key, row) in page.into_iter().filter(|(_, row)| row.claimed) {
+                    let wait = self.wait_after_cut(&row);
+                    store::take_over(&mut tx, key, row, now + wait);
+                    taken += 1;
+                }
+            }
+        }
+        tx.commit().await?;
+        Ok(taken)
+    }
+
+    /// How long a job waits whose last attempt ended with its process.
+    fn wait_after_cut(&self, row: &store::JobRow) -> Duration {
+        let kind = self.kinds.get(row.kind.as_str());
+        let earlier = row
+            .attempts
+            .checked_sub(2)
+            .and_then(|earlier| usize::try_from(earlier).ok());
+        let wait = kind
+            .zip(earlier)
+            .and_then(|((kind, _), earlier)| kind.retries.get(earlier));
+        wait.copied().unwrap_or_default()
+    }
+
     /// Runs jobs until `stop`, then lets those under way end. What does not end within `grace` is left to its lease.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
         let wake = self.wake.clone();
@@ -349,11 +397,16 @@ impl Runner {
             return Ok(());
         }
         let mut tx = self.store.begin_write().await?;
+        let mut parked = Vec::with_capacity(hopeless.len());
         for (key, reason) in hopeless {
-            store::park_waiting(&mut tx, key, now, reason).await?;
+            let kind = store::park_waiting(&mut tx, key, now, reason).await?;
+            parked.extend(kind.map(|kind| (kind, key.2, reason)));
         }
-        tracing::error!(jobs = hopeless.len(), "jobs that no attempt can help were given up");
-        tx.commit().await
+        tx.commit().await?;
+        for (kind, id, reason) in parked {
+            given_up(&kind, id, reason);
+        }
+        Ok(())
     }
 
     /// How long to sleep when nothing is due: until something is, but never long.
@@ -400,9 +453,9 @@ impl Attempt {
         let outcome = tokio::time::timeout(allowed, self.until_free_of_conflicts()).await;
         let outcome = outcome.unwrap_or(Err(JobError::Failed("the attempt took longer than its lease")));
         match outcome {
-            Ok(()) => count(self.kind, "done"),
+            Ok(()) => count(self.kind.name, "done"),
             Err(JobError::Lost) => {
-                count(self.kind, "lost");
+                count(self.kind.name, "lost");
                 tracing::warn!(job.kind = self.kind.name, job.id = %self.claimed.id.0, "another runner took the job over");
             }
             Err(error) => settle(&self.store, &self.clock, self.kind, &self.claimed, error).await,
@@ -431,9 +484,10 @@ async fn settle(store: &Store, clock: &Clock, kind: &'static JobKind, claimed: &
     let cause = crate::http::problem::chain(&error);
     match retry {
         Some(_) => {
-            tracing::warn!(job.kind = kind.name, job.id = %claimed.id.0, cause, "a job failed and is tried again")
+            count(kind.name, "failed");
+            tracing::warn!(job.kind = kind.name, job.id = %claimed.id.0, cause, "a job failed and is tried again");
         }
-        None => tracing::error!(job.kind = kind.name, job.id = %claimed.id.0, cause, "a job was given up"),
+        None => given_up(kind.name, claimed.id, &cause),
     }
     let settled = async {
         let mut tx = store.begin_write().await?;
@@ -454,8 +508,14 @@ async fn settle(store: &Store, clock: &Clock, kind: &'static JobKind, claimed: &
 }
 
 /// What became of attempts, for whoever watches the server.
-fn count(kind: &JobKind, outcome: &'static str) {
-    metrics::counter!("antumbra_jobs_total", "kind" => kind.name, "outcome" => outcome).increment(1);
+fn count(kind: &str, outcome: &'static str) {
+    metrics::counter!("antumbra_jobs_total", "kind" => kind.to_owned(), "outcome" => outcome).increment(1);
+}
+
+/// Calls a person: the job does nothing more until somebody has it tried again.
+fn given_up(kind: &str, id: JobId, cause: &str) {
+    count(kind, "parked");
+    tracing::error!(job.kind = kind, job.id = %id.0, cause, "a job was given up; `antumbra job retry` has it tried again");
 }
 
 /// `span` give or take a tenth, spread by `seed`: no generator is needed where any spreading will do.

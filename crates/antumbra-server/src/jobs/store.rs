@@ -33,6 +33,9 @@ pub(super) struct JobRow {
     pub(super) attempts: u32,
     /// Rises with every claim; who holds an older one has lost the job.
     token: u64,
+    /// A runner has it. Rows of before this was kept do not say so, and wait for their lease to end.
+    #[serde(default)]
+    pub(super) claimed: bool,
 }
 
 impl Record for JobRow {
@@ -83,6 +86,7 @@ pub(super) fn enqueue(tx: &mut Tx, organization: OrganizationId, job: Job, due_a
         target: job.target,
         attempts: 0,
         token: 0,
+        claimed: false,
     };
     tx.put(&JOBS, &(organization, waiting.due_at_ms, waiting.id), &row);
     waiting
@@ -149,6 +153,7 @@ pub(super) async fn claim(
         let Some(mut row) = row else { continue };
         row.attempts += 1;
         row.token += 1;
+        row.claimed = true;
         let (organization, _, id) = *key;
         let lease_ends_at_ms = millis(now) + millis_of(kind.lease);
         tx.delete(&JOBS, key);
@@ -189,7 +194,35 @@ pub(super) async fn release(tx: &mut Tx, claimed: &Claimed) -> Result<JobRow, Jo
         .filter(|row| row.token == claimed.token)
         .ok_or(JobError::Lost)?;
     tx.delete(&JOBS, &key);
-    Ok(row)
+    Ok(JobRow { claimed: false, ..row })
+}
+
+/// Jobs of `organization` that come due after `now`, but no later than `longest` after it: whatever is claimed is among
+/// them. From the first past `cursor`.
+pub(super) async fn list_due_within(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    now: Timestamp,
+    longest: Duration,
+    cursor: Option<(u64, JobId)>,
+    limit: usize,
+) -> Result<Vec<(JobKey, JobRow)>, StoreError> {
+    let from = (organization, millis(now) + 1);
+    let to = (organization, millis(now) + millis_of(longest));
+    let mut scan = Scan::range(Bound::Included(&from), Bound::Included(&to)).limit(limit);
+    if let Some((due_at_ms, id)) = cursor {
+        scan = scan.after(&(organization, due_at_ms, id));
+    }
+    reader.scan(&JOBS, scan).await
+}
+
+/// Takes a claimed job from whoever has it, to run again at `due_at` or when its lease ends, whichever comes first.
+pub(super) fn take_over(tx: &mut Tx, key: JobKey, mut row: JobRow, due_at: Timestamp) {
+    let (organization, lease_ends_at_ms, id) = key;
+    row.token += 1;
+    row.claimed = false;
+    tx.delete(&JOBS, &key);
+    tx.put(&JOBS, &(organization, millis(due_at).min(lease_ends_at_ms), id), &row);
 }
 
 pub(super) async fn finish_until(tx: &mut Tx, claimed: &Claimed, due_at: Timestamp) -> Result<Waiting, JobError> {
@@ -224,24 +257,25 @@ pub(super) async fn park(tx: &mut Tx, claimed: &Claimed, now: Timestamp, reason:
     Ok(())
 }
 
-/// Gives a job up that no runner can claim, because this version does not know its kind.
+/// Gives a job up that no runner may claim. Answers its kind, or nothing where another runner was faster.
 pub(super) async fn park_waiting(
     tx: &mut Tx,
     key: &JobKey,
     now: Timestamp,
     reason: &'static str,
-) -> Result<(), StoreError> {
+) -> Result<Option<String>, StoreError> {
     let Some(job) = tx.get(&JOBS, key).await? else {
-        return Ok(());
+        return Ok(None);
     };
     tx.delete(&JOBS, key);
+    let kind = job.kind.clone();
     let row = ParkedRow {
         job,
         parked_at_ms: millis(now),
         reason: reason.to_owned(),
     };
     tx.put(&PARKED_JOBS, &(key.0, key.2), &row);
-    Ok(())
+    Ok(Some(kind))
 }
 
 pub(super) async fn list_parked(
@@ -288,6 +322,7 @@ pub(super) async fn retry_parked(
         return Ok(false);
     };
     job.attempts = 0;
+    job.claimed = false;
     tx.delete(&PARKED_JOBS, &(organization, id));
     tx.put(&JOBS, &(organization, millis(due_at), id), &job);
     Ok(true)

@@ -101,6 +101,21 @@ async fn count_up(store: Store, claimed: Claimed) -> Result<(), JobError> {
     Ok(tx.commit().await?)
 }
 
+/// A runner with a job in its hands that it never gets done.
+async fn hold_one(bench: &Bench) -> (Runner, Claimed) {
+    let (begun, mut held) = tokio::sync::mpsc::channel(8);
+    let hold: Handler = Arc::new(move |claimed| {
+        let _ = begun.try_send(claimed);
+        Box::pin(std::future::pending())
+    });
+    let mut runner = bench.runner(hold);
+    let claimed = tokio::select! {
+        ended = runner.run_until_idle() => panic!("the job ended: {ended:?}"),
+        claimed = held.recv() => claimed.unwrap(),
+    };
+    (runner, claimed)
+}
+
 #[tokio::test]
 async fn a_job_runs_when_it_is_due_and_once() {
     let bench = Bench::new().await;
@@ -146,26 +161,60 @@ async fn a_job_whose_process_died_runs_again_when_its_lease_ends() {
 }
 
 #[tokio::test]
+async fn where_the_store_is_ours_alone_a_job_cut_short_goes_on_at_the_next_start() {
+    let bench = Bench::new().await;
+    let subject = Uuid::from_u128(1);
+    bench.enqueue(subject, None, Duration::ZERO).await;
+    let later = Uuid::from_u128(2);
+    bench.enqueue(later, None, Duration::from_secs(30)).await;
+    let (dying, late) = hold_one(&bench).await;
+    drop(dying);
+
+    let mut runner = bench.runner(bench.counting());
+    assert_eq!(runner.take_over_leases().await.unwrap(), 1);
+    runner.run_until_idle().await.unwrap();
+    assert_eq!(bench.count(subject).await, 1, "no lease is waited for");
+    assert_eq!(bench.count(later).await, 0, "what was never claimed stays where it was");
+    assert!(matches!(count_up(bench.store.clone(), late).await, Err(JobError::Lost)));
+    assert_eq!(runner.take_over_leases().await.unwrap(), 0, "nothing is taken twice");
+}
+
+#[tokio::test]
+async fn a_job_that_is_cut_short_again_and_again_waits_longer_and_never_beyond_its_lease() {
+    let bench = Bench::new().await;
+    let subject = Uuid::from_u128(1);
+    bench.enqueue(subject, None, Duration::ZERO).await;
+    for wait in [0, 0, 10] {
+        assert_eq!(bench.count(subject).await, 0);
+        bench.clock.advance(Duration::from_secs(wait));
+        let never: Handler = Arc::new(|_| Box::pin(std::future::pending()));
+        let mut runner = bench.runner(never);
+        assert_eq!(runner.claim_and_crash().await.unwrap(), 1, "after {wait} s");
+        assert_eq!(bench.runner(bench.counting()).take_over_leases().await.unwrap(), 1);
+    }
+    // It has had its three attempts; its next turn would be on the schedule, and its lease ends before that.
+    bench.clock.advance(COUNT_UP.lease);
+    bench.runner(bench.counting()).run_until_idle().await.unwrap();
+    assert_eq!(bench.parked().await.len(), 1);
+}
+
+#[test]
+fn a_row_of_before_it_said_whether_it_is_claimed_is_read_and_waits_for_its_lease() {
+    let row = r#"{"kind":"test.count_up","subjects":[],"target":null,"attempts":1,"token":1}"#;
+    let row: store::JobRow = serde_json::from_str(row).unwrap();
+    assert!(!row.claimed);
+}
+
+#[tokio::test]
 async fn whoever_lost_the_lease_can_no_longer_finish() {
     let bench = Bench::new().await;
     let subject = Uuid::from_u128(1);
     bench.enqueue(subject, None, Duration::ZERO).await;
-    let held: Arc<Mutex<Vec<Claimed>>> = Arc::default();
-    let holding = Arc::clone(&held);
-    let hold: Handler = Arc::new(move |claimed| {
-        holding.lock().unwrap().push(claimed);
-        Box::pin(std::future::pending())
-    });
-    let mut slow = bench.runner(hold);
-    // Polling the attempt once is what puts it into `held`.
-    while held.lock().unwrap().is_empty() {
-        let _ = tokio::time::timeout(Duration::from_millis(5), slow.run_until_idle()).await;
-    }
+    let (_slow, late) = hold_one(&bench).await;
     bench.clock.advance(COUNT_UP.lease);
     bench.runner(bench.counting()).run_until_idle().await.unwrap();
     assert_eq!(bench.count(subject).await, 1);
 
-    let late = held.lock().unwrap()[0].clone();
     assert!(matches!(count_up(bench.store.clone(), late).await, Err(JobError::Lost)));
     assert_eq!(bench.count(subject).await, 1);
 }

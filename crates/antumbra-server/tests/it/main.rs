@@ -12,6 +12,7 @@ mod dsr;
 mod files;
 mod graphql;
 mod http;
+mod jobs;
 mod openapi;
 mod preferences;
 mod purposes;
