@@ -48,10 +48,15 @@ pub(super) struct Delivery {
 impl Webhooks {
     /// A sender that keeps to `addresses`.
     pub fn new(addresses: AddressRules) -> Webhooks {
+        Webhooks::resolving(addresses, SystemResolver)
+    }
+
+    fn resolving(addresses: AddressRules, names: impl Resolve + Clone + 'static) -> Webhooks {
         let builder = || {
             Client::builder()
                 .dns_resolver(Arc::new(CheckedResolver {
                     addresses: addresses.clone(),
+                    names: names.clone(),
                 }))
                 .redirect(redirect::Policy::none())
                 .no_proxy()
@@ -164,9 +169,10 @@ fn caused_by_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<NothingToCall>() || error.source().is_some_and(caused_by_refusal)
 }
 
-/// Resolves names as the system does and keeps only the addresses that may be called.
-struct CheckedResolver {
+/// Keeps only those addresses of a name that may be called.
+struct CheckedResolver<R> {
     addresses: AddressRules,
+    names: R,
 }
 
 /// Every address of the name was refused, or it has none.
@@ -174,12 +180,11 @@ struct CheckedResolver {
 #[error("the name resolves to no address that may be called")]
 struct NothingToCall;
 
-impl Resolve for CheckedResolver {
+impl<R: Resolve> Resolve for CheckedResolver<R> {
     fn resolve(&self, name: Name) -> Resolving {
-        let addresses = self.addresses.clone();
+        let (addresses, resolving) = (self.addresses.clone(), self.names.resolve(name));
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let permitted: Vec<SocketAddr> = found.filter(|found| addresses.permits(found.ip())).collect();
+            let permitted: Vec<SocketAddr> = resolving.await?.filter(|found| addresses.permits(found.ip())).collect();
             if permitted.is_empty() {
                 return Err(NothingToCall.into());
             }
@@ -189,9 +194,31 @@ impl Resolve for CheckedResolver {
     }
 }
 
+/// Resolves names as the system does.
+#[derive(Clone, Copy)]
+struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let addrs: Addrs = Box::new(found.into_iter());
+            Ok(addrs)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{collections::VecDeque, net::IpAddr, sync::Mutex};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
+    use crate::silos::address::Network;
 
     #[test]
     fn an_answer_means_what_its_status_says() {
@@ -241,26 +268,167 @@ mod tests {
         assert!(!sent.contains_key("content-length"));
     }
 
+    /// Names that answer with one list of addresses after the other, and with the last for good.
+    #[derive(Clone)]
+    struct Names(Arc<Mutex<VecDeque<Vec<IpAddr>>>>);
+
+    impl Names {
+        fn answering(lists: &[&[&str]]) -> Names {
+            let read = |list: &&[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
+            Names(Arc::new(Mutex::new(lists.iter().map(read).collect())))
+        }
+    }
+
+    impl Resolve for Names {
+        fn resolve(&self, _name: Name) -> Resolving {
+            let mut lists = self.0.lock().unwrap();
+            let list = if lists.len() > 1 {
+                lists.pop_front()
+            } else {
+                lists.front().cloned()
+            };
+            let addrs: Addrs = Box::new(
+                list.unwrap_or_default()
+                    .into_iter()
+                    .map(|address| SocketAddr::new(address, 0)),
+            );
+            Box::pin(std::future::ready(Ok(addrs)))
+        }
+    }
+
+    async fn post(webhooks: &Webhooks, url: &str) -> Result<Delivery, Refused> {
+        webhooks.post(url, HeaderMap::new(), &[], Bytes::new()).await
+    }
+
+    async fn nobody_comes(listener: &TcpListener) {
+        let somebody = tokio::time::timeout(Duration::from_millis(20), listener.accept()).await;
+        assert!(somebody.is_err(), "something connected");
+    }
+
+    /// Answers one HTTP request with `answer` and closes.
+    async fn answer_once(listener: &TcpListener, answer: &str) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = [0; 4096];
+        assert_ne!(stream.read(&mut read).await.unwrap(), 0);
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+
     #[tokio::test]
-    async fn a_name_that_answers_with_a_private_address_is_not_connected_to() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    async fn this_machine_is_not_called_however_it_is_spelt() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let webhooks = Webhooks::new(AddressRules::default());
-        // The check at save cannot know what a name resolves to; ask the resolver as the client does.
-        let resolver = CheckedResolver {
-            addresses: webhooks.addresses.clone(),
-        };
-        let refused = resolver.resolve("localhost".parse().unwrap()).await;
-        assert!(refused.is_err_and(|error| error.is::<NothingToCall>()));
-        for url in [
-            format!("http://127.0.0.1:{port}/"),
-            format!("http://localhost:{port}/"),
-            format!("http://0x7f.1:{port}/"),
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "shop.localhost",
+            "0x7f.1",
+            "2130706433",
+            "0.0.0.0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[64:ff9b::127.0.0.1]",
+            "[2002:7f00:1::]",
         ] {
-            let posted = webhooks.post(&url, HeaderMap::new(), &[], Bytes::new()).await;
-            assert_eq!(posted.err(), Some(Refused::NotPublic), "{url}");
+            let posted = post(&webhooks, &format!("http://{host}:{port}/")).await;
+            assert_eq!(posted.err(), Some(Refused::NotPublic), "{host}");
         }
-        let nobody = tokio::time::timeout(Duration::from_millis(20), listener.accept()).await;
-        assert!(nobody.is_err(), "something connected");
+        nobody_comes(&listener).await;
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_what_is_not_public_is_not_connected_to() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://shop.example:{}/", listener.local_addr().unwrap().port());
+        for address in [
+            "127.0.0.1",
+            "127.8.8.8",
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "169.254.169.254",
+            "172.16.9.9",
+            "192.168.7.7",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::7f00:1",
+            "2002:7f00:1::",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "ff02::1",
+        ] {
+            let webhooks = Webhooks::resolving(AddressRules::default(), Names::answering(&[&[address]]));
+            let delivery = post(&webhooks, &url).await.unwrap();
+            assert_eq!(
+                (delivery.received, delivery.why.as_str()),
+                (Received::Failed, "the name resolves to no address that may be called"),
+                "{address}"
+            );
+        }
+        nobody_comes(&listener).await;
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_only_those_are_tried_that_may_be_called() {
+        let listed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listed.local_addr().unwrap().port();
+        let canary = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        let rules = AddressRules::allowing(vec!["127.0.0.1".parse().unwrap()]);
+        let webhooks = Webhooks::resolving(rules, Names::answering(&[&["127.0.0.2", "127.0.0.1"]]));
+        let answer = answer_once(&listed, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        let url = format!("http://shop.example:{port}/");
+        let (delivery, ()) = tokio::join!(post(&webhooks, &url), answer);
+        assert_eq!(delivery.unwrap().received, Received::Accepted);
+        nobody_comes(&canary).await;
+    }
+
+    #[tokio::test]
+    async fn a_name_is_checked_each_time_a_connection_is_opened() {
+        let shop = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = shop.local_addr().unwrap().port();
+        let canary = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        let rules = AddressRules::allowing(vec!["127.0.0.1".parse().unwrap()]);
+        let webhooks = Webhooks::resolving(rules, Names::answering(&[&["127.0.0.1"], &["127.0.0.2"]]));
+        let url = format!("http://shop.example:{port}/");
+        let answer = answer_once(
+            &shop,
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        );
+        let (first, ()) = tokio::join!(post(&webhooks, &url), answer);
+        assert_eq!(first.unwrap().received, Received::Accepted);
+        let second = post(&webhooks, &url).await.unwrap();
+        assert_eq!(second.why, "the name resolves to no address that may be called");
+        nobody_comes(&canary).await;
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_a_refusal_and_is_not_followed_anywhere() {
+        let shop = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let canary = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let webhooks = Webhooks::new(AddressRules::allowing(Network::LOOPBACK.to_vec()));
+        let url = format!("http://{}/", shop.local_addr().unwrap());
+        for status in [301, 302, 303, 307, 308] {
+            let answer = format!(
+                "HTTP/1.1 {status} X\r\nlocation: http://{}/\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                canary.local_addr().unwrap()
+            );
+            let (delivery, ()) = tokio::join!(post(&webhooks, &url), answer_once(&shop, &answer));
+            let delivery = delivery.unwrap();
+            assert_eq!(
+                (delivery.received, delivery.why),
+                (Received::Failed, format!("answered {status}"))
+            );
+        }
+        nobody_comes(&canary).await;
     }
 }

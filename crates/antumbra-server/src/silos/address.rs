@@ -94,6 +94,9 @@ pub enum Refused {
     /// Credentials in the URL would be logged and shown; headers are kept sealed.
     #[error("must not contain a user name or password; use a secret header")]
     Credentials,
+    /// On such a port something listens that might take a notice for orders of its own kind.
+    #[error("uses a port that is kept for another service than HTTP")]
+    Port,
     /// Private, loopback, link-local or otherwise not public, and not listed by the operator.
     #[error("points to an address that is not public and not listed in webhooks.allow")]
     NotPublic,
@@ -124,7 +127,7 @@ impl AddressRules {
         Ok(url)
     }
 
-    /// Checks scheme, credentials and, where the host is a literal address, that address. The URL parser has already
+    /// Checks scheme, credentials, port and, where the host is a literal address, that address. The URL parser has already
     /// read decimal, hexadecimal, octal, short and full-width spellings as the addresses they stand for.
     pub fn check_url(&self, url: &Url) -> Result<(), Refused> {
         if !matches!(url.scheme(), "http" | "https") {
@@ -132,6 +135,9 @@ impl AddressRules {
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Refused::Credentials);
+        }
+        if url.port().is_some_and(|port| KEPT_PORTS.binary_search(&port).is_ok()) {
+            return Err(Refused::Port);
         }
         let permitted = match url.host() {
             None => return Err(Refused::NotHttp),
@@ -143,6 +149,15 @@ impl AddressRules {
         if permitted { Ok(()) } else { Err(Refused::NotPublic) }
     }
 }
+
+/// The ports that the Fetch standard keeps HTTP away from, and those of stores and remote desks. In order.
+const KEPT_PORTS: [u16; 98] = [
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 445, 465, 512, 513, 514, 515, 526, 530,
+    531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 873, 989, 990, 993, 995, 1433, 1521, 1719, 1720, 1723, 2049,
+    2379, 3306, 3389, 3659, 4045, 4190, 5060, 5061, 5432, 5672, 5900, 6000, 6379, 6566, 6665, 6666, 6667, 6668, 6669,
+    6679, 6697, 9042, 9092, 10080, 11211, 27017,
+];
 
 fn names_this_machine(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -344,6 +359,17 @@ mod tests {
         shop.example/hook
         http://
         http://999.1.1.1/
+        http://127.0.0.1:22/
+        http://[::1]:25/
+        http://8.8.8.8:22/
+        http://shop.example:25/
+        https://shop.example:25/
+        http://shop.example:6379/
+        http://shop.example:11211/
+        http://shop.example:5432/
+        http://shop.example:27017/
+        https://[2606:4700:4700::1111]:3306/
+        http://shop.example:0/
         http://1.2.3.4.5/
         http://0x100000000/
     ";
@@ -352,6 +378,11 @@ mod tests {
         https://shop.example/transcend/new-dsr
         http://shop.example:8081/
         https://shop.example./
+        http://shop.example:80/
+        https://shop.example:443/
+        https://shop.example:8443/
+        http://shop.example:81/
+        http://shop.example:49152/
         https://localhost.example/
         https://notlocalhost/
         https://8.8.8.8/
@@ -403,7 +434,7 @@ mod tests {
     fn the_operator_may_list_networks_and_nothing_beside_them_opens() {
         let rules = AddressRules::allowing(vec!["127.0.0.0/8".parse().unwrap(), "fd00:1::/32".parse().unwrap()]);
         for url in [
-            "http://127.0.0.1:9/",
+            "http://127.0.0.1:9000/",
             "http://[::ffff:127.0.0.1]/",
             "http://localhost/",
             "http://[fd00:1::7]/",
@@ -417,6 +448,19 @@ mod tests {
             "http://169.254.169.254/",
         ] {
             assert_eq!(rules.parse_url(url), Err(Refused::NotPublic), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_kept_port_is_refused_even_where_the_operator_lists_the_network() {
+        assert!(KEPT_PORTS.is_sorted());
+        let rules = AddressRules::allowing(Network::LOOPBACK.to_vec());
+        assert_eq!(rules.parse_url("http://127.0.0.1:8080/").err(), None);
+        for port in KEPT_PORTS {
+            assert_eq!(
+                rules.parse_url(&format!("http://127.0.0.1:{port}/")),
+                Err(Refused::Port)
+            );
         }
     }
 
