@@ -68,6 +68,9 @@ pub mod budgets {
         ResetStyle,
     };
 
+    /// Every budget.
+    pub const ALL: [Budget; 3] = [PREFERENCES_UPSERT, PREFERENCES_QUERY, DSR];
+
     /// Records written by `PUT /v1/preferences`.
     pub const PREFERENCES_UPSERT: Budget = preferences("preferences_upsert", 10_000, Records);
     /// Calls of `POST /v1/preferences/{partition}/query`.

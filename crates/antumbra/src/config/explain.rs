@@ -9,7 +9,7 @@ const SECRETS: [&str; 2] = ["access.internal_key", "storage.url"];
 
 /// Says that the configuration is right, or what is wrong with it and where.
 pub(crate) fn check(flags: &Flags) -> Result<String, Mistake> {
-    load(flags)?;
+    load(flags)?.for_server()?;
     Ok(match &flags.file {
         Some(path) => format!("{} is right.", path.display()),
         None => "The configuration is right. No file was named: these are the defaults and the environment.".to_owned(),

@@ -8,6 +8,8 @@ use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use antumbra_server::routes::budgets;
+
 use super::Config;
 
 /// The reference: every setting with its default.
@@ -58,9 +60,35 @@ impl std::error::Error for Mistake {}
 /// Reads every layer into one [`Config`].
 pub(crate) fn load(flags: &Flags) -> Result<Config, Mistake> {
     let layers = layers(flags)?;
-    layers
-        .extract()
-        .map_err(|error| explain(error, &layers, flags.file.as_deref()))
+    let file = flags.file.as_deref();
+    let config: Config = layers.extract().map_err(|error| explain(error, &layers, file))?;
+    for name in config.limits.budgets.keys() {
+        if let Some(hint) = wrong_with_budget(name) {
+            let path = ["limits", "budgets", name].map(str::to_owned);
+            return Err(Mistake {
+                what: format!("`{}` is not a setting", path.join(".")),
+                place: place(&path, &layers, file),
+                hint: Some(hint),
+            });
+        }
+    }
+    Ok(config)
+}
+
+/// What to do about the name of a budget that stands for none.
+fn wrong_with_budget(name: &str) -> Option<String> {
+    let known = budgets::ALL.map(|budget| budget.name);
+    let (budget, owner) = name
+        .split_once('@')
+        .map_or((name, None), |(budget, owner)| (budget, Some(owner)));
+    if !known.contains(&budget) {
+        return Some(match nearest(budget, &known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        });
+    }
+    let wrong = owner.is_some_and(|owner| owner.parse::<uuid::Uuid>().is_err());
+    wrong.then(|| "after the @ stands the id of an organization or of an API key".to_owned())
 }
 
 /// The layers in their order, not yet read into types.
@@ -286,7 +314,7 @@ mod tests {
         let mixed = with_file("[storage]\nengine = \"postgres\"\nurl = \"postgres://x/y\"\ncache_bytes = 1\n");
         assert_eq!(
             mixed.unwrap_err(),
-            "`storage.cache_bytes` is not a setting\n  at file ~/antumbra.toml:4\n  known here: url, connections"
+            "`storage.cache_bytes` is not a setting\n  at file ~/antumbra.toml:4\n  known here: url, connections, ca_file"
         );
         assert_eq!(
             with_file("[storage]\nengine = \"postgres\"\n").unwrap_err(),
@@ -296,6 +324,59 @@ mod tests {
             with_file("[storage]\nengine = \"postgers\"\n").unwrap_err(),
             "`storage.engine` cannot be \"postgers\"\n  at file ~/antumbra.toml:2\n  did you mean \"postgres\"?"
         );
+    }
+
+    #[test]
+    fn every_section_refuses_what_it_does_not_know_and_names_the_line() {
+        for (section, sibling) in [
+            ("", ""),
+            ("server", ""),
+            ("server.tls", "certificate = \"a\"\nprivate_key = \"b\""),
+            ("storage", ""),
+            (
+                "storage",
+                "engine = \"postgres\"\nurl = \"postgres://db.example.test/a\"",
+            ),
+            ("files", ""),
+            ("access", ""),
+            ("limits", ""),
+            ("limits.budgets", ""),
+            ("compat", ""),
+            ("dsr", ""),
+            ("webhooks", ""),
+            ("keys", ""),
+            ("logs", ""),
+        ] {
+            let (header, path) = match section {
+                "" => (String::new(), "marmalade".to_owned()),
+                section => (format!("[{section}]"), format!("{section}.marmalade")),
+            };
+            let text = [header.as_str(), sibling, "marmalade = 1"].join("\n");
+            let line = text.lines().count();
+            let refused = with_file(&text).unwrap_err();
+            let place = format!("`{path}` is not a setting\n  at file ~/antumbra.toml:{line}\n");
+            assert!(refused.starts_with(&place), "[{section}]: {refused}");
+        }
+        let section = with_file("[marmalade]\nsugar = 1\n").unwrap_err();
+        assert!(
+            section.starts_with("`marmalade` is not a setting\n  at file ~/antumbra.toml:1\n"),
+            "{section}"
+        );
+    }
+
+    #[test]
+    fn a_budget_is_named_as_the_route_table_names_it() {
+        let id = "0f8b4a51-77b1-4f0e-8d50-6a4b2f3c1d01";
+        let good = format!("[limits]\nbudgets = {{ dsr = 5, preferences_query = 1, \"dsr@{id}\" = 7 }}\n");
+        assert_eq!(with_file(&good).unwrap().limits.budgets.len(), 3);
+        assert_eq!(
+            with_file("[limits.budgets]\ndsr = 1\npreference_query = 5\n").unwrap_err(),
+            "`limits.budgets.preference_query` is not a setting\n  at file ~/antumbra.toml:3\n  did you mean `preferences_query`?"
+        );
+        for wrong in ["dsr@", "dsr@shop", "dsr@0f8b4a51"] {
+            let refused = with_file(&format!("[limits.budgets]\n\"{wrong}\" = 1\n")).unwrap_err();
+            assert!(refused.contains(wrong) && refused.contains("after the @"), "{refused}");
+        }
     }
 
     #[test]

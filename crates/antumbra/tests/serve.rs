@@ -1,0 +1,399 @@
+//! `antumbra serve` on good days and bad ones, as the built executable runs.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A running server with the object it printed.
+struct Server {
+    process: Child,
+    ready: Value,
+    out: BufReader<std::process::ChildStdout>,
+}
+
+/// How a server ended and what it had still to say.
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Server {
+        Server::spawn(serve(folder))
+    }
+
+    /// Starts `command` and waits until it is ready.
+    fn spawn(mut command: Command) -> Server {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
+            let mut said = String::new();
+            process.stderr.take().unwrap().read_to_string(&mut said).ok();
+            panic!("the server did not start: {said}")
+        });
+        Server { process, ready, out }
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.ready[name].as_str().unwrap()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.text("url"))
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// Waits for the end and reads what is left.
+    fn ended(mut self) -> Ended {
+        let (mut out, mut err) = (String::new(), String::new());
+        self.out.read_to_string(&mut out).unwrap();
+        self.process.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        let code = self.process.wait().unwrap().code();
+        Ended { code, out, err }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// `antumbra serve` on a port of its own, with the data folder in `folder`.
+fn serve(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_antumbra"));
+    command
+        .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.join("data"))
+        .env_remove("ANTUMBRA_CONFIG")
+        .env("ANTUMBRA_LOGS__LEVEL", "error");
+    command
+}
+
+fn apply(server: &Server, key: &str, folder: &Path, text: &str) -> Output {
+    let file = folder.join("antumbra.yml");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_antumbra"));
+    command.args(["apply", "--url", server.text("url"), "--key", key, "-f"]);
+    command.arg(file).output().unwrap()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A notice's nonce, once all of it has arrived.
+async fn read_notice(stream: &mut TcpStream) -> String {
+    let mut read = Vec::new();
+    loop {
+        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "a notice was cut short");
+        let text = String::from_utf8_lossy(&read);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let header = |name: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+            lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).unwrap().1
+        };
+        if body.len() >= header("content-length").parse().unwrap() {
+            return header("x-transcend-nonce").to_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_notice_that_was_on_its_way_at_a_kill_goes_out_again_within_seconds_of_the_next_start() {
+    let folder = folder();
+    let shop = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server::start(folder.path());
+    let key = server.text("key").to_owned();
+    let configuration = format!(
+        "data-subjects:\n  - type: customer\n    title: Customer\n    actions: [ACCESS]\ndata-silos:\n  - title: Shop\n    \
+         integrationName: server\n    description: The shop\n    url: http://{}/hook\n    identity-keys: [email]\n",
+        shop.local_addr().unwrap()
+    );
+    let applied = apply(&server, &key, folder.path(), &configuration);
+    assert!(
+        applied.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&applied.stdout),
+        String::from_utf8_lossy(&applied.stderr)
+    );
+    let body = json!({
+        "type": "ACCESS",
+        "subjectType": "customer",
+        "isSilent": true,
+        "subject": { "coreIdentifier": "acct_80431", "email": "robin.hale@example.test", "emailIsVerified": true },
+    });
+    let call = reqwest::Client::new().post(server.url("/v1/data-subject-request"));
+    let answer = call.bearer_auth(&key).json(&body).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+
+    let (mut unanswered, _) = shop.accept().await.unwrap();
+    let nonce = read_notice(&mut unanswered).await;
+    server.signal("-KILL");
+    drop(server);
+
+    let started = Instant::now();
+    let _server = Server::start(folder.path());
+    let (mut again, _) = tokio::time::timeout(Duration::from_secs(10), shop.accept())
+        .await
+        .expect("the notice comes again without waiting for a lease to end")
+        .unwrap();
+    assert_eq!(read_notice(&mut again).await, nonce);
+    assert!(started.elapsed() < Duration::from_secs(10));
+    again
+        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        .await
+        .unwrap();
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_second_server_on_one_folder_is_refused_and_told_who_holds_it() {
+    let folder = folder();
+    let first = Server::start(folder.path());
+    let second = serve(folder.path()).output().unwrap();
+    assert_eq!((second.status.code(), second.stdout.as_slice()), (Some(1), &b""[..]));
+    let holder = format!("is in use by process {}", first.process.id());
+    assert!(said(&second).contains(&holder), "{}", said(&second));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_server_at_once() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let (url, key) = (server.text("url").to_owned(), server.text("key").to_owned());
+    // An upload that never goes on is what a stop would wait for.
+    let address = url.strip_prefix("http://").unwrap();
+    let mut unfinished = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /v1/data-subject-request HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    unfinished.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    let asked = Instant::now();
+    server.signal("-TERM");
+    // Echoes of the first one are let pass for a moment.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.signal("-TERM");
+    let ended = tokio::task::spawn_blocking(move || server.ended()).await.unwrap();
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "the first signal alone would wait 20 s"
+    );
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
+    assert!(
+        ended.err.contains("stopped at once by a second SIGTERM"),
+        "{}",
+        ended.err
+    );
+}
+
+#[tokio::test]
+async fn a_server_whose_disk_fails_acknowledges_nothing_more_and_ends_with_74() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let key = server.text("key").to_owned();
+    server.signal("-TERM");
+    assert_eq!(server.ended().code, Some(0));
+
+    // A limit on the size of files stands in for a disk that refuses.
+    let limited = serve(folder.path());
+    let mut command = Command::new("sh");
+    command
+        .env("ANTUMBRA_LOGS__LEVEL", "error")
+        .args(["-c", "trap '' XFSZ; ulimit -f 256; exec \"$0\" \"$@\""])
+        .arg(limited.get_program())
+        .args(limited.get_args());
+    let server = Server::spawn(command);
+    let client = reqwest::Client::new();
+    let mut refused = None;
+    for number in 0..2_000 {
+        let title = format!("key {number} {}", "x".repeat(60));
+        let body = json!({
+            "query": "mutation($input: ApiKeyInput!) { createApiKey(input: $input) { apiKey { id } } }",
+            "variables": { "input": { "title": title, "scopes": ["fullAdmin"] } },
+        });
+        match client
+            .post(server.url("/graphql"))
+            .bearer_auth(&key)
+            .json(&body)
+            .send()
+            .await
+        {
+            Ok(answer) if answer.status() == 200 => {}
+            other => {
+                refused = Some(other.map(|answer| answer.status().as_u16()));
+                break;
+            }
+        }
+    }
+    match refused {
+        Some(Ok(status)) => assert_eq!(status, 502, "storage trouble is answered as such"),
+        Some(Err(_)) => {}
+        None => panic!("the disk never refused"),
+    }
+    let ended = tokio::task::spawn_blocking(move || server.ended()).await.unwrap();
+    assert_eq!(ended.code, Some(74), "{}", ended.err);
+}
+
+#[test]
+fn a_log_with_a_hole_in_it_is_refused_with_74_and_the_way_out() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    server.signal("-TERM");
+    assert_eq!(server.ended().code, Some(0));
+    let tables = folder.path().join("data/store/tables");
+    let logs = std::fs::read_dir(&tables).unwrap().map(|entry| entry.unwrap().path());
+    for log in logs.filter(|path| path.extension().is_some_and(|end| end == "jnl")) {
+        std::fs::File::options()
+            .write(true)
+            .open(log)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+    }
+    let output = serve(folder.path()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(74), &b""[..]));
+    assert!(said(&output).contains("accept_truncated_log"), "{}", said(&output));
+}
+
+#[test]
+fn a_database_that_is_not_there_is_refused_with_69_and_no_password() {
+    let folder = folder();
+    let output = serve(folder.path())
+        .env("ANTUMBRA_STORAGE__ENGINE", "postgres")
+        .env("ANTUMBRA_STORAGE__URL", "postgres://ada:hunter2@127.0.0.1:1/none")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+    assert!(
+        said(&output).contains("the database cannot be reached"),
+        "{}",
+        said(&output)
+    );
+    assert!(!said(&output).contains("hunter2"));
+}
+
+#[tokio::test]
+async fn https_is_spoken_where_certificate_and_key_are_named() {
+    let folder = folder();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../antumbra-server/tests/it/fixtures");
+    let mut command = serve(folder.path());
+    command
+        .env("ANTUMBRA_SERVER__TLS__CERTIFICATE", fixtures.join("localhost.cert.pem"))
+        .env("ANTUMBRA_SERVER__TLS__PRIVATE_KEY", fixtures.join("localhost.key.pem"));
+    let server = Server::spawn(command);
+    assert!(server.text("url").starts_with("https://127.0.0.1:"), "{}", server.ready);
+    let certificate = std::fs::read(fixtures.join("localhost.cert.pem")).unwrap();
+    let trusting = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(&certificate).unwrap()])
+        .build()
+        .unwrap();
+    let health = trusting.get(server.url("/health")).send().await.unwrap();
+    assert_eq!(health.text().await.unwrap(), "ok\n");
+    let in_clear = server.url("/health").replace("https://", "http://");
+    assert!(reqwest::get(in_clear).await.is_err());
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_named() {
+    let folder = folder();
+    let output = serve(folder.path())
+        .env("ANTUMBRA_SERVER__TLS__CERTIFICATE", "/nowhere/chain.pem")
+        .env("ANTUMBRA_SERVER__TLS__PRIVATE_KEY", "/nowhere/key.pem")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("cannot read /nowhere/chain.pem"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[tokio::test]
+async fn metrics_may_have_an_address_of_their_own() {
+    let folder = folder();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut command = serve(folder.path());
+    command.env("ANTUMBRA_SERVER__METRICS_LISTEN", free.to_string());
+    let server = Server::spawn(command);
+    let status = async |url: String| reqwest::get(url).await.unwrap().status().as_u16();
+    assert_eq!(status(server.url("/metrics")).await, 404);
+    assert_eq!(status(server.url("/health")).await, 200);
+    assert_eq!(status(format!("http://{free}/metrics")).await, 200);
+    assert_eq!(status(format!("http://{free}/health")).await, 404);
+}
+
+#[test]
+fn a_key_is_printed_at_the_first_start_and_never_again_however_the_server_ended() {
+    let folder = folder();
+    let names = |server: &Server| -> Vec<String> { server.ready.as_object().unwrap().keys().cloned().collect() };
+    let first = Server::start(folder.path());
+    assert_eq!(names(&first), ["data", "key", "url", "version"]);
+    first.signal("-KILL");
+    drop(first);
+    for signal in ["-INT", "-TERM"] {
+        let server = Server::start(folder.path());
+        assert_eq!(names(&server), ["data", "url", "version"]);
+        server.signal(signal);
+        let ended = server.ended();
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (Some(0), ""),
+            "one object and nothing else"
+        );
+    }
+}
+
+#[test]
+fn a_setting_that_does_not_exist_is_refused_with_2_wherever_it_was_written() {
+    let folder = folder();
+    let file = folder.path().join("antumbra.toml");
+    std::fs::write(&file, "[webhooks]\ntries = 3\n\n[limits.budgets]\ndsrs = 5\n").unwrap();
+    let in_file = serve(folder.path()).arg("--config").arg(&file).output().unwrap();
+    let place = format!(
+        "`limits.budgets.dsrs` is not a setting\n  at file {}:5\n",
+        file.display()
+    );
+    assert_eq!(in_file.status.code(), Some(2));
+    assert!(said(&in_file).contains(&place), "{}", said(&in_file));
+
+    for variable in [
+        "ANTUMBRA_SERVER__LITSEN",
+        "ANTUMBRA_LIMITS__BUDGETS__DSRS",
+        "ANTUMBRA_SERVERS__LISTEN",
+    ] {
+        let output = serve(folder.path()).env(variable, "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{variable}");
+        let place = format!("is not a setting\n  at variable {variable}\n");
+        assert!(said(&output).contains(&place), "{}", said(&output));
+    }
+    assert!(!folder.path().join("data").exists(), "nothing was begun");
+}
