@@ -1,4 +1,4 @@
-//! AES-256-GCM over a stream, which the safe interface of AWS-LC does not offer. The only unsafe code of the house.
+//! AES-256-GCM over a stream, which the safe interface of AWS-LC does not offer.
 //!
 //! Invariants that the unsafe blocks rest on:
 //! - `context` comes from `EVP_CIPHER_CTX_new`, is not null, is owned by one [`Gcm`] alone and freed once, in `Drop`.

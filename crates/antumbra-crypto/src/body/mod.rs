@@ -11,6 +11,8 @@
 mod gcm;
 mod open;
 mod seal;
+#[cfg(target_arch = "x86_64")]
+mod sixteen;
 mod tree;
 
 pub use open::{Groups, Opener, RangeOpener, Verified};

@@ -10,7 +10,7 @@ use aws_lc_rs::{
 use super::{
     BodyError, GROUP_BYTES, IV_BYTES, TAG_BYTES,
     gcm::{Direction, Gcm},
-    tree::{Hash, Tree},
+    tree::{Hash, Tree, leaves},
 };
 use crate::{Key32, same_bytes};
 
@@ -69,11 +69,11 @@ impl Groups {
     /// # Errors
     /// [`BodyError::GroupDamaged`] names the first group that is not what was sealed.
     pub fn verify<B: AsRef<[u8]>>(&self, first_group: u64, bytes: B) -> Result<Verified<B>, BodyError> {
-        for (place, data) in (0..).zip(bytes.as_ref().chunks(GROUP_BYTES)) {
+        for (place, found) in (0..).zip(leaves(bytes.as_ref())) {
             let group = first_group.saturating_add(place);
             let expected = usize::try_from(group).ok().and_then(|group| self.hashes.get(group));
             match expected {
-                Some(expected) if same_bytes(expected, &Tree::leaf(data)) => {}
+                Some(expected) if same_bytes(expected, &found) => {}
                 _ => return Err(BodyError::GroupDamaged { group }),
             }
         }

@@ -3,9 +3,12 @@
 use super::{
     BodyError, GROUP_BYTES, IV_BYTES, SEGMENT_BYTES_MAX, TAG_BYTES,
     gcm::{Direction, Gcm},
-    tree::{Hash, Leaf, Tree},
+    tree::{Hash, Leaf, Tree, leaves},
 };
 use crate::Key32;
+
+/// How much is ciphered before it is hashed.
+const PIECE_BYTES: usize = 16 * GROUP_BYTES;
 
 /// Turns the plain bytes of one body into ciphertext as they come. Pieces may be of any length; few and large ones
 /// are fastest. Holds one hash per 64 KiB that went through (16 MiB at the longest body).
@@ -71,18 +74,26 @@ impl Sealer {
         if data.len() as u64 > self.room() {
             return Err(BodyError::TooLong);
         }
+        self.length += data.len() as u64;
         let mut rest = data;
         while !rest.is_empty() {
-            // Group by group, so that a group is hashed while the processor's cache still holds it.
-            let (piece, later) = rest.split_at_mut(rest.len().min(GROUP_BYTES - self.group_length));
-            self.cipher.update(piece)?;
-            self.group.update(piece);
-            self.group_length += piece.len();
-            self.length += piece.len() as u64;
-            if self.group_length == GROUP_BYTES {
-                self.end_group();
+            // A few groups at a time, so that they are hashed while the processor's cache still holds them.
+            let whole = rest.len().min(PIECE_BYTES) / GROUP_BYTES * GROUP_BYTES;
+            if self.group_length == 0 && whole > 0 {
+                let (groups, later) = rest.split_at_mut(whole);
+                self.cipher.update(groups)?;
+                leaves(groups).into_iter().for_each(|hash| self.keep(hash));
+                rest = later;
+            } else {
+                let (piece, later) = rest.split_at_mut(rest.len().min(GROUP_BYTES - self.group_length));
+                self.cipher.update(piece)?;
+                self.group.update(piece);
+                self.group_length += piece.len();
+                if self.group_length == GROUP_BYTES {
+                    self.end_group();
+                }
+                rest = later;
             }
-            rest = later;
         }
         Ok(())
     }
@@ -109,6 +120,10 @@ impl Sealer {
     fn end_group(&mut self) {
         let hash = std::mem::replace(&mut self.group, Leaf::new()).finish();
         self.group_length = 0;
+        self.keep(hash);
+    }
+
+    fn keep(&mut self, hash: Hash) {
         self.sidecar.extend_from_slice(&hash);
         self.tree.push(hash);
     }

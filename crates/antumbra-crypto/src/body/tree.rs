@@ -2,6 +2,10 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use super::GROUP_BYTES;
+#[cfg(target_arch = "x86_64")]
+use super::sixteen;
+
 /// A SHA-256 value.
 pub type Hash = [u8; 32];
 
@@ -39,6 +43,20 @@ impl Tree {
             Some(last) => subtrees.fold(last, |right, left| node(&left, &right)),
         }
     }
+}
+
+/// The leaf hashes of the groups of `data`, of which only the last may be shorter. Whole groups go sixteen at a time where
+/// the processor can.
+pub(super) fn leaves(data: &[u8]) -> Vec<Hash> {
+    let mut hashes = Vec::with_capacity(data.len().div_ceil(GROUP_BYTES));
+    let mut rest = data;
+    #[cfg(target_arch = "x86_64")]
+    while let Some(found) = rest.as_chunks().0.first_chunk().and_then(sixteen::leaves) {
+        hashes.extend_from_slice(&found);
+        rest = &rest[found.len() * GROUP_BYTES..];
+    }
+    hashes.extend(rest.chunks(GROUP_BYTES).map(Tree::leaf));
+    hashes
 }
 
 /// The hash of one leaf, fed piece by piece.
@@ -94,6 +112,20 @@ mod tests {
             _ => {
                 let split = (leaves.len() as u64).next_power_of_two() as usize / 2;
                 node(&by_definition(&leaves[..split]), &by_definition(&leaves[split..]))
+            }
+        }
+    }
+
+    #[test]
+    fn groups_side_by_side_hash_as_one_by_one() {
+        let whole: Vec<u8> = (0..40 * GROUP_BYTES as u32 + 7)
+            .map(|n| (n.wrapping_mul(0x9e37_79b1) >> 23) as u8)
+            .collect();
+        for groups in [0, 1, 15, 16, 17, 31, 32, 40] {
+            for more in [0, 1, 7] {
+                let data = &whole[..groups * GROUP_BYTES + more];
+                let one_by_one: Vec<Hash> = data.chunks(GROUP_BYTES).map(Tree::leaf).collect();
+                assert_eq!(leaves(data), one_by_one, "{groups} groups and {more} bytes");
             }
         }
     }
