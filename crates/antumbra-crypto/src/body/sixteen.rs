@@ -70,15 +70,18 @@ fn hash(groups: &[[u8; GROUP_BYTES]; LANES]) -> [Hash; LANES] {
         block
     });
     compress(&mut state, &heads.each_ref());
-    let bodies = groups.each_ref().map(|group| group[HEAD_BYTES..].as_chunks());
-    for block in 0..bodies[0].0.len() {
-        compress(&mut state, &bodies.map(|(blocks, _)| &blocks[block]));
+    for at in (HEAD_BYTES..GROUP_BYTES - BLOCK_BYTES).step_by(BLOCK_BYTES) {
+        let mut blocks = heads.each_ref();
+        for (block, group) in blocks.iter_mut().zip(groups) {
+            *block = group[at..].first_chunk().expect("whole blocks are left");
+        }
+        compress(&mut state, &blocks);
     }
     let bits = (GROUP_BYTES as u64 + 1) * 8;
-    let ends = bodies.map(|(_, rest)| {
+    let ends = groups.each_ref().map(|group| {
         let mut block = [0; BLOCK_BYTES];
-        block[..rest.len()].copy_from_slice(rest);
-        block[rest.len()] = 0x80;
+        block[0] = group[GROUP_BYTES - 1];
+        block[1] = 0x80;
         block[BLOCK_BYTES - 8..].copy_from_slice(&bits.to_be_bytes());
         block
     });
@@ -97,7 +100,11 @@ fn hash(groups: &[[u8; GROUP_BYTES]; LANES]) -> [Hash; LANES] {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn compress(state: &mut [Words; 8], blocks: &[&[u8; BLOCK_BYTES]; LANES]) {
     let before = *state;
-    let mut schedule = transpose(blocks.map(|block| load(block)));
+    let mut rows = [_mm512_setzero_si512(); LANES];
+    for (row, block) in rows.iter_mut().zip(blocks) {
+        *row = load(block);
+    }
+    let mut schedule = transpose(rows);
     sixteen_rounds::<true>(state, &mut schedule, &K[0]);
     sixteen_rounds::<true>(state, &mut schedule, &K[1]);
     sixteen_rounds::<true>(state, &mut schedule, &K[2]);
@@ -196,33 +203,25 @@ fn to_lanes(words: Words) -> [u32; LANES] {
 /// From one block a register to one word a register: words in pairs, in fours, then parts of 128 bits twice.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn transpose(rows: [Words; 16]) -> [Words; 16] {
-    let pairs: [Words; 16] = array::from_fn(|i| {
-        let (upper, lower) = (rows[i & !1], rows[i | 1]);
-        match i % 2 {
-            0 => _mm512_unpacklo_epi32(upper, lower),
-            _ => _mm512_unpackhi_epi32(upper, lower),
-        }
-    });
-    let fours: [Words; 16] = array::from_fn(|i| {
-        let first = i / 4 * 4 + i % 4 / 2;
-        match i % 2 {
-            0 => _mm512_unpacklo_epi64(pairs[first], pairs[first + 2]),
-            _ => _mm512_unpackhi_epi64(pairs[first], pairs[first + 2]),
-        }
-    });
+    let (mut pairs, mut fours, mut eights, mut words) = (rows, rows, rows, rows);
+    for i in (0..16).step_by(2) {
+        pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+    }
+    for i in [0, 1, 4, 5, 8, 9, 12, 13] {
+        let place = i / 4 * 4 + i % 4 * 2;
+        fours[place] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+        fours[place + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+    }
     // Register 4 q + w holds words w, w + 4, w + 8 and w + 12 of blocks 4 q to 4 q + 3.
-    let eights: [Words; 16] = array::from_fn(|i| {
-        let first = i / 8 * 8 + i % 4;
-        match i / 4 % 2 {
-            0 => _mm512_shuffle_i32x4::<0x44>(fours[first], fours[first + 4]),
-            _ => _mm512_shuffle_i32x4::<0xee>(fours[first], fours[first + 4]),
-        }
-    });
-    array::from_fn(|word| {
-        let first = word / 8 * 4 + word % 4;
-        match word / 4 % 2 {
-            0 => _mm512_shuffle_i32x4::<0x88>(eights[first], eights[first + 8]),
-            _ => _mm512_shuffle_i32x4::<0xdd>(eights[first], eights[first + 8]),
-        }
-    })
+    for i in [0, 1, 2, 3, 8, 9, 10, 11] {
+        eights[i] = _mm512_shuffle_i32x4::<0x44>(fours[i], fours[i + 4]);
+        eights[i + 4] = _mm512_shuffle_i32x4::<0xee>(fours[i], fours[i + 4]);
+    }
+    for i in 0..8 {
+        let word = i / 4 * 8 + i % 4;
+        words[word] = _mm512_shuffle_i32x4::<0x88>(eights[i], eights[i + 8]);
+        words[word + 4] = _mm512_shuffle_i32x4::<0xdd>(eights[i], eights[i + 8]);
+    }
+    words
 }
