@@ -3,17 +3,17 @@
 mod download_keys;
 
 use antumbra_store::Reader;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 use super::{
     Deed, DsrError, DsrId,
     submission::{Configured, Draft},
-    wire::{self, parse_id},
+    wire,
 };
 use crate::{
     AppState,
     audit::Actor,
-    http::{Caller, Code, Json, Problem, scope},
+    http::{Caller, Code, Json, Path, Problem, parse_uuid, scope},
     organization::OrganizationId,
     silos,
 };
@@ -102,7 +102,7 @@ pub(crate) async fn request_identifiers(
 }
 
 fn id_in_path(text: &str) -> Result<DsrId, Problem> {
-    parse_id(text)
+    parse_uuid(text)
         .map(DsrId)
         .ok_or_else(|| Problem::validation([("id", "must be a UUID")]))
 }

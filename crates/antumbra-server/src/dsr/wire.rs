@@ -10,7 +10,7 @@ use super::{
     state::DsrStatus,
 };
 use crate::{
-    http::Problem,
+    http::{Problem, parse_uuid},
     organization::{Action, IdentifierKind},
 };
 
@@ -19,15 +19,6 @@ mod submit;
 
 pub(crate) use files::{DataPoint, DataSilo, DownloadKeys, File, Size, Window};
 pub(crate) use submit::Submit;
-
-/// A UUID in its usual form with hyphens, in any case.
-pub(crate) fn parse_id(text: &str) -> Option<Uuid> {
-    if text.len() == 36 {
-        Uuid::try_parse(text).ok()
-    } else {
-        None
-    }
-}
 
 /// The answer to a submission.
 #[derive(Debug, Serialize, ToSchema)]
@@ -158,7 +149,7 @@ impl IdentifiersQuery {
     /// The request, how many identifiers to list, and after how many.
     pub(crate) fn read(self) -> Result<(Uuid, usize, usize), Problem> {
         let mut broken = Vec::new();
-        let id = self.request_id.as_str().and_then(parse_id).unwrap_or_else(|| {
+        let id = self.request_id.as_str().and_then(parse_uuid).unwrap_or_else(|| {
             broken.push((
                 "requestId",
                 if self.request_id.is_null() {
@@ -177,15 +168,10 @@ impl IdentifiersQuery {
             }),
         };
         let first = number(&self.first, "first", 10, 100, "must be a whole number from 0 to 100");
-        let offset = number(
-            &self.offset,
-            "offset",
-            0,
-            u64::from(u32::MAX),
-            "must be a whole number, 0 or more",
-        );
+        let offset = number(&self.offset, "offset", 0, u64::MAX, "must be a whole number, 0 or more");
         if broken.is_empty() {
-            Ok((id, first as usize, offset as usize))
+            let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+            Ok((id, whole(first), whole(offset)))
         } else {
             Err(Problem::validation(broken))
         }

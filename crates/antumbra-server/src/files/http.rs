@@ -8,7 +8,7 @@ use antumbra_crypto::{
 };
 use axum::{
     body::Body,
-    extract::{Query, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     AppState,
-    http::{Caller, Code, Problem, scope},
+    http::{Caller, Code, Problem, Query, scope},
     keyring::OrganizationKeys,
 };
 
@@ -50,14 +50,6 @@ pub fn mint_download_key(keys: &OrganizationKeys, request: Uuid, file: FileId, e
     keys.tokens.sign(&DownloadKey { request, file, exp })
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Parameters {
-    download_key: Option<String>,
-    /// The name that some clients use.
-    key: Option<String>,
-}
-
 /// `GET /v1/files`: the bytes of one file, checked before they leave.
 #[utoipa::path(
     get,
@@ -77,14 +69,15 @@ pub(crate) struct Parameters {
 pub(crate) async fn download_file(
     State(app): State<AppState>,
     caller: Caller<scope::AnyKey>,
-    Query(parameters): Query<Parameters>,
+    query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Some(presented) = parameters.download_key.or(parameters.key) else {
+    // `key` is the name that some clients use.
+    let Some(presented) = query.text("downloadKey").or_else(|| query.text("key")) else {
         return Err(Problem::validation([("downloadKey", "is required")]));
     };
     let keys = app.keys.organization(caller.organization).await?;
-    let key = read_key(&keys, &presented, app.clock.now())?;
+    let key = read_key(&keys, presented, app.clock.now())?;
     let mut reader = app.store.begin_read().await?;
     let found = store::find(&mut reader, &keys, key.request, key.file).await?;
     let (content_key, listed, manifest) = found.ok_or_else(no_longer_valid)?;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Refusal, SCHEMA, Session, access};
 use crate::{
     AppState,
-    http::{Caller, Json, Problem},
+    http::{Caller, Json, JsonOrList, Problem},
 };
 
 /// Documents in one body.
@@ -64,7 +64,7 @@ pub(crate) async fn run_documents(
     State(app): State<AppState>,
     caller: Caller,
     headers: HeaderMap,
-    Json(body): Json<Documents>,
+    JsonOrList(body): JsonOrList<Documents>,
 ) -> Result<Json<Answers>, Problem> {
     let (mut requests, alone) = match body {
         Documents::One(request) => (vec![*request], true),

@@ -4,7 +4,6 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::{
-    extract::Path,
     http::{HeaderValue, Method, header},
     response::{IntoResponse, Redirect, Response},
 };
@@ -15,7 +14,7 @@ use utoipa::openapi::{
 };
 use utoipa_swagger_ui::Config;
 
-use super::{Access, Code, Problem};
+use super::{Access, Code, Path, Problem};
 use crate::routes::{self, RouteFacts};
 
 const KEY: &str = "apiKey";

@@ -1,7 +1,7 @@
 //! JSON bodies, read with stated bounds and refused with the place that is wrong.
 //!
-//! Unknown fields are ignored and of two equal keys the last wins, as in JavaScript. Depth is bounded; numbers that no
-//! field can hold, broken UTF-8, a byte order mark and anything after the value are refused.
+//! Unknown fields are ignored and of two equal keys the last wins, as in JavaScript. Depth and the number of values are
+//! bounded; numbers that no field can hold, broken UTF-8, a byte order mark and anything after the value are refused.
 
 use axum::{
     extract::{FromRequest, Request},
@@ -16,6 +16,10 @@ use super::{Code, Problem};
 /// Arrays and objects may nest this deep.
 pub const DEPTH_MAX: usize = 64;
 
+/// A body may hold this many values. A value of two bytes takes a hundred in memory, so the length of a body does not
+/// bound what it costs.
+pub const VALUES_MAX: usize = 1_000_000;
+
 /// A JSON body, in or out.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
@@ -24,12 +28,38 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        check_type(request.headers())?;
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(|_| Problem::malformed("The body was cut off"))?;
-        parse(&body).map(Json)
+        parse_object(&json_of(request, state).await?, VALUES_MAX).map(Json)
     }
+}
+
+/// A JSON body that is an object or a list of them.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonOrList<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrList<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        parse(&json_of(request, state).await?).map(JsonOrList)
+    }
+}
+
+/// A JSON body that carries somebody's data, of any number of values: its type keeps what it costs in bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct LongJson<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LongJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        parse_object(&json_of(request, state).await?, usize::MAX).map(LongJson)
+    }
+}
+
+async fn json_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    check_type(request.headers())?;
+    let body = Bytes::from_request(request, state).await;
+    body.map_err(|_| Problem::malformed("The body was cut off"))
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -69,12 +99,37 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// As [`parse`], with so many values, and refuses a list, which serde would take for the members of an object in their
+/// order.
+fn parse_object<T: DeserializeOwned>(body: &[u8], values_max: usize) -> Result<T, Problem> {
+    let read = parse_within(body, values_max)?;
+    if body.trim_ascii_start().starts_with(b"[") {
+        Err(Problem::validation([("", "must be an object")]))
+    } else {
+        Ok(read)
+    }
+}
+
 /// Reads one JSON value within the bounds.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    parse_within(body, VALUES_MAX)
+}
+
+fn parse_within<T: DeserializeOwned>(body: &[u8], values_max: usize) -> Result<T, Problem> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Problem::malformed(format!("The body is not UTF-8: see byte {}", error.valid_up_to())))?;
-    check_depth(body)?;
-    serde_json::from_str(text).or_else(|_| explain(text))
+    let values = count_values(body)?;
+    if values > values_max {
+        return Err(Problem::malformed(format!(
+            "The body holds more than {values_max} values"
+        )));
+    }
+    serde_json::from_str(text).or_else(|_| match values {
+        ..=VALUES_MAX => explain(text),
+        _ => Err(Problem::malformed(
+            "The body is not JSON of the kind that this route reads",
+        )),
+    })
 }
 
 /// The slow reading, taken once the quick one has failed: it lets the last of two equal keys win, and names the place.
@@ -142,16 +197,19 @@ fn in_words(expected: &str) -> String {
     word.to_owned()
 }
 
-fn check_depth(body: &[u8]) -> Result<(), Problem> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+/// How many values there can be at most. Refuses a body that nests too deeply.
+fn count_values(body: &[u8]) -> Result<usize, Problem> {
+    let (mut depth, mut values, mut in_string, mut escaped) = (0_usize, 1, false, false);
     for byte in body {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
             b'"' => in_string = !in_string,
             _ if in_string => {}
+            b',' => values += 1,
             b'[' | b'{' => {
                 depth += 1;
+                values += 1;
                 if depth > DEPTH_MAX {
                     return Err(Problem::malformed(format!(
                         "The body nests deeper than {DEPTH_MAX} levels"
@@ -162,7 +220,7 @@ fn check_depth(body: &[u8]) -> Result<(), Problem> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(values)
 }
 
 #[cfg(test)]
@@ -314,6 +372,28 @@ mod tests {
         }
         let twice = r#"{"records":[{"purpose":"first","purpose":"last"}]}"#;
         assert_eq!(parse::<Batch>(twice.as_bytes()).unwrap().records[0].purpose, "last");
+    }
+
+    #[tokio::test]
+    async fn a_body_holds_so_many_values_and_no_more() {
+        let list = |numbers: usize| format!("{{\"records\":[],\"more\":[{}0]}}", "0,".repeat(numbers - 1));
+        // The object, its two members and the list in one of them; the numbers come on top.
+        let (most, one_more) = (list(VALUES_MAX - 4), list(VALUES_MAX - 3));
+        assert!(parse::<Batch>(most.as_bytes()).is_ok());
+        let refused = |body: &str, values_max| parse_within::<Batch>(body.as_bytes(), values_max).unwrap_err().text();
+        assert_eq!(
+            refused(&one_more, VALUES_MAX),
+            "The body holds more than 1000000 values"
+        );
+        assert!(parse_within::<Batch>(one_more.as_bytes(), usize::MAX).is_ok());
+        // What is wrong in it is not looked for, since that would cost as much again.
+        let wrong = one_more.replace("\"records\":[]", "\"records\":{}");
+        assert_eq!(
+            refused(&wrong, usize::MAX),
+            "The body is not JSON of the kind that this route reads"
+        );
+        let quoted = format!("{{\"records\":[],\"text\":\"{}\"}}", ",[".repeat(VALUES_MAX));
+        assert!(parse::<Batch>(quoted.as_bytes()).is_ok(), "commas in a text are text");
     }
 
     #[test]

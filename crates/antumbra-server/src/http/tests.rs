@@ -75,7 +75,7 @@ async fn held() -> &'static str {
 #[utoipa::path(put, path = "/records")]
 async fn records(
     caller: Caller<scope::ManageStoredPreferences>,
-    Json(records): Json<Vec<u8>>,
+    JsonOrList(records): JsonOrList<Vec<u8>>,
 ) -> Result<String, Problem> {
     caller.spend(records.len())?;
     caller.spend(records.len())?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use antumbra_store::{Reader, StoreError, Tx};
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use super::{check, moment::Moment, query, store, wire};
 use crate::{
     AppState,
     audit::{self, Actor, AuditEntry, Detail},
-    http::{Caller, Json, Problem, scope},
+    http::{Caller, Json, Path, Problem, scope},
     keyring::OrganizationKeys,
     organization::{OrganizationId, Settings},
     purposes::Catalog,

@@ -8,7 +8,7 @@ use crate::{
     graphql::{Date, Direction, OrderBy, OrderField, Refusal, Session, bound, parse_id},
     http::Problem,
     organization::Action,
-    silos::{DataSiloId, graphql::SiloNode},
+    silos::{DataSiloId, find_silo, graphql::SiloNode},
 };
 
 /// Runs on a page that asks for no number of them.
@@ -57,9 +57,12 @@ impl RunQueries {
             .data_silo_id
             .ok_or_else(|| Refusal::client("dataSiloId is required"))?;
         let silo = DataSiloId(parse_id(&silo, "data silo")?);
-        session.caller.attached_to(silo)?;
         let mut reader = session.read().await;
         let organization = session.organization();
+        find_silo(&mut reader, organization, silo)
+            .await?
+            .ok_or_else(|| Refusal::not_found("data silo"))?;
+        session.caller.attached_to(silo)?;
         let total = if input.is_resolved {
             let filter = RunFilter {
                 silo: Some(silo),

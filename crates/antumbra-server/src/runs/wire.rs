@@ -1,9 +1,12 @@
 //! JSON in and JSON out of the fulfilment routes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -21,12 +24,17 @@ impl Success {
     pub(super) const YES: Success = Success { success: true };
 }
 
+/// Entries of `profiles` at most.
+pub(super) const PROFILES_MAX: usize = 1_000;
+/// Data points that one call may name.
+pub(super) const NAMES_MAX: usize = 2_000;
+
 /// Body of `POST /v1/data-silo`.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct HandOver {
     /// What was found. Several entries add up; which account each is about is told by the nonce.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "few_profiles")]
     pub(super) profiles: Vec<FoundProfile>,
     /// The silo's verdict on its work as a whole.
     #[serde(default)]
@@ -41,7 +49,7 @@ pub(crate) struct HandOver {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FoundProfile {
     /// Data by name of data point: any JSON. `null`, `[]` and `{}` say that there is none.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "few_names")]
     #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
     pub(super) profile_data: BTreeMap<String, Box<RawValue>>,
 }
@@ -170,8 +178,9 @@ pub(crate) struct DataPage {
     /// The data point, by name.
     pub(super) data_point_name: String,
     /// The rows of this page; none, where the last full page was the last.
+    #[serde(deserialize_with = "array")]
     #[schema(value_type = Vec<serde_json::Value>)]
-    pub(super) data: Vec<Box<RawValue>>,
+    pub(super) data: Box<RawValue>,
     /// Whether this page is the last.
     #[serde(default, deserialize_with = "null_is_default")]
     pub(super) is_last_page: bool,
@@ -182,7 +191,7 @@ pub(crate) struct DataPage {
 
 impl std::fmt::Debug for DataPage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "DataPage({} rows)", self.data.len())
+        write!(f, "DataPage({} bytes)", self.data.get().len())
     }
 }
 
@@ -238,9 +247,92 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(fro
     Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
 }
 
+/// An array as it was sent. It is kept in one piece: however many rows there are, they cost what their text does.
+fn array<'de, D: Deserializer<'de>>(from: D) -> Result<Box<RawValue>, D::Error> {
+    let raw = Box::<RawValue>::deserialize(from)?;
+    if raw.get().starts_with('[') {
+        Ok(raw)
+    } else {
+        Err(D::Error::custom("must be an array"))
+    }
+}
+
+fn few_profiles<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<FoundProfile>, D::Error> {
+    from.deserialize_option(Few::<Vec<FoundProfile>>(PhantomData))
+}
+
+fn few_names<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Box<RawValue>>, D::Error> {
+    from.deserialize_option(Few::<BTreeMap<String, Box<RawValue>>>(PhantomData))
+}
+
+/// Reads a list or an object of which too many entries are refused while they are read, and `null` as none.
+struct Few<T>(PhantomData<T>);
+
+impl<'de> Visitor<'de> for Few<Vec<FoundProfile>> {
+    type Value = Vec<FoundProfile>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = from.next_element()? {
+            if entries.len() == PROFILES_MAX {
+                return Err(A::Error::custom(format!("must have at most {PROFILES_MAX} entries")));
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+impl<'de> Visitor<'de> for Few<BTreeMap<String, Box<RawValue>>> {
+    type Value = BTreeMap<String, Box<RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(BTreeMap::new())
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(BTreeMap::new())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+        let mut entries = BTreeMap::new();
+        while let Some((name, data)) = from.next_entry()? {
+            entries.insert(name, data);
+            if entries.len() > NAMES_MAX {
+                return Err(A::Error::custom(format!("must name at most {NAMES_MAX} data points")));
+            }
+        }
+        Ok(entries)
+    }
+}
+
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(from)?.filter(|text| !text.is_empty());
-    let expected = || serde::de::Error::custom("expected an ISO 8601 date or time");
+    let expected = || D::Error::custom("must be a date or a time in ISO 8601");
     text.map(|text| parse_time(&text).ok_or_else(expected)).transpose()
 }
 

@@ -338,7 +338,7 @@ pub fn is_ours(name: &str) -> bool {
     OUR_HEADERS.contains(&name) || name.starts_with("proxy-")
 }
 
-fn named(what: &'static str, name: &str) -> Result<(), SiloError> {
+pub(super) fn named(what: &'static str, name: &str) -> Result<(), SiloError> {
     let length = name.chars().count();
     if length == 0 || length > TEXT_MAX || name.chars().any(char::is_control) {
         return Err(SiloError::BadName { what });

@@ -222,6 +222,11 @@ pub async fn find_data_point(
     reader.get(&DATA_POINTS, &(organization, silo, id)).await
 }
 
+/// Whether a data point could be called so.
+pub fn may_name_data_point(name: &str) -> bool {
+    super::model::named("the name", name).is_ok()
+}
+
 /// The data point that uploads call `name`.
 pub async fn find_data_point_by_name(
     reader: &mut Reader,
@@ -229,8 +234,8 @@ pub async fn find_data_point_by_name(
     silo: DataSiloId,
     name: &str,
 ) -> Result<Option<DataPoint>, StoreError> {
-    // A longer name than any that can be saved is no data point's, and too long for a key.
-    if name.chars().count() > super::model::TEXT_MAX {
+    // A longer name is too long for a key, too.
+    if !may_name_data_point(name) {
         return Ok(None);
     }
     match reader

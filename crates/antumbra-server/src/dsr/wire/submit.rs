@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::parse_id;
 use crate::dsr::{
     locales,
     model::{ImportedEnd, Region, SiloChoice},
@@ -19,7 +18,10 @@ use crate::dsr::{
         IDENTIFIERS_MAX, IDS_MAX, Labels, REPLY_TO_MAX, WORD_BYTES_MAX, normalize_email,
     },
 };
-use crate::organization::{Action, IdentifierKind};
+use crate::{
+    http::parse_uuid,
+    organization::{Action, IdentifierKind},
+};
 
 /// The body of `POST /v1/data-subject-request`. Its fields are read one by one, so that all mistakes are found at once.
 #[derive(Default, Deserialize, ToSchema)]
@@ -464,7 +466,7 @@ fn id(value: Value, path: &str, checks: &mut Checks) -> Option<Uuid> {
     if value.is_null() {
         return None;
     }
-    let read = value.as_str().and_then(parse_id);
+    let read = value.as_str().and_then(parse_uuid);
     if read.is_none() {
         checks.broken(path, "must be a UUID");
     }

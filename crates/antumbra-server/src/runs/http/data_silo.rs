@@ -9,15 +9,15 @@ use super::{JSON, clear_slot, describe, receive_json, record, slot};
 use crate::{
     AppState,
     files::{Naming, Received},
-    http::{Caller, Json, Problem, scope},
+    http::{Caller, Json, LongJson, Problem, scope},
     runs::{
         RunError,
         model::Given,
         report::Admitted,
         store,
-        wire::{self, Success, is_nothing},
+        wire::{self, NAMES_MAX, Success, is_nothing},
     },
-    silos::DataPoint,
+    silos::{self, DataPoint},
 };
 
 /// `POST /v1/data-silo`: hands over JSON for data points, and says how far the work is.
@@ -33,7 +33,7 @@ pub(crate) async fn hand_over(
     State(app): State<AppState>,
     caller: Caller<scope::Attached>,
     headers: HeaderMap,
-    Json(body): Json<wire::HandOver>,
+    LongJson(body): LongJson<wire::HandOver>,
 ) -> Result<Json<Success>, Problem> {
     let admitted = Admitted::new(&app, &caller, &headers).await?;
     let found = find_points(&app, &admitted, &body).await?;
@@ -67,6 +67,9 @@ pub(crate) async fn hand_over(
     Ok(Json(Success::YES))
 }
 
+/// Unknown names that are worth listing.
+const UNKNOWN_MAX: usize = 100;
+
 /// What the call names, each data point once: of two values for one, the later counts. Refuses before anything is kept.
 async fn find_points<'a>(
     app: &AppState,
@@ -84,14 +87,21 @@ async fn find_points<'a>(
                 .map(move |(name, data)| (name.as_str(), (place, data.as_ref())))
         })
         .collect();
+    if named.len() > NAMES_MAX {
+        let rule = format!("must name at most {NAMES_MAX} data points");
+        return Err(Problem::validation([("profiles", rule)]));
+    }
     let mut reader = app.store.begin_read().await?;
     let (mut found, mut unknown) = (Vec::with_capacity(named.len()), Vec::new());
     for (name, (place, data)) in named {
-        let path = format!("profiles[{place}].profileData.{name}");
+        let path = path_of(place, name);
         match admitted.data_point(&mut reader, name, &path).await {
             Ok(point) => found.push((point, data)),
             Err(problem) if problem.code() == crate::http::Code::ValidationFailed => {
                 unknown.push((path, "is not a data point of this integration"));
+                if unknown.len() == UNKNOWN_MAX {
+                    break;
+                }
             }
             Err(problem) => return Err(problem),
         }
@@ -101,6 +111,15 @@ async fn find_points<'a>(
     }
     admitted.open(&mut reader).await?;
     Ok(found)
+}
+
+/// Where a name stands in the body. One that is longer than a data point's can be is not repeated.
+fn path_of(place: usize, name: &str) -> String {
+    let path = format!("profiles[{place}].profileData");
+    match silos::may_name_data_point(name) {
+        true => format!("{path}.{name}"),
+        false => path,
+    }
 }
 
 /// Puts the JSON of a data point in the place of what was there before.

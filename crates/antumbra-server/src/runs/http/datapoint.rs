@@ -46,7 +46,7 @@ pub(crate) async fn upload_file(
     let name = text_header(&headers, DATA_POINT_NAME)
         .ok_or_else(|| Problem::validation([(DATA_POINT_NAME, "is required: the data point the file belongs to")]))?;
     let mut reader = app.store.begin_read().await?;
-    let point = admitted.data_point(&mut reader, name, DATA_POINT_NAME).await?;
+    let point = admitted.data_point(&mut reader, &name, DATA_POINT_NAME).await?;
     admitted.open(&mut reader).await?;
     drop(reader);
     let upload = Upload {
@@ -90,14 +90,17 @@ async fn keep(
 ) -> Result<(), RunError> {
     let mut tx = app.store.begin_write().await?;
     let mut open = admitted.open(&mut tx).await?;
-    let naming = text_header(headers, REMOTE_ID).map_or(Naming::Numbered(&point.name), Naming::Given);
+    let remote_id = text_header(headers, REMOTE_ID);
+    let naming = remote_id
+        .as_deref()
+        .map_or(Naming::Numbered(&point.name), Naming::Given);
     let content_type = text_header(headers, "content-type");
     record(
         app,
         &mut tx,
         admitted,
         received,
-        describe(app, point, naming, content_type),
+        describe(app, point, naming, content_type.as_deref()),
     )
     .await?;
     let more_follow = text_header(headers, SKIP_STATUS_UPDATE).is_some_and(|flag| flag.eq_ignore_ascii_case("true"));

@@ -6,13 +6,13 @@ use super::{JSON, clear_slot, describe, receive_json, record, slot};
 use crate::{
     AppState,
     files::Naming,
-    http::{Caller, Json, Problem, scope},
+    http::{Caller, Json, LongJson, Problem, scope},
     runs::{
         RunError,
         model::Page,
         report::Admitted,
         store,
-        wire::{self, Success},
+        wire::{self, Success, is_nothing},
     },
 };
 
@@ -32,7 +32,7 @@ pub(crate) async fn upload_page(
     State(app): State<AppState>,
     caller: Caller<scope::Attached>,
     headers: HeaderMap,
-    Json(body): Json<wire::DataPage>,
+    LongJson(body): LongJson<wire::DataPage>,
 ) -> Result<Json<Success>, Problem> {
     let title = body.file_id.as_deref().map(str::trim).filter(|title| !title.is_empty());
     if title.is_some_and(|title| title.chars().count() > TITLE_MAX) {
@@ -48,9 +48,9 @@ pub(crate) async fn upload_page(
         .await?;
     admitted.open(&mut reader).await?;
     drop(reader);
-    let received = match body.data.is_empty() {
+    let received = match is_nothing(&body.data) {
         true => None,
-        false => Some(receive_json(&app, &admitted, rows(&body)).await?),
+        false => Some(receive_json(&app, &admitted, body.data.get().as_bytes().to_vec()).await?),
     };
     let mut tx = app.store.begin_write().await?;
     let mut open = admitted.open(&mut tx).await?;
@@ -76,18 +76,4 @@ pub(crate) async fn upload_page(
     tx.commit().await?;
     app.jobs.ring();
     Ok(Json(Success::YES))
-}
-
-/// The rows as one JSON array, each byte for byte as it came.
-fn rows(body: &wire::DataPage) -> Vec<u8> {
-    let mut json = Vec::with_capacity(body.data.iter().map(|row| row.get().len() + 1).sum::<usize>() + 1);
-    json.push(b'[');
-    for (place, row) in body.data.iter().enumerate() {
-        if place > 0 {
-            json.push(b',');
-        }
-        json.extend_from_slice(row.get().as_bytes());
-    }
-    json.push(b']');
-    json
 }

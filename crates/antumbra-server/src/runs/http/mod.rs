@@ -10,7 +10,7 @@ use antumbra_store::Tx;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::stream;
-use std::convert::Infallible;
+use std::{borrow::Cow, convert::Infallible};
 
 pub(crate) use data_silo::*;
 pub(crate) use datapoint::*;
@@ -31,13 +31,22 @@ use crate::{
 
 const JSON: &str = "application/json";
 
-/// A header as text, if it is there and not empty.
-fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let value = headers.get(name)?;
-    std::str::from_utf8(value.as_bytes())
-        .ok()
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
+/// A header as text, if it is there and not empty: UTF-8, or what many a library still sends, Latin-1.
+fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+    let value = headers.get(name)?.as_bytes();
+    let text = match std::str::from_utf8(value) {
+        Ok(text) => Cow::Borrowed(text.trim()),
+        Err(_) => Cow::Owned(
+            value
+                .iter()
+                .copied()
+                .map(char::from)
+                .collect::<String>()
+                .trim()
+                .to_owned(),
+        ),
+    };
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// Seals `json` as a file to which nothing refers yet.

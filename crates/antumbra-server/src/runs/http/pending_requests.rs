@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 
 use antumbra_store::Reader;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use jiff::Timestamp;
-use serde::Deserialize;
-use uuid::Uuid;
 
 use crate::{
     AppState,
     dsr::{self, Dsr, DsrHead, DsrId, DsrStatus},
-    http::{Caller, Json, Problem, scope},
+    http::{Caller, Json, Path, Problem, Query, parse_uuid, scope},
     keyring::OrganizationKeys,
     organization::Action,
     runs::{
@@ -25,18 +23,11 @@ use crate::{
 };
 
 /// Items on a page unless the caller says how many.
-const LIMIT: usize = 50;
+const LIMIT: u64 = 50;
 /// Items on a page at most.
-const LIMIT_MAX: usize = 5_000;
+const LIMIT_MAX: u64 = 5_000;
 /// Runs looked at in one round trip.
 const BATCH: usize = 500;
-
-/// Which part of the list.
-#[derive(Deserialize)]
-pub(crate) struct Part {
-    limit: Option<String>,
-    offset: Option<String>,
-}
 
 /// `GET /v1/data-silo/{id}/pending-requests/{type}`: what the silo has still to do, oldest request first.
 ///
@@ -55,14 +46,22 @@ pub(crate) async fn pending_requests(
     State(app): State<AppState>,
     caller: Caller<scope::Attached>,
     Path((id, action)): Path<(String, String)>,
-    Query(part): Query<Part>,
+    query: Query,
 ) -> Result<Json<Pending>, Problem> {
-    let silo = Uuid::try_parse(&id)
+    let silo = parse_uuid(&id)
         .map(DataSiloId)
-        .map_err(|_| Problem::validation([("id", "must be a UUID")]))?;
+        .ok_or_else(|| Problem::validation([("id", "must be a UUID")]))?;
     let action = Action::parse(&action).ok_or_else(|| Problem::validation([("type", "must be a request action")]))?;
-    let limit = number("limit", part.limit.as_deref(), LIMIT, 1, LIMIT_MAX)?;
-    let offset = number("offset", part.offset.as_deref(), 0, 0, usize::MAX)?;
+    let limit = query
+        .number("limit", LIMIT, 1)
+        .map_err(|broken| Problem::validation([broken]))?;
+    let offset = query
+        .number("offset", 0, 0)
+        .map_err(|broken| Problem::validation([broken]))?;
+    if limit > LIMIT_MAX {
+        return Err(Problem::validation([("limit", format!("must be at most {LIMIT_MAX}"))]));
+    }
+    let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let keys = app.keys.organization(caller.organization).await?;
     let mut reader = app.store.begin_read().await?;
     silos::find_silo(&mut reader, caller.organization, silo)
@@ -70,20 +69,8 @@ pub(crate) async fn pending_requests(
         .ok_or_else(Problem::not_found)?;
     caller.attached_to(silo)?;
     let now = app.clock.now();
-    let items = list(&mut reader, &keys, silo, action, now, offset, limit).await?;
+    let items = list(&mut reader, &keys, silo, action, now, whole(offset), whole(limit)).await?;
     Ok(Json(Pending { items }))
-}
-
-fn number(name: &'static str, text: Option<&str>, default: usize, min: usize, max: usize) -> Result<usize, Problem> {
-    let refuse = || Problem::validation([(name, format!("must be a whole number from {min} to {max}"))]);
-    match text {
-        None => Ok(default),
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|number| (min..=max).contains(number))
-            .ok_or_else(refuse),
-    }
 }
 
 /// Reads on in batches until the page is full, so that memory is bounded by the page.
