@@ -1,7 +1,9 @@
 //! Countries and their subdivisions, as `region` accepts and echoes them.
 //!
-//! The countries are ISO 3166-1 alpha-2 and `EU`. The subdivisions are ISO 3166-2, taken from the tables of the crate
-//! `rust_iso3166` 0.2.0 (Apache-2.0), codes only. Names are left out: nobody reads them here.
+//! The countries are ISO 3166-1 alpha-2 and `EU`. The subdivisions are ISO 3166-2, codes only: those of the current
+//! edition, from the crate `rust_iso3166` 0.2.0 (Apache-2.0), and those that an earlier edition had and clients still
+//! carry, from the npm package `iso-3166` 4.0.0 (MIT). Somebody's address does not become wrong because their province
+//! was renamed. Names are left out: nobody reads them here.
 
 /// The canonical form of a country code, whatever its case; nothing if there is no such country.
 pub(crate) fn find_country(code: &str) -> Option<&'static str> {
@@ -13,12 +15,14 @@ pub(crate) fn find_country(code: &str) -> Option<&'static str> {
 pub(crate) fn find_subdivision(code: &str) -> Option<(&'static str, String)> {
     let upper = code.to_ascii_uppercase();
     let (country, part) = upper.split_once('-')?;
-    let at = SUBDIVISIONS.binary_search_by(|(of, _)| (*of).cmp(country)).ok()?;
-    let (country, parts) = SUBDIVISIONS[at];
-    parts
-        .split(' ')
-        .any(|known| known == part)
-        .then(|| (country, upper.clone()))
+    let country = find_part(&SUBDIVISIONS, country, part).or_else(|| find_part(&EARLIER, country, part))?;
+    Some((country, upper.clone()))
+}
+
+fn find_part(table: &[(&'static str, &str)], country: &str, part: &str) -> Option<&'static str> {
+    let at = table.binary_search_by(|(of, _)| (*of).cmp(country)).ok()?;
+    let (country, parts) = table[at];
+    parts.split(' ').any(|known| known == part).then_some(country)
 }
 
 /// Sorted, so that it can be searched by halves.
@@ -359,6 +363,26 @@ const SUBDIVISIONS: [(&str, &str); 200] = [
     ("ZW", "BU HA MA MC ME MI MN MS MV MW"),
 ];
 
+/// As [`SUBDIVISIONS`]: codes that the current edition has no more. With these, all 5,133 that clients carry are known.
+#[rustfmt::skip]
+const EARLIER: [(&str, &str); 12] = [
+    ("FR", "75 GF GP MQ RE YT"),
+    ("GB", "EAW GBN NTH UKM"),
+    ("GH", "BA"),
+    ("GT", "AV BV CM CQ ES GU HU IZ JA JU PE PR QC QZ RE SA SM SO SR SU TO ZA"),
+    ("IN", "CT OR TG UT"),
+    ("IQ", "HA"),
+    ("IS", "AKH BFJ BLO DJU FLD HEL HUT SBH SEY SKU SSF"),
+    ("KZ", "AKM AKT ALA ALM AST ATY KAR KUS KZY MAN PAV SEV SHY VOS YUZ ZAP ZHA"),
+    ("LV", "\
+        001 003 004 005 006 008 009 010 012 013 014 017 018 019 020 021 023 024 025 027 028 029 030 031 032 034 035 \
+        036 037 038 039 040 043 044 045 046 048 049 051 053 055 057 060 061 063 064 065 066 069 070 071 072 074 075 \
+        076 078 079 081 082 083 084 085 086 090 092 093 095 096 098 100 103 104 105 107 108 109 110 JKB VMR"),
+    ("NP", "1 2 3 4 5 BA BH DH GA JA KA KO LU MA ME NA RA SA SE"),
+    ("PH", "MAG"),
+    ("PK", "TA"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,10 +390,17 @@ mod tests {
     #[test]
     fn the_tables_are_sorted_and_whole() {
         assert!(COUNTRIES.is_sorted() && COUNTRIES.len() == 250);
-        assert!(SUBDIVISIONS.is_sorted_by_key(|(country, _)| *country));
-        assert!(SUBDIVISIONS.iter().all(|(country, _)| find_country(country).is_some()));
         let parts = |(_, parts): &(&str, &str)| parts.split(' ').count();
-        assert_eq!(SUBDIVISIONS.iter().map(parts).sum::<usize>(), 5046);
+        for (table, count) in [(SUBDIVISIONS.as_slice(), 5_046), (EARLIER.as_slice(), 166)] {
+            assert!(table.is_sorted_by_key(|(country, _)| *country));
+            assert!(table.iter().all(|(country, _)| find_country(country).is_some()));
+            assert_eq!(table.iter().map(parts).sum::<usize>(), count);
+        }
+        // Each code stands once: the two tables are two editions, not two lists of the same.
+        let mut twice = EARLIER
+            .iter()
+            .flat_map(|(of, parts)| parts.split(' ').map(move |part| (of, part)));
+        assert!(twice.all(|(of, part)| find_part(&SUBDIVISIONS, of, part).is_none()));
         assert_eq!(
             SUBDIVISIONS
                 .iter()
@@ -385,6 +416,9 @@ mod tests {
         assert_eq!(find_country("gb"), Some("GB"));
         assert_eq!(find_country("EU"), Some("EU"));
         assert_eq!(find_subdivision("us-ca"), Some(("US", "US-CA".to_owned())));
+        // Renamed in 2023, and what it was called until then.
+        assert_eq!(find_subdivision("IN-CG"), Some(("IN", "IN-CG".to_owned())));
+        assert_eq!(find_subdivision("in-ct"), Some(("IN", "IN-CT".to_owned())));
         for unknown in ["", "ZZ", "USA", "U"] {
             assert_eq!(find_country(unknown), None, "{unknown}");
         }
