@@ -79,6 +79,7 @@ const MUTATIONS: &[FieldAccess] = &[
     needs("createTemplate", &[ManageEmailTemplates]),
     needs("deleteApiKey", &[ManageApiKeys]),
     needs("deleteAttributeValue", &[ManageGlobalAttributes]),
+    needs("deleteConsentPartition", &[ManageConsentManagerDeveloperSettings]),
     needs("removeRequestIdentifiers", &[ManageRequestCompilation]),
     needs("retryJob", &[FullAdmin]),
     needs("retryRequestDataSilo", &[ManageRequestCompilation]),

@@ -6,6 +6,7 @@
 //! | `session.rs` | what a document works on: its caller and its one transaction |
 //! | `access.rs` | every root field with the scopes it needs |
 //! | `attachments.rs` | where API keys and data silos meet |
+//! | `contents.rs` | where configuration and what is kept under it meet |
 //! | `wire.rs` | what the slices' parts share: dates, messages, pages, orders |
 //! | `refusal.rs` | how a field says no |
 //!
@@ -14,6 +15,7 @@
 
 mod access;
 mod attachments;
+mod contents;
 pub(crate) mod http;
 mod refusal;
 mod session;

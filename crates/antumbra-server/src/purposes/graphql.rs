@@ -3,12 +3,14 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
-    AuthLevel, DefaultConsent, NewPurpose, NewTopic, OptionChange, OptionId, OptionValue, Partition, PrivacySignal,
-    Purpose, PurposeChange, PurposeError, PurposeId, Topic, TopicChange, TopicId, TopicKind, change_or_create_options,
-    change_purpose, change_topic, create_partition, create_purpose, create_topic, list_options, list_partitions,
-    list_purposes, list_topics,
+    AuthLevel, DefaultConsent, NewPurpose, NewTopic, OptionChange, OptionId, OptionValue, Partition, PartitionId,
+    PrivacySignal, Purpose, PurposeChange, PurposeError, PurposeId, PurposeSettings, Topic, TopicChange, TopicId,
+    TopicKind, change_or_create_options, change_purpose, change_topic, create_partition, create_purpose, create_topic,
+    delete_partition, list_options, list_partitions, list_purposes, list_topics,
 };
-use crate::graphql::{Date, Message, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id, parse_ids};
+use crate::graphql::{
+    Acknowledged, Date, Message, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id, parse_ids,
+};
 
 mod inputs;
 
@@ -333,6 +335,28 @@ impl PurposeMutations {
             consent_partition: PartitionNode::new(&partition),
             client_mutation_id: None,
         })
+    }
+
+    /// Deletes a partition that holds no preference records.
+    async fn delete_consent_partition(
+        &self,
+        context: &Context<'_>,
+        input: DeleteConsentPartitionInput,
+    ) -> Result<Acknowledged, Refusal> {
+        let session = Session::of(context);
+        let id = PartitionId(parse_id(&input.id, "partition")?);
+        let (ids, organization) = (&session.app.ids, session.organization());
+        let mut tx = session.write().await;
+        let partitions = list_partitions(&mut tx, organization).await?;
+        let partition = partitions.into_iter().find(|partition| partition.id == id);
+        let partition = partition.ok_or_else(|| Refusal::not_found("partition"))?;
+        let deleted = match session.holds_records(&mut tx, id).await? {
+            true => Err(PurposeError::PartitionInUse),
+            false => delete_partition(&mut tx, ids, organization, id).await,
+        };
+        deleted.map_err(about("partition", &partition.name))?;
+        session.record(&mut tx, "partition.deleted", ("partition", id.0));
+        Ok(Acknowledged::default())
     }
 }
 

@@ -19,7 +19,8 @@ mod store;
 pub use catalog::{Catalog, Catalogs, PurposeEntry, TopicEntry};
 pub use model::{
     AuthLevel, DefaultConsent, NewPurpose, NewTopic, OptionChange, OptionId, OptionValue, Partition, PartitionId,
-    PrivacySignal, Purpose, PurposeChange, PurposeError, PurposeId, Topic, TopicChange, TopicId, TopicKind,
+    PrivacySignal, Purpose, PurposeChange, PurposeError, PurposeId, PurposeSettings, Topic, TopicChange, TopicId,
+    TopicKind,
 };
 pub use store::{
     TABLES, change_or_create_options, change_purpose, change_topic, create_built_ins, create_partition, create_purpose,

@@ -161,7 +161,7 @@ pub struct Purpose {
     pub deleted_at: Option<Timestamp>,
 }
 
-/// A purpose to be made. What is not given gets its default.
+/// A purpose to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewPurpose {
     /// What people read.
@@ -170,6 +170,26 @@ pub struct NewPurpose {
     pub description: String,
     /// Its name on the wire.
     pub tracking_type: String,
+    /// The rest. What is not given gets its default.
+    pub settings: PurposeSettings,
+}
+
+/// What shall be different about a purpose. What is not given stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PurposeChange {
+    /// What people read.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The data subject types it is for.
+    pub data_subject_ids: Option<BTreeSet<Uuid>>,
+    /// The rest.
+    pub settings: PurposeSettings,
+}
+
+/// What can be set about a purpose, when it is made and later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PurposeSettings {
     /// Its heading, where that differs from its name.
     pub title: Option<String>,
     /// What it means before anyone has answered. By default as the law of the place has it.
@@ -194,37 +214,33 @@ pub struct NewPurpose {
     pub show_disclosure_in_comm_preferences: Option<bool>,
 }
 
-/// What shall be different about a purpose. What is not given stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PurposeChange {
-    /// What people read.
-    pub name: Option<String>,
-    /// What it is for.
-    pub description: Option<String>,
-    /// Its heading.
-    pub title: Option<String>,
-    /// What it means before anyone has answered.
-    pub default_consent: Option<DefaultConsent>,
-    /// Signals that count as refusing it.
-    pub opt_out_signals: Option<BTreeSet<PrivacySignal>>,
-    /// The consent manager lists it.
-    pub show_in_consent_manager: Option<bool>,
-    /// The privacy centre lists it.
-    pub show_in_privacy_center: Option<bool>,
-    /// Its place in lists.
-    pub display_order: Option<i32>,
-    /// Whether people can change it.
-    pub configurable: Option<bool>,
-    /// Answers to it can be written.
-    pub is_active: Option<bool>,
-    /// Who may change an answer.
-    pub auth_level: Option<AuthLevel>,
-    /// The identifier that messages under this purpose go to.
-    pub communication_preferences_identifier_id: Option<Uuid>,
-    /// Preferences about messages show a disclosure.
-    pub show_disclosure_in_comm_preferences: Option<bool>,
-    /// The data subject types it is for.
-    pub data_subject_ids: Option<BTreeSet<Uuid>>,
+impl PurposeSettings {
+    /// Sets what was given.
+    pub(super) fn apply(self, purpose: &mut Purpose) {
+        take_given(&mut purpose.default_consent, self.default_consent);
+        take_given(&mut purpose.opt_out_signals, self.opt_out_signals);
+        take_given(&mut purpose.show_in_consent_manager, self.show_in_consent_manager);
+        take_given(&mut purpose.show_in_privacy_center, self.show_in_privacy_center);
+        take_given(&mut purpose.display_order, self.display_order);
+        take_given(&mut purpose.configurable, self.configurable);
+        take_given(&mut purpose.is_active, self.is_active);
+        take_given(&mut purpose.auth_level, self.auth_level);
+        take_given(
+            &mut purpose.show_disclosure_in_comm_preferences,
+            self.show_disclosure_in_comm_preferences,
+        );
+        purpose.title = self.title.or(purpose.title.take());
+        purpose.communication_preferences_identifier_id = self
+            .communication_preferences_identifier_id
+            .or(purpose.communication_preferences_identifier_id);
+    }
+}
+
+/// Takes what was given and leaves what was not.
+pub(super) fn take_given<T>(place: &mut T, given: Option<T>) {
+    if let Some(value) = given {
+        *place = value;
+    }
 }
 
 /// What an answer to a topic looks like.
@@ -386,6 +402,9 @@ pub enum PurposeError {
     /// The partition that came with the organization stays.
     #[error("the default partition can not be deleted")]
     DefaultPartition,
+    /// What people answered in it would be lost from sight, and could no longer be deleted.
+    #[error("holds preference records, which must be deleted first")]
+    PartitionInUse,
     /// The store failed.
     #[error("the configuration could not be read or written")]
     Store(#[from] antumbra_store::StoreError),

@@ -11,8 +11,9 @@ use super::{
     catalog::Catalog,
     model::{
         AuthLevel, BUILT_IN, DefaultConsent, NewPurpose, NewTopic, OptionChange, OptionId, OptionValue, Partition,
-        PartitionId, Purpose, PurposeChange, PurposeError, PurposeId, Topic, TopicChange, TopicId, TopicKind,
-        check_name, check_partition_key, check_slug, check_text, check_tracking_type, slug_of_title,
+        PartitionId, Purpose, PurposeChange, PurposeError, PurposeId, PurposeSettings, Topic, TopicChange, TopicId,
+        TopicKind, check_name, check_partition_key, check_slug, check_text, check_tracking_type, slug_of_title,
+        take_given,
     },
 };
 use crate::{organization::OrganizationId, world::Ids};
@@ -89,9 +90,11 @@ pub fn create_built_ins(tx: &mut Tx, ids: &Ids, organization: OrganizationId, pa
             name: name.to_owned(),
             description: description.to_owned(),
             tracking_type: tracking_type.to_owned(),
-            show_in_consent_manager: Some(true),
-            configurable: Some(!essential),
-            ..NewPurpose::default()
+            settings: PurposeSettings {
+                show_in_consent_manager: Some(true),
+                configurable: Some(!essential),
+                ..PurposeSettings::default()
+            },
         };
         let made = made(new, PurposeId(ids.uuid()), numbers.next(), order, now);
         let purpose = Purpose {
@@ -139,7 +142,7 @@ pub async fn create_purpose(
     check_tracking_type(&new.tracking_type)?;
     check_name("name", &new.name)?;
     check_text("description", &new.description)?;
-    check_text("title", new.title.as_deref().unwrap_or_default())?;
+    check_text("title", new.settings.title.as_deref().unwrap_or_default())?;
     let all = list_purposes(tx, organization).await?;
     let living = all.iter().filter(|purpose| purpose.deleted_at.is_none());
     if living.clone().any(|purpose| purpose.tracking_type == new.tracking_type) {
@@ -155,29 +158,31 @@ pub async fn create_purpose(
 }
 
 fn made(new: NewPurpose, id: PurposeId, number: u32, order: i32, now: Timestamp) -> Purpose {
-    Purpose {
+    let mut purpose = Purpose {
         id,
         number,
         tracking_type: new.tracking_type,
         name: new.name,
         description: new.description,
-        title: new.title,
-        default_consent: new.default_consent.unwrap_or(DefaultConsent::Auto),
-        configurable: new.configurable.unwrap_or(true),
+        title: None,
+        default_consent: DefaultConsent::Auto,
+        configurable: true,
         essential: false,
         built_in: false,
-        show_in_consent_manager: new.show_in_consent_manager.unwrap_or(false),
-        show_in_privacy_center: new.show_in_privacy_center.unwrap_or(true),
-        is_active: new.is_active.unwrap_or(true),
-        display_order: new.display_order.unwrap_or(order),
-        opt_out_signals: new.opt_out_signals.unwrap_or_default(),
-        auth_level: new.auth_level.unwrap_or(AuthLevel::Optional),
-        communication_preferences_identifier_id: new.communication_preferences_identifier_id,
-        show_disclosure_in_comm_preferences: new.show_disclosure_in_comm_preferences.unwrap_or(false),
+        show_in_consent_manager: false,
+        show_in_privacy_center: true,
+        is_active: true,
+        display_order: order,
+        opt_out_signals: BTreeSet::new(),
+        auth_level: AuthLevel::Optional,
+        communication_preferences_identifier_id: None,
+        show_disclosure_in_comm_preferences: false,
         data_subject_ids: BTreeSet::new(),
         created_at: now,
         deleted_at: None,
-    }
+    };
+    new.settings.apply(&mut purpose);
+    purpose
 }
 
 /// Changes a purpose.
@@ -192,39 +197,22 @@ pub async fn change_purpose(
     if let Some(name) = &change.name {
         check_name("name", name)?;
     }
-    for (what, text) in [("description", &change.description), ("title", &change.title)] {
+    let set = &change.settings;
+    for (what, text) in [("description", &change.description), ("title", &set.title)] {
         check_text(what, text.as_deref().unwrap_or_default())?;
     }
-    if purpose.built_in && change.configurable.is_some_and(|to| to != purpose.configurable) {
+    let differs = |given: Option<bool>, held: bool| purpose.built_in && given.is_some_and(|given| given != held);
+    if differs(set.configurable, purpose.configurable) {
         return Err(PurposeError::BuiltIn("configurable"));
     }
-    if purpose.built_in
-        && change
-            .show_in_consent_manager
-            .is_some_and(|to| to != purpose.show_in_consent_manager)
-    {
+    if differs(set.show_in_consent_manager, purpose.show_in_consent_manager) {
         return Err(PurposeError::BuiltIn("showInConsentManager"));
     }
     let before = purpose.clone();
     take_given(&mut purpose.name, change.name);
     take_given(&mut purpose.description, change.description);
-    take_given(&mut purpose.default_consent, change.default_consent);
-    take_given(&mut purpose.opt_out_signals, change.opt_out_signals);
-    take_given(&mut purpose.show_in_consent_manager, change.show_in_consent_manager);
-    take_given(&mut purpose.show_in_privacy_center, change.show_in_privacy_center);
-    take_given(&mut purpose.display_order, change.display_order);
-    take_given(&mut purpose.configurable, change.configurable);
-    take_given(&mut purpose.is_active, change.is_active);
-    take_given(&mut purpose.auth_level, change.auth_level);
-    take_given(
-        &mut purpose.show_disclosure_in_comm_preferences,
-        change.show_disclosure_in_comm_preferences,
-    );
     take_given(&mut purpose.data_subject_ids, change.data_subject_ids);
-    purpose.title = change.title.or(purpose.title);
-    purpose.communication_preferences_identifier_id = change
-        .communication_preferences_identifier_id
-        .or(purpose.communication_preferences_identifier_id);
+    change.settings.apply(&mut purpose);
     if purpose != before {
         tx.put(&PURPOSES, &(organization, id), &purpose);
         Numbers::take(tx, ids, organization).await?.put(tx);
@@ -639,11 +627,5 @@ fn room_in(count: usize) -> Result<(), PurposeError> {
         Ok(())
     } else {
         Err(PurposeError::TooMany)
-    }
-}
-
-fn take_given<T>(place: &mut T, given: Option<T>) {
-    if let Some(value) = given {
-        *place = value;
     }
 }

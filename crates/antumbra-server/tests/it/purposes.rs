@@ -4,8 +4,8 @@ use antumbra_server::{
     AppState,
     organization::OrganizationId,
     purposes::{
-        self, NewPurpose, NewTopic, OptionChange, OptionId, PurposeChange, PurposeError, PurposeId, TopicChange,
-        TopicKind,
+        self, NewPurpose, NewTopic, OptionChange, OptionId, PurposeChange, PurposeError, PurposeId, PurposeSettings,
+        TopicChange, TopicKind,
     },
 };
 use antumbra_store::Tx;
@@ -203,22 +203,26 @@ async fn what_is_built_in_changes_only_where_clients_may_change_it() {
         .find(|purpose| purpose.tracking_type == "Analytics")
         .unwrap()
         .id;
-    let title = PurposeChange {
-        title: Some("Statistics".into()),
-        is_active: Some(false),
+    let set = |settings: PurposeSettings| PurposeChange {
+        settings,
         ..PurposeChange::default()
     };
-    let changed = changing.change(analytics, title).await.unwrap();
+    let title = PurposeSettings {
+        title: Some("Statistics".into()),
+        is_active: Some(false),
+        ..PurposeSettings::default()
+    };
+    let changed = changing.change(analytics, set(title)).await.unwrap();
     assert_eq!(
         (changed.title.as_deref(), changed.is_active),
         (Some("Statistics"), false)
     );
-    let fixed = PurposeChange {
+    let fixed = PurposeSettings {
         configurable: Some(false),
-        ..PurposeChange::default()
+        ..PurposeSettings::default()
     };
     assert!(matches!(
-        changing.change(analytics, fixed).await,
+        changing.change(analytics, set(fixed)).await,
         Err(PurposeError::BuiltIn(_))
     ));
     let now = server.clock.now();

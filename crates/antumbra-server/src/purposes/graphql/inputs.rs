@@ -122,7 +122,7 @@ pub(super) struct CreatePurposeInput {
     /// Its name on the wire.
     pub(super) tracking_type: String,
     #[graphql(flatten)]
-    pub(super) settings: PurposeSettings,
+    pub(super) settings: PurposeSettingsInput,
 }
 
 /// A change of a purpose.
@@ -137,12 +137,12 @@ pub(super) struct UpdatePurposeInput {
     /// The data subject types it is for.
     pub(super) data_subject_ids: Option<Vec<ID>>,
     #[graphql(flatten)]
-    pub(super) settings: PurposeSettings,
+    pub(super) settings: PurposeSettingsInput,
 }
 
 /// What can be set about a purpose.
 #[derive(InputObject)]
-pub(super) struct PurposeSettings {
+pub(super) struct PurposeSettingsInput {
     /// Its heading.
     pub(super) title: Option<String>,
     /// What it means before anyone has answered.
@@ -167,56 +167,42 @@ pub(super) struct PurposeSettings {
     pub(super) show_disclosure_in_comm_preferences: Option<bool>,
 }
 
-impl PurposeSettings {
-    pub(super) fn identifier(&self) -> Result<Option<uuid::Uuid>, Refusal> {
-        self.communication_preferences_identifier_id
-            .as_ref()
-            .map(|id| parse_id(id, "identifier"))
-            .transpose()
+impl PurposeSettingsInput {
+    fn read(self) -> Result<PurposeSettings, Refusal> {
+        let identifier = self.communication_preferences_identifier_id;
+        Ok(PurposeSettings {
+            title: self.title,
+            default_consent: self.default_consent,
+            opt_out_signals: self.opt_out_signals.map(|signals| signals.into_iter().collect()),
+            show_in_consent_manager: self.show_in_consent_manager,
+            show_in_privacy_center: self.show_in_privacy_center,
+            display_order: self.display_order,
+            configurable: self.configurable,
+            is_active: self.is_active,
+            auth_level: self.auth_level,
+            communication_preferences_identifier_id: identifier.map(|id| parse_id(&id, "identifier")).transpose()?,
+            show_disclosure_in_comm_preferences: self.show_disclosure_in_comm_preferences,
+        })
     }
 }
 
 impl CreatePurposeInput {
     pub(super) fn read(self) -> Result<NewPurpose, Refusal> {
-        let identifier = self.settings.identifier()?;
-        let settings = self.settings;
         Ok(NewPurpose {
             name: self.name,
             description: self.description,
             tracking_type: self.tracking_type,
-            title: settings.title,
-            default_consent: settings.default_consent,
-            opt_out_signals: settings.opt_out_signals.map(|signals| signals.into_iter().collect()),
-            show_in_consent_manager: settings.show_in_consent_manager,
-            show_in_privacy_center: settings.show_in_privacy_center,
-            display_order: settings.display_order,
-            configurable: settings.configurable,
-            is_active: settings.is_active,
-            auth_level: settings.auth_level,
-            communication_preferences_identifier_id: identifier,
-            show_disclosure_in_comm_preferences: settings.show_disclosure_in_comm_preferences,
+            settings: self.settings.read()?,
         })
     }
 }
 
 impl UpdatePurposeInput {
     pub(super) fn read(self) -> Result<PurposeChange, Refusal> {
-        let identifier = self.settings.identifier()?;
-        let settings = self.settings;
         Ok(PurposeChange {
             name: self.name,
             description: self.description,
-            title: settings.title,
-            default_consent: settings.default_consent,
-            opt_out_signals: settings.opt_out_signals.map(|signals| signals.into_iter().collect()),
-            show_in_consent_manager: settings.show_in_consent_manager,
-            show_in_privacy_center: settings.show_in_privacy_center,
-            display_order: settings.display_order,
-            configurable: settings.configurable,
-            is_active: settings.is_active,
-            auth_level: settings.auth_level,
-            communication_preferences_identifier_id: identifier,
-            show_disclosure_in_comm_preferences: settings.show_disclosure_in_comm_preferences,
+            settings: self.settings.read()?,
             data_subject_ids: self
                 .data_subject_ids
                 .map(|ids| parse_ids(&ids, "data subject type"))
@@ -317,6 +303,13 @@ pub(super) struct PreferenceOptionValueInput {
     pub(super) title: String,
     /// The name on the wire of a new one.
     pub(super) slug: Option<String>,
+}
+
+/// A partition to be deleted.
+#[derive(InputObject)]
+pub(super) struct DeleteConsentPartitionInput {
+    /// The partition.
+    pub(super) id: ID,
 }
 
 /// A partition to be made.
