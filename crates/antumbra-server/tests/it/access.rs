@@ -18,7 +18,7 @@ use crate::support::{TestServer, key_input};
 const PREFIX: &str = "Client error: ";
 
 /// An id that nobody has, for every parameter of a path.
-fn path_of(route: &RouteFacts) -> String {
+pub fn path_of(route: &RouteFacts) -> String {
     let parts = route.path.split('/').map(|part| match part {
         "{type}" => "ACCESS",
         "{partition}" => "no-such-partition",
@@ -46,7 +46,7 @@ async fn ask_as(server: &TestServer, route: &RouteFacts, key: &str) -> Response 
     ask(server, route, &[("authorization", &format!("Bearer {key}"))]).await
 }
 
-fn guarded() -> Vec<RouteFacts> {
+pub fn guarded() -> Vec<RouteFacts> {
     routes::list()
         .into_iter()
         .filter(|route| !matches!(route.access, Access::Open(_)))
@@ -61,7 +61,7 @@ fn patient() -> ServerConfig {
 }
 
 /// The code and the message, in whichever dialect the route speaks.
-async fn refusal(answer: Response) -> (String, String) {
+pub async fn refusal(answer: Response) -> (String, String) {
     let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     let error = &body["errors"][0];
     let (code, message) = match error["extensions"]["code"].is_string() {

@@ -389,6 +389,124 @@ async fn one_mistake_at_a_time_is_refused_in_these_words() {
 }
 
 #[tokio::test]
+async fn what_is_at_its_bound_is_taken_and_one_more_is_refused() {
+    let intake = Intake::start().await;
+    let long = |bytes: usize| "x".repeat(bytes);
+    let attributes = |entries: usize, values: usize, bytes: usize| {
+        let values: Vec<String> = (0..values).map(|n| format!("{n:0bytes$}")).collect();
+        json!({ "attributes": vec![json!({ "key": "Tags", "values": values }); entries] })
+    };
+    let reply_to = |count: usize| {
+        let address = |n: usize| json!(format!("{n}@example.test"));
+        json!({ "replyToEmailAddresses": (0..count).map(address).collect::<Vec<_>>() })
+    };
+    let extras = |phones: usize, cores: usize, bytes: usize| {
+        let phones: Vec<Value> = (0..phones)
+            .map(|n| json!({ "value": format!("+1555555{n:04}") }))
+            .collect();
+        let cores: Vec<Value> = (0..cores).map(|n| json!({ "value": format!("{n:0bytes$}") })).collect();
+        json!({ "subject": { "coreIdentifier": "acct", "attestedExtraIdentifiers": {
+            "phone": phones, "coreIdentifier": cores } } })
+    };
+    let core = |bytes: usize| json!({ "subject": { "coreIdentifier": long(bytes) } });
+    let created = |at: &str| json!({ "createdAt": at });
+    const EXTRAS: &str = "subject.attestedExtraIdentifiers";
+    let cases = [
+        (
+            core(1_024),
+            core(1_025),
+            "subject.coreIdentifier: must have at most 1024 bytes".to_owned(),
+        ),
+        (
+            json!({ "details": long(256 * 1024) }),
+            json!({ "details": long(256 * 1024 + 1) }),
+            "details: must have at most 262144 bytes".to_owned(),
+        ),
+        (
+            attributes(200, 1, 1),
+            attributes(201, 1, 1),
+            "attributes: must have at most 200 entries".to_owned(),
+        ),
+        (
+            attributes(1, 200, 1),
+            attributes(1, 201, 1),
+            "attributes[0].values: must have at most 200 entries".to_owned(),
+        ),
+        (
+            attributes(1, 1, 4_096),
+            attributes(1, 1, 4_097),
+            "attributes[0].values[0]: must have at most 4096 bytes".to_owned(),
+        ),
+        (
+            reply_to(50),
+            reply_to(51),
+            "replyToEmailAddresses: must have at most 50 entries".to_owned(),
+        ),
+        (
+            extras(500, 0, 1),
+            extras(501, 0, 1),
+            format!("{EXTRAS}.phone: must have at most 500 entries"),
+        ),
+        (
+            extras(250, 250, 1),
+            extras(250, 251, 1),
+            format!("{EXTRAS}: must have at most 500 identifiers"),
+        ),
+        (
+            extras(0, 1, 1_024),
+            extras(0, 1, 1_025),
+            format!("{EXTRAS}.coreIdentifier[0].value: must have at most 1024 bytes"),
+        ),
+        (
+            created("1970-01-01T00:00:00Z"),
+            created("1969-12-31T23:59:59.999Z"),
+            "createdAt: must be a date or a time in ISO 8601".to_owned(),
+        ),
+        // Clocks differ a little.
+        (
+            created("2026-03-02T10:05:00.000Z"),
+            created("2026-03-02T10:05:00.001Z"),
+            "createdAt: must not be in the future".to_owned(),
+        ),
+    ];
+    for (n, (at, past, rule)) in cases.into_iter().enumerate() {
+        let with = |mut fields: Value| {
+            // A person of its own for each, unless the case is about that.
+            if fields["subject"]["coreIdentifier"] == "acct" {
+                fields["subject"]["coreIdentifier"] = json!(format!("acct_{n}"));
+            }
+            silent_with(&format!("acct_{n}"), fields)
+        };
+        assert_eq!(intake.refused(with(past)).await, [rule]);
+        intake.submitted(with(at)).await;
+    }
+    // So many are looked up; none of these is there.
+    let silos = |count: usize| {
+        let nobody = "00000000-0000-4000-8000-000000000000";
+        silent_with("acct_silos", json!({ "dataSiloIds": vec![nobody; count] }))
+    };
+    assert_eq!(
+        intake.refused(silos(5_000)).await.len(),
+        100,
+        "as many mistakes as are worth listing"
+    );
+    assert_eq!(
+        intake.refused(silos(5_001)).await,
+        ["dataSiloIds: must have at most 5000 entries"]
+    );
+    let subject_type = |bytes: usize| silent_with("acct_type", json!({ "subjectType": long(bytes) }));
+    assert_eq!(
+        intake.refused(subject_type(256)).await,
+        ["subjectType: is not a data subject type of this organization"]
+    );
+    assert_eq!(
+        intake.refused(subject_type(257)).await,
+        ["subjectType: must have at most 256 bytes"]
+    );
+    intake.settle().await;
+}
+
+#[tokio::test]
 async fn what_is_no_json_object_is_refused() {
     let intake = Intake::start().await;
     for body in [

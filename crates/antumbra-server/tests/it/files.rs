@@ -234,6 +234,8 @@ async fn a_key_that_is_missing_broken_forged_or_foreign_is_refused() {
 
     let (status, code, _) = refusal(shop.get_as(&shop.key, &[], &[]).await).await;
     assert_eq!((status, code.as_str()), (StatusCode::BAD_REQUEST, "VALIDATION_FAILED"));
+    let parts: Vec<&str> = good.split('.').collect();
+    let (claims, signature) = (parts[1], parts[2]);
     let refused = [
         String::new(),
         "superlongstring1".to_owned(),
@@ -241,6 +243,8 @@ async fn a_key_that_is_missing_broken_forged_or_foreign_is_refused() {
         format!("{good}x"),
         good.replacen('.', "..", 1),
         good.to_uppercase(),
+        format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{claims}."),
+        format!("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.{claims}.{signature}"),
         files::mint_download_key(&strangers, REQUEST, file, later),
         "x".repeat(7000),
     ];

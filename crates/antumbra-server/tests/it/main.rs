@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod bad_input;
 mod download_keys;
 mod dsr;
 mod files;
@@ -14,9 +15,11 @@ mod graphql;
 mod http;
 mod jobs;
 mod openapi;
+mod organization;
 mod preferences;
 mod purposes;
 mod runs;
 mod silos;
 mod storms;
 mod support;
+mod tenants;

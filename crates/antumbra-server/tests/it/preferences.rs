@@ -8,11 +8,10 @@ use antumbra_server::{
     organization::OrganizationId,
     purposes::{self, NewPurpose, NewTopic, OptionChange, OptionId, PurposeId, TopicKind},
 };
-use antumbra_store::{Corrupt, Key, Raw, Scan, Table};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{TestServer, key_input};
+use crate::support::{TestServer, key_input, rows::rows_of};
 
 const SHOP: &str = "5f0c1f0e-6c5b-4c0d-9c57-0d7d3a6f2b11";
 const GAMES: &str = "games";
@@ -1472,7 +1471,7 @@ async fn no_identifier_and_no_answer_stands_in_a_table_in_clear() {
     assert!(!refused.to_string().contains(canaries[0]));
     let mut rows = 0;
     for table in antumbra_server::tables() {
-        for (key, value) in raw_rows(&store.server, table).await {
+        for (key, value) in rows_of(&store.server, table).await {
             rows += 1;
             for canary in canaries.iter().chain(&["Canary.Bird@Example.test"]) {
                 for bytes in [&key, &value] {
@@ -1487,31 +1486,11 @@ async fn no_identifier_and_no_answer_stands_in_a_table_in_clear() {
     assert!(rows > 10);
 }
 
-/// Any key, as its bytes.
-struct AnyKey(Vec<u8>);
-
-impl Key for AnyKey {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0);
-    }
-
-    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
-        Ok(AnyKey(std::mem::take(from).to_vec()))
-    }
-}
-
-async fn raw_rows(server: &TestServer, table: &'static str) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let table: Table<AnyKey, Raw> = Table::new(table);
-    let mut reader = server.app().store.begin_read().await.unwrap();
-    let rows = reader.scan(&table, Scan::prefix(&())).await.unwrap();
-    rows.into_iter().map(|(AnyKey(key), Raw(value))| (key, value)).collect()
-}
-
 /// Looks at every row of the store: each is led to, and leads to something, as the tables promise. Gives the number of
 /// rows of each table.
 async fn check_tables(server: &TestServer) -> BTreeMap<&'static str, usize> {
     let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).unwrap();
-    let records = raw_rows(server, "preference_records").await;
+    let records = rows_of(server, "preference_records").await;
     // organization 16, partition 16, record 16; version 1, timestamp 8, updated at 8, revision 4.
     let living: BTreeMap<Uuid, (i64, i64, u32)> = records
         .iter()
@@ -1521,7 +1500,7 @@ async fn check_tables(server: &TestServer) -> BTreeMap<&'static str, usize> {
             (uuid(&key[32..48]), (number(1), number(9), revision))
         })
         .collect();
-    let owners = raw_rows(server, "preference_owners").await;
+    let owners = rows_of(server, "preference_owners").await;
     for (_, value) in &owners {
         assert!(
             living.contains_key(&uuid(value)),
@@ -1529,8 +1508,8 @@ async fn check_tables(server: &TestServer) -> BTreeMap<&'static str, usize> {
         );
     }
     let time_of = |key: &[u8]| (u64::from_be_bytes(key[32..40].try_into().unwrap()) ^ (1 << 63)).cast_signed();
-    let by_update = raw_rows(server, "preferences_by_update").await;
-    let by_event = raw_rows(server, "preferences_by_event").await;
+    let by_update = rows_of(server, "preferences_by_update").await;
+    let by_event = rows_of(server, "preferences_by_event").await;
     assert_eq!((by_update.len(), by_event.len()), (living.len(), living.len()));
     for (key, _) in &by_update {
         assert_eq!(living[&uuid(&key[40..56])].1, time_of(key));
@@ -1538,12 +1517,12 @@ async fn check_tables(server: &TestServer) -> BTreeMap<&'static str, usize> {
     for (key, _) in &by_event {
         assert_eq!(living[&uuid(&key[40..56])].0, time_of(key));
     }
-    let keys: BTreeSet<Uuid> = raw_rows(server, "subject_keys")
+    let keys: BTreeSet<Uuid> = rows_of(server, "subject_keys")
         .await
         .iter()
         .map(|(key, _)| uuid(&key[16..32]))
         .collect();
-    let history = raw_rows(server, "preference_history").await;
+    let history = rows_of(server, "preference_history").await;
     let mut changes: BTreeMap<Uuid, u32> = BTreeMap::new();
     for (key, _) in &history {
         let record = uuid(&key[32..48]);

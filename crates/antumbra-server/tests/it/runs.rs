@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     receiver::status,
+    rows::rows_of,
     story::{self, CORE, EMAIL, Story},
 };
 
@@ -438,7 +439,7 @@ async fn an_unknown_data_point_refuses_the_whole_call() {
     expect(story.post_file(&nonce, "salary", &[], vec![1]).await, 400).await;
     let page = json!({ "dataPointName": "salary", "data": [] });
     expect(story.post_page(&nonce, page).await, 400).await;
-    assert!(story.files_of(request).await.is_empty());
+    assert!(rows_of(&story.server, "files").await.is_empty());
     assert_eq!(story.run_of(request).await.status(), RunStatus::Waiting);
 }
 
@@ -540,7 +541,7 @@ async fn a_file_over_the_limit_is_refused_and_one_cut_off_leaves_nothing() {
         .header("x-transcend-nonce", &nonce)
         .header("x-transcend-datapoint-name", "photo");
     assert!(call.body(reqwest::Body::wrap_stream(cut)).send().await.is_err());
-    assert!(story.files_of(request).await.is_empty());
+    assert!(rows_of(&story.server, "files").await.is_empty());
     assert_eq!(story.run_of(request).await.status(), RunStatus::Waiting);
 
     expect(story.post_file(&nonce, "photo", &[], noise(100_000)).await, 200).await;
@@ -611,7 +612,21 @@ async fn only_a_nonce_of_ours_in_the_hands_of_a_key_of_the_silo_reports() {
             assert_eq!(answer.status(), expected, "{method} {path}");
         }
     };
+    // A header that names no algorithm, or another one, before the claims of a good nonce; and claims that were changed.
+    const NO_ALGORITHM: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
+    const ANOTHER_ALGORITHM: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+    let (header, claims) = head.split_once('.').unwrap();
+    let unsigned = format!("{NO_ALGORITHM}.{claims}.");
+    let disguised = format!("{NO_ALGORITHM}.{claims}.{tail}");
+    let downgraded = format!("{ANOTHER_ALGORITHM}.{claims}.{tail}");
+    let middle = claims.len() / 2;
+    let other = if &claims[middle..=middle] == "x" { "y" } else { "x" };
+    let changed = format!("{header}.{}{other}{}.{tail}", &claims[..middle], &claims[middle + 1..]);
     for bad in [
+        &unsigned,
+        &disguised,
+        &downgraded,
+        &changed,
         "",
         "x",
         "a.b.c",

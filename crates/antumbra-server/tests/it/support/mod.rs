@@ -1,8 +1,10 @@
 //! A whole server for one test: a real store, a real listener, a clock moved by hand.
 
 mod canary;
+pub mod manage;
 mod place;
 pub mod receiver;
+pub mod rows;
 pub mod story;
 
 use std::net::SocketAddr;
