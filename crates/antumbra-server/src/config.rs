@@ -25,8 +25,17 @@ pub struct ServerConfig {
     pub dsr: DsrConfig,
     /// Where webhooks may go, and when they are sent again.
     pub webhooks: WebhookConfig,
+    /// How keys are renewed.
+    pub keys: KeysConfig,
     /// Who runs the background jobs.
     pub run_jobs: RunJobs,
+}
+
+/// How keys are renewed.
+#[derive(Clone, Debug, Default)]
+pub struct KeysConfig {
+    /// How long an epoch lasts. `None` begins no new one.
+    pub epoch: Option<Duration>,
 }
 
 /// Where `/metrics` is answered.

@@ -60,6 +60,7 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
         handles(app, &dsr::ELAPSED, dsr::elapsed),
         handles(app, &dsr::OPEN_RUNS, runs::open_runs),
         handles(app, &runs::SEND_NOTICE, runs::send_notice),
+        handles(app, &keyring::REWRAP, keyring::rewrap),
     ]
 }
 
@@ -98,7 +99,9 @@ impl World {
             if let Some(first) = organization::list(&mut tx).await?.into_iter().next() {
                 return Ok(first);
             }
-            let made = self.put_organization(&mut tx, "Organization".into(), "organization".into());
+            let made = self
+                .put_organization(&mut tx, "Organization".into(), "organization".into())
+                .await?;
             match tx.commit().await {
                 Ok(()) => return Ok(made),
                 // Another process on the same store was quicker.
@@ -115,16 +118,21 @@ impl World {
         uri: String,
     ) -> Result<organization::Organization, StoreError> {
         let mut tx = self.store.begin_write().await?;
-        let made = self.put_organization(&mut tx, name, uri);
+        let made = self.put_organization(&mut tx, name, uri).await?;
         tx.commit().await?;
         Ok(made)
     }
 
-    fn put_organization(&self, tx: &mut Tx, name: String, uri: String) -> organization::Organization {
+    async fn put_organization(
+        &self,
+        tx: &mut Tx,
+        name: String,
+        uri: String,
+    ) -> Result<organization::Organization, StoreError> {
         let made = organization::create(tx, &self.ids, self.clock.now(), name, uri);
-        self.keys.create_organization(tx, made.id);
+        self.keys.create_organization(tx, made.id).await?;
         purposes::create_built_ins(tx, &self.ids, made.id, made.default_partition(), made.created_at);
-        made
+        Ok(made)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         connection::{Listening, TlsError},
         metrics,
     },
-    jobs, routes,
+    jobs, keyring, routes,
 };
 
 /// A running server.
@@ -113,6 +113,7 @@ async fn take_over_leases(runner: &jobs::Runner) {
 /// The server's own small chores.
 async fn keep_house(app: AppState, stop: CancellationToken) {
     let mut rounds: u32 = 0;
+    keep_epochs(&app).await;
     while tokio::time::timeout(metrics::TIDY_EVERY, stop.cancelled())
         .await
         .is_err()
@@ -122,9 +123,21 @@ async fn keep_house(app: AppState, stop: CancellationToken) {
         if rounds.is_multiple_of(12) {
             note_uses(&app).await;
             sweep_files(&app).await;
+            keep_epochs(&app).await;
         }
     }
     note_uses(&app).await;
+}
+
+/// What this leaves undone, the next round does.
+async fn keep_epochs(app: &AppState) {
+    if let Err(error) = keyring::keep_epochs(app).await {
+        let cause = chain(&error);
+        tracing::warn!(
+            cause,
+            "the keys are not renewed as they should be; trying again shortly"
+        );
+    }
 }
 
 /// What this leaves undone, the next round does.

@@ -109,9 +109,14 @@ fn context<'a>(organization: &'a OrganizationId, id: &'a DsrId) -> [&'a [u8]; 3]
 }
 
 /// Keeps a new request, and makes its key.
-pub(super) fn insert(tx: &mut Tx, keys: &OrganizationKeys, dsr: &Dsr, email: Option<[u8; 16]>) -> Result<(), DsrError> {
+pub(super) async fn insert(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    dsr: &Dsr,
+    email: Option<[u8; 16]>,
+) -> Result<(), DsrError> {
     let (organization, head) = (keys.organization, &dsr.head);
-    let key = keys.create_key(tx, KeyKind::Request, head.id.0);
+    let key = keys.create_key(tx, KeyKind::Request, head.id.0).await?;
     put_subject(tx, organization, head.id, &key, &dsr.subject)?;
     let (id, created) = (head.id.0, millis(head.created_at));
     tx.put(&DSRS, &(organization.0, id), head);

@@ -45,7 +45,7 @@ pub(super) async fn submit(
         _ => Vec::new(),
     };
     let dsr = Dsr { head, subject };
-    store::insert(tx, keys, &dsr, blinds.email)?;
+    store::insert(tx, keys, &dsr, blinds.email).await?;
     let details = vec![
         ("action", dsr.head.action().as_str().into()),
         ("status", dsr.head.state.status().as_str().into()),

@@ -39,11 +39,14 @@ impl House {
         let world = crate::testing::world(folder.path(), "2026-03-02T10:00:00Z").await;
         let (store, keys) = (&world.store, &world.keys);
         let mut tx = store.begin_write().await.unwrap();
-        keys.create_organization(&mut tx, ORGANIZATION);
+        keys.create_organization(&mut tx, ORGANIZATION).await.unwrap();
         tx.commit().await.unwrap();
         let of_organization = keys.organization(ORGANIZATION).await.unwrap();
         let mut tx = store.begin_write().await.unwrap();
-        of_organization.create_key(&mut tx, KeyKind::Request, REQUEST);
+        of_organization
+            .create_key(&mut tx, KeyKind::Request, REQUEST)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         House {
             app: AppState::new(ServerConfig::default(), world),

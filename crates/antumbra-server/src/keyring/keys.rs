@@ -1,6 +1,9 @@
 //! The keys of one organization, unwrapped.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use antumbra_crypto::{
     Key32, OpenFailed,
@@ -10,11 +13,12 @@ use antumbra_crypto::{
     token::{SigningKey, TokenKeys},
     wrap::{self, Kek, WrappedKey},
 };
+use antumbra_store::{Reader, StoreError, Tx};
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::KeyKind;
+use super::{KeyKind, KeyringError, store, wrappers::SharedWrappers};
 use crate::organization::OrganizationId;
 
 /// The keys of one organization. Held by whoever works for it at the moment.
@@ -30,37 +34,157 @@ pub struct OrganizationKeys {
     /// Proves that a manifest was written here.
     pub manifest: MacKey,
     /// Signs webhooks.
-    pub signing: SigningKey,
-    pub(super) keks: Keks,
+    pub signing: Arc<SigningKey>,
+    /// Replaced as a whole when a version turns up that is not among them.
+    pub(super) keks: RwLock<Arc<Keks>>,
+    pub(super) wrappers: SharedWrappers,
 }
 
 /// The organization's key-encryption keys: one wraps, all of them unwrap.
+#[derive(Clone)]
 pub(super) struct Keks {
-    pub(super) active: Kek,
-    pub(super) older: Vec<Kek>,
+    pub(super) active: Arc<Kek>,
+    pub(super) older: Vec<Arc<Kek>>,
 }
 
 impl Keks {
-    pub(super) fn unwrap(&self, context: &[&[u8]], wrapped: &WrappedKey) -> Result<Key32, OpenFailed> {
-        let kek = std::iter::once(&self.active)
-            .chain(&self.older)
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Kek>> {
+        std::iter::once(&self.active).chain(&self.older)
+    }
+
+    pub(super) fn find(&self, wrapped: &WrappedKey) -> Option<&Arc<Kek>> {
+        self.all()
             .find(|kek| kek.version() == wrapped.kek_version() && kek.id() == wrapped.kek_id())
-            .ok_or(OpenFailed::OtherKek)?;
+    }
+
+    pub(super) fn unwrap(&self, context: &[&[u8]], wrapped: &WrappedKey) -> Result<Key32, OpenFailed> {
+        let kek = self.find(wrapped).ok_or(OpenFailed::OtherKek)?;
         wrap::unwrap(kek, context, wrapped)
     }
 }
 
+/// Leave to add keys in one transaction, as [`OrganizationKeys::adding`] gives it.
+pub struct Adding<'k> {
+    keys: &'k OrganizationKeys,
+    keks: Arc<Keks>,
+}
+
+impl Adding<'_> {
+    /// Makes a key for `owner` and stores it.
+    pub fn create(&self, tx: &mut Tx, kind: KeyKind, owner: Uuid) -> Key32 {
+        let key = Key32::random();
+        let wrapped = wrap::wrap(&self.keks.active, &self.keys.context(kind, &owner), &key);
+        store::put_key(tx, self.keys.organization, kind, owner, &wrapped);
+        key
+    }
+
+    /// Stores a key that [`OrganizationKeys::seal_new`] gave. A conflict if the KEK has been rotated since; the next call
+    /// wraps under the new one.
+    pub fn put(&self, tx: &mut Tx, kind: KeyKind, owner: Uuid, wrapped: &WrappedKey) -> Result<(), StoreError> {
+        if wrapped.kek_id() != self.keks.active.id() {
+            return Err(StoreError::Conflict);
+        }
+        store::put_key(tx, self.keys.organization, kind, owner, wrapped);
+        Ok(())
+    }
+}
+
 impl OrganizationKeys {
-    /// A fresh key for `owner`, and the form of it to be stored: for callers that write the row themselves.
+    /// Leave to add keys in `tx`. Reads the row of the KEK that wraps, so that `tx` takes its place before a rotation, and
+    /// its keys are re-wrapped by it, or is a conflict: a key that a rotation does not see would be lost with the old KEK.
+    pub async fn adding(&self, tx: &mut Tx) -> Result<Adding<'_>, KeyringError> {
+        let mut keks = self.keks();
+        if !store::is_active(tx, self.organization, &keks.active).await? {
+            keks = self.reload(tx).await?;
+        }
+        Ok(Adding { keys: self, keks })
+    }
+
+    /// Makes a key for `owner` and stores it.
+    pub async fn create_key(&self, tx: &mut Tx, kind: KeyKind, owner: Uuid) -> Result<Key32, KeyringError> {
+        Ok(self.adding(tx).await?.create(tx, kind, owner))
+    }
+
+    /// A fresh key for `owner`, and the form of it that [`Adding::put`] stores.
     pub fn seal_new(&self, kind: KeyKind, owner: Uuid) -> (Key32, WrappedKey) {
         let key = Key32::random();
-        let wrapped = wrap::wrap(&self.keks.active, &self.context(kind, &owner), &key);
+        let wrapped = wrap::wrap(&self.keks().active, &self.context(kind, &owner), &key);
         (key, wrapped)
     }
 
+    /// The key of `owner`, unless it never had one or it was destroyed.
+    pub async fn find_key(
+        &self,
+        reader: &mut Reader,
+        kind: KeyKind,
+        owner: Uuid,
+    ) -> Result<Option<Key32>, KeyringError> {
+        Ok(self.find_keys(reader, kind, &[owner]).await?.pop().flatten())
+    }
+
+    /// The keys of many owners, in their order, in one round trip.
+    pub async fn find_keys(
+        &self,
+        reader: &mut Reader,
+        kind: KeyKind,
+        owners: &[Uuid],
+    ) -> Result<Vec<Option<Key32>>, KeyringError> {
+        let rows = store::get_keys(reader, self.organization, kind, owners).await?;
+        let mut keks = self.keks();
+        if rows.iter().flatten().any(|wrapped| keks.find(wrapped).is_none()) {
+            keks = self.reload(reader).await?;
+        }
+        let open = |(wrapped, owner): (Option<WrappedKey>, &Uuid)| {
+            wrapped
+                .map(|wrapped| self.open(&keks, kind, *owner, &wrapped))
+                .transpose()
+        };
+        rows.into_iter().zip(owners).map(open).collect()
+    }
+
     /// Opens a stored key of `owner`.
-    pub fn open(&self, kind: KeyKind, owner: Uuid, wrapped: &WrappedKey) -> Result<Key32, OpenFailed> {
-        self.keks.unwrap(&self.context(kind, &owner), wrapped)
+    pub(super) fn open(
+        &self,
+        keks: &Keks,
+        kind: KeyKind,
+        owner: Uuid,
+        wrapped: &WrappedKey,
+    ) -> Result<Key32, KeyringError> {
+        let opened = keks.unwrap(&self.context(kind, &owner), wrapped);
+        opened.map_err(|source| KeyringError::Sealed {
+            what: kind.as_str(),
+            source,
+        })
+    }
+
+    /// The same key, wrapped under the active one of `keks`.
+    pub(super) fn rewrap(
+        &self,
+        keks: &Keks,
+        kind: KeyKind,
+        owner: Uuid,
+        wrapped: &WrappedKey,
+    ) -> Result<WrappedKey, KeyringError> {
+        let key = self.open(keks, kind, owner, wrapped)?;
+        Ok(wrap::wrap(&keks.active, &self.context(kind, &owner), &key))
+    }
+
+    /// The KEKs that this process knows of.
+    pub(super) fn keks(&self) -> Arc<Keks> {
+        self.keks.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the KEKs anew, as `reader` sees them. What was active until now stays at hand for readers of an older snapshot.
+    pub(super) async fn reload(&self, reader: &mut Reader) -> Result<Arc<Keks>, KeyringError> {
+        let known = self.keks();
+        let wrappers = self.wrappers.get();
+        let mut keks = store::get_keks(reader, &wrappers, self.organization, Some(&known)).await?;
+        if !keks.all().any(|kek| kek.id() == known.active.id()) {
+            keks.older.push(known.active.clone());
+        }
+        let keks = Arc::new(keks);
+        *self.keks.write().unwrap_or_else(PoisonError::into_inner) = keks.clone();
+        Ok(keks)
     }
 
     /// The token that tells a receiver who calls, about whom, and over which body.

@@ -1,5 +1,7 @@
 //! The key tables.
 
+use std::sync::{Arc, RwLock};
+
 use antumbra_crypto::{
     Key32, OpenFailed,
     index::IndexKey,
@@ -12,14 +14,21 @@ use antumbra_store::{Raw, Reader, Record, Scan, StoreError, Table, Tx};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{KeyringError, OrganizationKeys, keys::Keks, root::Root};
+use super::{
+    KeyringError, OrganizationKeys,
+    keys::Keks,
+    root::Root,
+    wrappers::{SharedWrappers, Wrappers},
+};
 use crate::organization::OrganizationId;
 
 /// By which a root key is known again, by its name; there is one.
 const CANARY: Table<String, Canary> = Table::new("key_canary");
+/// In which epoch the key-encryption keys are; there is one row.
+const EPOCH: Table<String, EpochRow> = Table::new("key_epoch");
 /// Keys of the installation as a whole, wrapped under the root, by name.
 const INSTALLATION_KEYS: Table<String, Raw> = Table::new("installation_keys");
-/// Key-encryption keys, wrapped under the root: (organization, version).
+/// Key-encryption keys, wrapped under the root and the epoch: (organization, version).
 const ORGANIZATION_KEKS: Table<(Uuid, u32), KekRow> = Table::new("organization_keks");
 /// Keys with a purpose, wrapped under the KEK: (organization, purpose, version).
 const PURPOSE_KEYS: Table<(Uuid, String, u32), PurposeRow> = Table::new("purpose_keys");
@@ -30,15 +39,20 @@ const SUBJECT_KEYS: Table<(Uuid, Uuid), Raw> = Table::new("subject_keys");
 /// Keys of data silos, wrapped under the KEK: (organization, silo).
 const SILO_KEYS: Table<(Uuid, Uuid), Raw> = Table::new("silo_keys");
 
+/// How far the keys of an organization have been re-wrapped, while they are.
+const KEY_REWRAPS: Table<Uuid, RewrapRow> = Table::new("key_rewraps");
+
 /// Every table of this slice.
 pub const TABLES: &[&str] = &[
     CANARY.name(),
+    EPOCH.name(),
     INSTALLATION_KEYS.name(),
     ORGANIZATION_KEKS.name(),
     PURPOSE_KEYS.name(),
     REQUEST_KEYS.name(),
     SUBJECT_KEYS.name(),
     SILO_KEYS.name(),
+    KEY_REWRAPS.name(),
 ];
 
 /// Whose content a key protects.
@@ -62,6 +76,9 @@ impl KeyKind {
         }
     }
 
+    /// Every kind, in the order in which they are re-wrapped.
+    pub(super) const ALL: [KeyKind; 3] = [KeyKind::Request, KeyKind::Silo, KeyKind::Subject];
+
     const fn table(self) -> &'static Table<(Uuid, Uuid), Raw> {
         match self {
             KeyKind::Request => &REQUEST_KEYS,
@@ -72,7 +89,7 @@ impl KeyKind {
 }
 
 /// What the store remembers of the root key.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Canary {
     pub(super) root_id: [u8; 8],
     pub(super) digest: [u8; 32],
@@ -82,22 +99,67 @@ impl Record for Canary {
     const VERSION: u8 = 1;
 }
 
-#[derive(Serialize, Deserialize)]
-struct KekRow {
-    wrapped: WrappedKey,
-    state: KekState,
+/// In which epoch the key-encryption keys are.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct EpochRow {
+    /// Counts from 1.
+    pub(super) number: u32,
+    /// When it began, in milliseconds since 1970.
+    pub(super) begun_at_ms: u64,
+    /// The id of its key together with the root, if it has a key of its own.
+    pub(super) key_id: Option<[u8; 8]>,
+}
+
+impl Record for EpochRow {
+    const VERSION: u8 = 1;
+}
+
+/// One version of an organization's key-encryption key.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct KekRow {
+    pub(super) wrapped: WrappedKey,
+    pub(super) state: KekState,
+    /// The epoch in which it was made; 0 before the first.
+    #[serde(default)]
+    pub(super) epoch: u32,
 }
 
 impl Record for KekRow {
     const VERSION: u8 = 1;
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum KekState {
+/// What a key-encryption key is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum KekState {
     /// Wraps and unwraps. One of the organization's KEKs.
     Active,
-    /// Unwraps what was wrapped before a newer version became active.
+    /// Unwraps what was wrapped before a newer version became active, until all of it is re-wrapped.
     DecryptOnly,
+}
+
+/// How far the keys of an organization have been re-wrapped.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RewrapRow {
+    /// The version under which they are to be.
+    pub(super) kek_version: u32,
+    /// The kind that is being worked on, as its place in [`KeyKind::ALL`].
+    pub(super) kind: u8,
+    /// The owner of the last key of that kind that was looked at.
+    pub(super) after: Option<Uuid>,
+}
+
+impl RewrapRow {
+    pub(super) fn from_the_first(kek_version: u32) -> RewrapRow {
+        RewrapRow {
+            kek_version,
+            kind: 0,
+            after: None,
+        }
+    }
+}
+
+impl Record for RewrapRow {
+    const VERSION: u8 = 1;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,53 +181,48 @@ const MANIFEST: &str = "manifest";
 const SIGNING: &str = "signing";
 const FIRST_VERSION: u32 = 1;
 
-impl OrganizationKeys {
-    /// Makes a key for `owner` and stores it.
-    pub fn create_key(&self, tx: &mut Tx, kind: KeyKind, owner: Uuid) -> Key32 {
-        let (key, wrapped) = self.seal_new(kind, owner);
-        self.put_key(tx, kind, owner, &wrapped);
-        key
-    }
+pub(super) fn put_key(tx: &mut Tx, organization: OrganizationId, kind: KeyKind, owner: Uuid, wrapped: &WrappedKey) {
+    tx.put(
+        kind.table(),
+        &(organization.0, owner),
+        &Raw(wrapped.to_bytes().to_vec()),
+    );
+}
 
-    /// Stores a key that [`OrganizationKeys::seal_new`] gave.
-    pub fn put_key(&self, tx: &mut Tx, kind: KeyKind, owner: Uuid, wrapped: &WrappedKey) {
-        tx.put(
-            kind.table(),
-            &(self.organization.0, owner),
-            &Raw(wrapped.to_bytes().to_vec()),
-        );
-    }
+/// The stored keys of many owners, in their order, in one round trip.
+pub(super) async fn get_keys(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    kind: KeyKind,
+    owners: &[Uuid],
+) -> Result<Vec<Option<WrappedKey>>, KeyringError> {
+    let keys: Vec<_> = owners.iter().map(|owner| (organization.0, *owner)).collect();
+    let rows = reader.get_many(kind.table(), &keys).await?;
+    rows.into_iter()
+        .map(|row| row.map(|row| stored_key(kind, &row)).transpose())
+        .collect()
+}
 
-    /// The key of `owner`, unless it never had one or it was destroyed.
-    pub async fn find_key(
-        &self,
-        reader: &mut Reader,
-        kind: KeyKind,
-        owner: Uuid,
-    ) -> Result<Option<Key32>, KeyringError> {
-        let row = reader.get(kind.table(), &(self.organization.0, owner)).await?;
-        row.map(|row| self.opened(kind, owner, &row)).transpose()
+/// The stored keys of one kind, in the order of their owners, at most `limit` of them after `after`.
+pub(super) async fn list_keys(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    kind: KeyKind,
+    after: Option<Uuid>,
+    limit: usize,
+) -> Result<Vec<(Uuid, WrappedKey)>, KeyringError> {
+    let mut scan = Scan::prefix(&(organization.0,)).limit(limit);
+    if let Some(after) = after {
+        scan = scan.after(&(organization.0, after));
     }
+    let rows = reader.scan(kind.table(), scan).await?;
+    rows.into_iter()
+        .map(|((_, owner), row)| Ok((owner, stored_key(kind, &row)?)))
+        .collect()
+}
 
-    /// The keys of many owners, in their order, in one round trip.
-    pub async fn find_keys(
-        &self,
-        reader: &mut Reader,
-        kind: KeyKind,
-        owners: &[Uuid],
-    ) -> Result<Vec<Option<Key32>>, KeyringError> {
-        let keys: Vec<_> = owners.iter().map(|owner| (self.organization.0, *owner)).collect();
-        let rows = reader.get_many(kind.table(), &keys).await?;
-        let open = |(row, owner): (Option<Raw>, &Uuid)| row.map(|row| self.opened(kind, *owner, &row)).transpose();
-        rows.into_iter().zip(owners).map(open).collect()
-    }
-
-    fn opened(&self, kind: KeyKind, owner: Uuid, row: &Raw) -> Result<Key32, KeyringError> {
-        let what = kind.as_str();
-        WrappedKey::from_bytes(&row.0)
-            .and_then(|wrapped| self.open(kind, owner, &wrapped))
-            .map_err(|source| KeyringError::Sealed { what, source })
-    }
+fn stored_key(kind: KeyKind, row: &Raw) -> Result<WrappedKey, KeyringError> {
+    WrappedKey::from_bytes(&row.0).map_err(sealed(kind.as_str()))
 }
 
 /// Destroys the key of `owner`: what it encrypted can no longer be read by anyone.
@@ -183,21 +240,25 @@ pub(super) fn put_canary(tx: &mut Tx, canary: &Canary) {
 
 const ROOT: &str = "root";
 const CALLERS: &str = "callers";
+const CURRENT: &str = "current";
 
 fn installation_context(name: &str) -> [&[u8]; 2] {
     [b"installation", name.as_bytes()]
 }
 
-pub(super) async fn get_callers_key(reader: &mut Reader, root: &Root) -> Result<Key32, KeyringError> {
+pub(super) async fn get_callers_key(reader: &mut Reader) -> Result<WrappedKey, KeyringError> {
     let row = reader.get(&INSTALLATION_KEYS, &CALLERS.to_owned()).await?;
     row.ok_or(OpenFailed::Malformed)
         .and_then(|row| WrappedKey::from_bytes(&row.0))
-        .and_then(|wrapped| wrap::unwrap(root.kek(), &installation_context(CALLERS), &wrapped))
         .map_err(sealed("key of callers"))
 }
 
+pub(super) fn open_callers_key(root: &Root, wrapped: &WrappedKey) -> Result<Key32, OpenFailed> {
+    wrap::unwrap(&root.kek, &installation_context(CALLERS), wrapped)
+}
+
 pub(super) fn put_callers_key(tx: &mut Tx, root: &Root, key: &Key32) {
-    let wrapped = wrap::wrap(root.kek(), &installation_context(CALLERS), key);
+    let wrapped = wrap::wrap(&root.kek, &installation_context(CALLERS), key);
     tx.put(
         &INSTALLATION_KEYS,
         &CALLERS.to_owned(),
@@ -205,16 +266,18 @@ pub(super) fn put_callers_key(tx: &mut Tx, root: &Root, key: &Key32) {
     );
 }
 
+pub(super) async fn find_epoch(reader: &mut Reader) -> Result<Option<EpochRow>, StoreError> {
+    reader.get(&EPOCH, &CURRENT.to_owned()).await
+}
+
+pub(super) fn put_epoch(tx: &mut Tx, epoch: &EpochRow) {
+    tx.put(&EPOCH, &CURRENT.to_owned(), epoch);
+}
+
 /// Makes KEK and purpose keys of a new organization.
-pub(super) fn put_organization(tx: &mut Tx, root: &Kek, organization: OrganizationId) {
-    let kek_key = Key32::random();
-    let kek = Kek::new(FIRST_VERSION, &kek_key);
+pub(super) fn put_organization(tx: &mut Tx, wrappers: &Wrappers, epoch: u32, organization: OrganizationId) {
+    let kek = put_kek(tx, wrappers, epoch, organization, FIRST_VERSION);
     let version = FIRST_VERSION.to_be_bytes();
-    let row = KekRow {
-        wrapped: wrap::wrap(root, &kek_context(&organization, &version), &kek_key),
-        state: KekState::Active,
-    };
-    tx.put(&ORGANIZATION_KEKS, &(organization.0, FIRST_VERSION), &row);
     for purpose in [TOKENS, INDEX, PEPPER, MANIFEST, SIGNING] {
         let key = Key32::random();
         let sealed = (purpose == SIGNING).then(|| {
@@ -231,13 +294,101 @@ pub(super) fn put_organization(tx: &mut Tx, root: &Kek, organization: Organizati
     }
 }
 
+/// Makes a KEK and stores it as the active one.
+pub(super) fn put_kek(tx: &mut Tx, wrappers: &Wrappers, epoch: u32, organization: OrganizationId, version: u32) -> Kek {
+    let key = Key32::random();
+    let context = version.to_be_bytes();
+    let row = KekRow {
+        wrapped: wrap::wrap(&wrappers.active().kek, &kek_context(&organization, &context), &key),
+        state: KekState::Active,
+        epoch,
+    };
+    tx.put(&ORGANIZATION_KEKS, &(organization.0, version), &row);
+    Kek::new(version, &key)
+}
+
+/// Stores a KEK row as it is now.
+pub(super) fn put_kek_row(tx: &mut Tx, organization: OrganizationId, version: u32, row: &KekRow) {
+    tx.put(&ORGANIZATION_KEKS, &(organization.0, version), row);
+}
+
+/// Removes a KEK: what it alone wraps can no longer be read by anyone.
+pub(super) fn delete_kek(tx: &mut Tx, organization: OrganizationId, version: u32) {
+    tx.delete(&ORGANIZATION_KEKS, &(organization.0, version));
+}
+
+/// The versions of an organization's KEK, oldest first.
+pub(super) async fn list_keks(
+    reader: &mut Reader,
+    organization: OrganizationId,
+) -> Result<Vec<(u32, KekRow)>, StoreError> {
+    let rows = reader
+        .scan(&ORGANIZATION_KEKS, Scan::prefix(&(organization.0,)))
+        .await?;
+    Ok(rows.into_iter().map(|((_, version), row)| (version, row)).collect())
+}
+
+/// The KEKs of every organization.
+pub(super) async fn list_all_keks(reader: &mut Reader) -> Result<Vec<(OrganizationId, u32, KekRow)>, StoreError> {
+    let rows = reader.scan(&ORGANIZATION_KEKS, Scan::prefix(&())).await?;
+    let named = |((organization, version), row)| (OrganizationId(organization), version, row);
+    Ok(rows.into_iter().map(named).collect())
+}
+
+/// Whether `kek` still wraps what is new.
+pub(super) async fn is_active(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    kek: &Kek,
+) -> Result<bool, StoreError> {
+    let row = reader.get(&ORGANIZATION_KEKS, &(organization.0, kek.version())).await?;
+    Ok(row.is_some_and(|row| row.state == KekState::Active))
+}
+
+pub(super) async fn find_rewrap(
+    reader: &mut Reader,
+    organization: OrganizationId,
+) -> Result<Option<RewrapRow>, StoreError> {
+    reader.get(&KEY_REWRAPS, &organization.0).await
+}
+
+pub(super) fn put_rewrap(tx: &mut Tx, organization: OrganizationId, row: &RewrapRow) {
+    tx.put(&KEY_REWRAPS, &organization.0, row);
+}
+
+pub(super) fn delete_rewrap(tx: &mut Tx, organization: OrganizationId) {
+    tx.delete(&KEY_REWRAPS, &organization.0);
+}
+
+/// Re-wraps the purpose keys, of which there are few, under `active`.
+pub(super) async fn rewrap_purposes(
+    tx: &mut Tx,
+    keks: &Keks,
+    active: &Kek,
+    organization: OrganizationId,
+) -> Result<(), KeyringError> {
+    let rows = tx.scan(&PURPOSE_KEYS, Scan::prefix(&(organization.0,))).await?;
+    for ((_, purpose, version), row) in rows {
+        let version_bytes = version.to_be_bytes();
+        let context = purpose_context(&organization, &purpose, &version_bytes);
+        let key = keks.unwrap(&context, &row.wrapped).map_err(sealed("purpose key"))?;
+        let wrapped = wrap::wrap(active, &context, &key);
+        tx.put(
+            &PURPOSE_KEYS,
+            &(organization.0, purpose.clone(), version),
+            &PurposeRow { wrapped, ..row },
+        );
+    }
+    Ok(())
+}
+
 /// Reads and unwraps the keys of an organization, in two round trips.
 pub(super) async fn get_organization(
     reader: &mut Reader,
-    root: &Kek,
+    wrappers: &SharedWrappers,
     organization: OrganizationId,
 ) -> Result<OrganizationKeys, KeyringError> {
-    let keks = get_keks(reader, root, organization).await?;
+    let keks = get_keks(reader, &wrappers.get(), organization, None).await?;
     let rows = reader.scan(&PURPOSE_KEYS, Scan::prefix(&(organization.0,))).await?;
     // Rows come in the order of their keys, so the last of a purpose is its newest version.
     let versions = |purpose: &'static str| {
@@ -268,21 +419,32 @@ pub(super) async fn get_organization(
         tokens: TokenKeys::new(token_key(&newest_tokens), older_tokens.iter().map(token_key).collect()),
         pepper: MacKey::new(&versions(PEPPER)?.0.1),
         manifest: MacKey::new(&versions(MANIFEST)?.0.1),
-        signing: SigningKey::from_pkcs8(&pkcs8).map_err(|_| sealed(SIGNING)(OpenFailed::Malformed))?,
-        keks,
+        signing: Arc::new(SigningKey::from_pkcs8(&pkcs8).map_err(|_| sealed(SIGNING)(OpenFailed::Malformed))?),
+        keks: RwLock::new(Arc::new(keks)),
+        wrappers: wrappers.clone(),
     })
 }
 
-async fn get_keks(reader: &mut Reader, root: &Kek, organization: OrganizationId) -> Result<Keks, KeyringError> {
-    let rows = reader
-        .scan(&ORGANIZATION_KEKS, Scan::prefix(&(organization.0,)))
-        .await?;
+/// The organization's KEKs as `reader` sees them. Those that are `known` are not unwrapped again.
+pub(super) async fn get_keks(
+    reader: &mut Reader,
+    wrappers: &Wrappers,
+    organization: OrganizationId,
+    known: Option<&Keks>,
+) -> Result<Keks, KeyringError> {
     let (mut active, mut older) = (None, Vec::new());
-    for ((_, version), row) in rows {
-        let context = version.to_be_bytes();
-        let key = wrap::unwrap(root, &kek_context(&organization, &context), &row.wrapped)
-            .map_err(sealed("key of the organization"))?;
-        let kek = Kek::new(version, &key);
+    for (version, row) in list_keks(reader, organization).await? {
+        let known = known.and_then(|keks| keks.all().find(|kek| kek.version() == version));
+        let kek = match known {
+            Some(kek) => kek.clone(),
+            None => {
+                let context = version.to_be_bytes();
+                let key = wrappers
+                    .unwrap(&kek_context(&organization, &context), &row.wrapped)
+                    .map_err(sealed("key of the organization"))?;
+                Arc::new(Kek::new(version, &key))
+            }
+        };
         match row.state {
             KekState::Active => older.extend(active.replace(kek)),
             KekState::DecryptOnly => older.push(kek),
@@ -292,7 +454,7 @@ async fn get_keks(reader: &mut Reader, root: &Kek, organization: OrganizationId)
     Ok(Keks { active, older })
 }
 
-fn kek_context<'a>(organization: &'a OrganizationId, version: &'a [u8; 4]) -> [&'a [u8]; 3] {
+pub(super) fn kek_context<'a>(organization: &'a OrganizationId, version: &'a [u8; 4]) -> [&'a [u8]; 3] {
     [b"organization-kek", organization.0.as_bytes(), version]
 }
 
@@ -304,6 +466,6 @@ fn signing_context<'a>(organization: &'a OrganizationId, version: &'a [u8; 4]) -
     [organization.0.as_bytes(), b"signing-key", version]
 }
 
-fn sealed(what: &'static str) -> impl Fn(OpenFailed) -> KeyringError {
+pub(super) fn sealed(what: &'static str) -> impl Fn(OpenFailed) -> KeyringError {
     move |source| KeyringError::Sealed { what, source }
 }

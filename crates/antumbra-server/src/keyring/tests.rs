@@ -1,3 +1,5 @@
+mod epochs;
+
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use antumbra_store::{EmbeddedConfig, StoreConfig};
@@ -37,7 +39,7 @@ impl House {
     async fn with_organization(&self) -> Arc<OrganizationKeys> {
         let keyring = self.keyring().await.unwrap();
         let mut tx = self.store.begin_write().await.unwrap();
-        keyring.create_organization(&mut tx, ORGANIZATION);
+        keyring.create_organization(&mut tx, ORGANIZATION).await.unwrap();
         tx.commit().await.unwrap();
         keyring.organization(ORGANIZATION).await.unwrap()
     }
@@ -136,7 +138,7 @@ async fn a_content_key_is_found_again_until_it_is_destroyed() {
     let keys = house.with_organization().await;
     let (ada, grace) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let mut tx = house.store.begin_write().await.unwrap();
-    let key = keys.create_key(&mut tx, KeyKind::Subject, ada);
+    let key = keys.create_key(&mut tx, KeyKind::Subject, ada).await.unwrap();
     tx.commit().await.unwrap();
 
     let mut reader = house.store.begin_read().await.unwrap();
@@ -172,8 +174,9 @@ async fn a_wrapped_key_moved_to_another_owner_or_kind_does_not_open() {
     let (ada, grace) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let (_, wrapped) = keys.seal_new(KeyKind::Subject, ada);
     let mut tx = house.store.begin_write().await.unwrap();
-    keys.put_key(&mut tx, KeyKind::Subject, grace, &wrapped);
-    keys.put_key(&mut tx, KeyKind::Request, ada, &wrapped);
+    let adding = keys.adding(&mut tx).await.unwrap();
+    adding.put(&mut tx, KeyKind::Subject, grace, &wrapped).unwrap();
+    adding.put(&mut tx, KeyKind::Request, ada, &wrapped).unwrap();
     for (kind, owner) in [(KeyKind::Subject, grace), (KeyKind::Request, ada)] {
         let refused = keys.find_key(&mut tx, kind, owner).await.unwrap_err();
         assert!(matches!(
@@ -191,7 +194,10 @@ async fn nothing_of_a_key_is_stored_in_clear() {
     let house = House::new().await;
     let keys = house.with_organization().await;
     let mut tx = house.store.begin_write().await.unwrap();
-    let key = keys.create_key(&mut tx, KeyKind::Silo, Uuid::from_u128(1));
+    let key = keys
+        .create_key(&mut tx, KeyKind::Silo, Uuid::from_u128(1))
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let root = fs::read(house.folder.path().join("root.key")).unwrap();
     let House { folder, store } = house;

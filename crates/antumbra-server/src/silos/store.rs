@@ -146,7 +146,7 @@ pub async fn open_headers(
 async fn silo_key(tx: &mut Tx, keys: &OrganizationKeys, silo: DataSiloId) -> Result<Key32, KeyringError> {
     match keys.find_key(tx, KeyKind::Silo, silo.0).await? {
         Some(key) => Ok(key),
-        None => Ok(keys.create_key(tx, KeyKind::Silo, silo.0)),
+        None => keys.create_key(tx, KeyKind::Silo, silo.0).await,
     }
 }
 

@@ -29,7 +29,7 @@ impl Shop {
         let app = server.app();
         let keys = app.keys.organization(server.organization).await.unwrap();
         let mut tx = app.store.begin_write().await.unwrap();
-        keys.create_key(&mut tx, KeyKind::Request, REQUEST);
+        keys.create_key(&mut tx, KeyKind::Request, REQUEST).await.unwrap();
         tx.commit().await.unwrap();
         Shop { server, key }
     }

@@ -14,6 +14,7 @@ mod files;
 mod graphql;
 mod http;
 mod jobs;
+mod keyring;
 mod openapi;
 mod organization;
 mod preferences;

@@ -364,7 +364,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Writes what is different now.
-    async fn clear_away(mut self, tx: &mut Tx) -> Result<(), StoreError> {
+    async fn clear_away(mut self, tx: &mut Tx) -> Result<(), KeyringError> {
         self.drop_known_late_arrivals(tx).await?;
         self.drop_doubtful(tx).await?;
         let organization = self.site.organization;
@@ -377,6 +377,14 @@ impl<'a> Desk<'a> {
                     &(organization, *partition, *blind),
                     &Raw(id.0.as_bytes().to_vec()),
                 );
+            }
+        }
+        if self.drawers.values().any(|drawer| drawer.new_key.is_some()) {
+            let adding = self.site.keys.adding(tx).await?;
+            for drawer in self.drawers.values() {
+                if let Some(wrapped) = &drawer.new_key {
+                    adding.put(tx, KeyKind::Subject, drawer.id.0, wrapped)?;
+                }
             }
         }
         for ((partition, _), drawer) in &self.drawers {
@@ -460,9 +468,6 @@ impl Drawer {
             // It can't be read, so nothing was done to it.
             _ => return,
         };
-        if let Some(wrapped) = &self.new_key {
-            site.keys.put_key(tx, KeyKind::Subject, self.id.0, wrapped);
-        }
         for (chapter, event) in &self.history {
             let row = history_row(site, partition, self.id, *chapter, key, event);
             tx.put(&HISTORY, &(organization, partition, self.id, *chapter), &row);
