@@ -59,10 +59,12 @@ impl Banner<'_> {
             Storage::Postgres { .. } => "PostgreSQL",
         };
         let mut text = format!(
-            "\n  Antumbra {}   data {} ({kept})   ready in {} ms\n\n  API + docs       {url}/v1   ·   {url}/docs\n",
+            "\n  Antumbra {}   data {} ({kept})   ready in {} ms\n\n  API + docs       {url}/v1   ·   {url}/docs\n  \
+             Erasure          {}\n",
             env!("CARGO_PKG_VERSION"),
             self.config.server.data.display(),
             self.ready_in.as_millis(),
+            self.config.erasure_horizon(),
         );
         if let Some(key) = self.first_key {
             text.push_str(&format!(
@@ -70,8 +72,13 @@ impl Banner<'_> {
                  Try:  curl -H \"authorization: Bearer {key}\" \\\n          \
                  -H \"content-type: application/json\" {url}/graphql \\\n          \
                  -d '{{\"query\":\"{{ organization {{ id uri }} }}\"}}'\n\n  \
-                 Keep a copy of {} apart from your backups: without it the data is noise.\n",
+                 Keep copies of the key files apart from your backups (docs/keys.md): without them the data is noise.\n  \
+                 {}{}\n",
                 self.config.root_file().display(),
+                match self.config.storage {
+                    Storage::Embedded { .. } => ", and beside it the newest .epoch- file",
+                    Storage::Postgres { .. } => "",
+                },
             ));
         }
         if self.address.ip().is_loopback() {

@@ -105,6 +105,19 @@ antumbra key create --title rescue --scope fullAdmin --data ./antumbra-data"
         #[command(flatten)]
         place: KeyPlace,
     },
+    /// Replace the root key, under which every other key is wrapped
+    #[command(
+        after_help = "Every server on the store must be stopped. A copy of the old root key opens nothing that is kept from then on.\n\n\
+Example:\n  antumbra key rotate-root --data ./antumbra-data"
+    )]
+    RotateRoot {
+        /// The data folder of a server that is stopped [default: ./antumbra-data]
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// The server's settings
+        #[arg(long, value_name = "FILE", env = "ANTUMBRA_CONFIG")]
+        config: Option<PathBuf>,
+    },
 }
 
 /// Where the keys are: on a running server, or in the data folder of a stopped one.

@@ -1,12 +1,14 @@
-//! `antumbra key`: on a running server through its management API, or in the data folder of a stopped one, which is the way
-//! back in when every key is lost. And the key of a first start.
+//! `antumbra key`: API keys, on a running server through its management API, or in the data folder of a stopped one, which is the way
+//! back in when every key is lost; the key of a first start; and the root key, in the data folder of a stopped server.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use antumbra_crypto::api_key::ApiKey;
 use antumbra_server::api_keys::{self, ApiKeyId, ApiKeyInput, ScopeName};
 use antumbra_server::audit::Actor;
 use antumbra_server::http::Code;
+use antumbra_server::keyring::Keyring;
 use antumbra_server::organization::OrganizationId;
 use antumbra_server::silos::DataSiloId;
 use antumbra_server::{AppState, ServerConfig};
@@ -51,8 +53,25 @@ pub(crate) async fn run(command: KeyCommand) -> Result<ExitCode> {
             place.open().await?.revoke(id).await?;
             println!("{id} is revoked.");
         }
+        KeyCommand::RotateRoot { data, config } => rotate_root(data, config).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn rotate_root(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<()> {
+    let config = config::load(&Flags {
+        file: config,
+        data,
+        listen: None,
+    })?;
+    let store = crate::serve::open_store(&config).await?;
+    Keyring::rotate_root(&store, &config.key_files()).await?;
+    store.close().await;
+    println!(
+        "{} holds a new root key.\nReplace the copy you keep: the one from before opens nothing any more.",
+        config.root_file().display()
+    );
+    Ok(())
 }
 
 /// The key of a server that has none yet: every scope, shown once by whoever calls this.

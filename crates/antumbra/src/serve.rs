@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use antumbra_crypto::api_key::ApiKey;
-use antumbra_server::keyring::{Keyring, RootFile};
+use antumbra_server::keyring::Keyring;
 use antumbra_server::{Clock, Ids, Server, World};
 use antumbra_store::{BlobConfig, Blobs, OpenError, Store};
 use anyhow::Context;
@@ -28,7 +28,6 @@ pub(crate) fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
         listen: arguments.listen.clone(),
     })?;
     logs::begin(&config.logs)?;
-    keep_memory_private();
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(&config, arguments.json, begun));
@@ -91,10 +90,8 @@ async fn stop(server: Server, store: Store) {
 
 /// Opens everything a server stands on, in the folder that the configuration names.
 pub(crate) async fn open(config: &Config) -> anyhow::Result<World> {
-    make_folder(&config.server.data)?;
-    let store = Store::open(config.for_store(), &antumbra_server::tables())
-        .await
-        .map_err(refused)?;
+    let webhook_key = config.webhook_key()?;
+    let store = open_store(config).await?;
     let blobs = Blobs::open(match config.files {
         Files::Local {} => BlobConfig::Local {
             folder: config.server.data.join("blobs"),
@@ -102,7 +99,10 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<World> {
     })
     .await
     .context("the folder for files cannot be opened")?;
-    let keys = Keyring::open(&store, &RootFile::at(config.root_file())).await?;
+    let keys = Keyring::open(&store, &config.key_files()).await?;
+    if let Some(key) = webhook_key {
+        keys.sign_webhooks_with(key);
+    }
     let clock = Clock::system();
     let ids = Ids::new(clock.clone());
     Ok(World {
@@ -112,6 +112,15 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<World> {
         clock,
         ids,
     })
+}
+
+/// Opens the store, in a process that keeps what it reads from it to itself.
+pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    keep_memory_private();
+    make_folder(&config.server.data)?;
+    Store::open(config.for_store(), &antumbra_server::tables())
+        .await
+        .map_err(refused)
 }
 
 /// Why a store did not open, with the way out and the code that goes with it.

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -46,9 +48,14 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path) -> Server {
+        Server::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Server {
         let mut process = Command::new(env!("CARGO_BIN_EXE_antumbra"))
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder.join("data"))
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -61,6 +68,20 @@ impl Server {
             ready: serde_json::from_str(&line).unwrap(),
             rest,
         }
+    }
+
+    /// The head and body of an answer.
+    fn get(&self, path: &str) -> String {
+        let address = self.ready["url"].as_str().unwrap().strip_prefix("http://").unwrap();
+        let mut connection = std::net::TcpStream::connect(address).unwrap();
+        write!(
+            connection,
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     fn stop(mut self) -> (Option<i32>, String) {
@@ -191,6 +212,69 @@ fn keys_are_made_listed_and_revoked_while_the_server_is_stopped() {
 
     assert!(antumbra(&["key", "revoke", id, "--data", data]).status.success());
     assert_eq!(antumbra(&["key", "revoke", id, "--data", data]).status.code(), Some(4));
+}
+
+#[test]
+fn the_root_key_is_replaced_while_the_server_is_stopped() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let server = Server::start(folder.path());
+    let key = server.ready["key"].as_str().unwrap().to_owned();
+    let signing = server.get("/public-keys/sombra-general-signing-key");
+    let running = antumbra(&["key", "rotate-root", "--data", data.to_str().unwrap()]);
+    assert_eq!(running.status.code(), Some(1), "the folder is in use");
+    server.stop();
+    assert!(data.join("root.key.epoch-1").exists());
+
+    let before = std::fs::read(data.join("root.key")).unwrap();
+    let rotated = antumbra(&["key", "rotate-root", "--data", data.to_str().unwrap()]);
+    insta::assert_snapshot!(told(&rotated, folder.path()));
+    let after = std::fs::read(data.join("root.key")).unwrap();
+    assert!(after.len() == 32 && after != before);
+
+    let server = Server::start(folder.path());
+    let url = server.ready["url"].as_str().unwrap();
+    assert!(antumbra(&["key", "list", "--url", url, "--key", &key]).status.success());
+    let pem = |answer: &str| answer.split("\r\n\r\n").nth(1).unwrap().to_owned();
+    assert_eq!(
+        pem(&server.get("/public-keys/sombra-general-signing-key")),
+        pem(&signing)
+    );
+    server.stop();
+    std::fs::write(data.join("root.key"), before).unwrap();
+    let refused = antumbra(&["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]);
+    assert_eq!(
+        refused.status.code(),
+        Some(1),
+        "a copy of the old root key opens nothing"
+    );
+}
+
+#[test]
+fn webhooks_are_signed_with_the_key_that_was_brought() {
+    let folder = folder();
+    let key = antumbra_crypto::token::SigningKey::generate();
+    let private = BASE64.encode(key.to_pkcs8());
+    let private = BASE64.encode(format!(
+        "-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"
+    ));
+    let server = Server::start_with(folder.path(), &[("JWT_ECDSA_KEY", &private)]);
+    assert!(
+        server
+            .get("/public-keys/sombra-general-signing-key")
+            .ends_with(&key.public_pem())
+    );
+    server.stop();
+    let server = Server::start(folder.path());
+    let own = server.get("/public-keys/sombra-general-signing-key");
+    assert!(!own.ends_with(&key.public_pem()), "it is not stored");
+
+    let output = Command::new(env!("CARGO_BIN_EXE_antumbra"))
+        .args(["config", "check"])
+        .env("JWT_ECDSA_KEY", "canary")
+        .output()
+        .unwrap();
+    insta::assert_snapshot!(told(&output, folder.path()));
 }
 
 #[test]

@@ -5,11 +5,13 @@ use figment::value::{Dict, Value};
 use super::load::{Flags, Mistake, layers, load};
 
 /// Settings whose value is never printed.
-const SECRETS: [&str; 2] = ["access.internal_key", "storage.url"];
+const SECRETS: [&str; 3] = ["access.internal_key", "keys.webhook_key", "storage.url"];
 
 /// Says that the configuration is right, or what is wrong with it and where.
 pub(crate) fn check(flags: &Flags) -> Result<String, Mistake> {
-    load(flags)?.for_server()?;
+    let config = load(flags)?;
+    config.for_server()?;
+    config.webhook_key()?;
     Ok(match &flags.file {
         Some(path) => format!("{} is right.", path.display()),
         None => "The configuration is right. No file was named: these are the defaults and the environment.".to_owned(),

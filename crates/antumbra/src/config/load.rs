@@ -94,6 +94,12 @@ fn wrong_with_budget(name: &str) -> Option<String> {
 /// The layers in their order, not yet read into types.
 pub(super) fn layers(flags: &Flags) -> Result<Figment, Mistake> {
     let mut chosen = Figment::new();
+    if let Some(key) = std::env::var("JWT_ECDSA_KEY").ok().filter(|key| !key.is_empty()) {
+        // The name that other gateways give it. Whatever is said in our own words wins.
+        let keys = Dict::from([("webhook_key".to_owned(), Value::from(key))]);
+        let sections = Dict::from([("keys".to_owned(), Value::from(keys))]);
+        chosen = chosen.merge(Layer::new("variable JWT_ECDSA_KEY".to_owned(), whole(sections)));
+    }
     if let Some(path) = &flags.file {
         chosen = chosen.merge(file(path)?);
     }

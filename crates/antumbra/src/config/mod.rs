@@ -6,6 +6,7 @@
 mod explain;
 mod load;
 mod rooms;
+mod webhook_key;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -155,6 +156,8 @@ pub(crate) struct Webhooks {
 pub(crate) struct Keys {
     #[serde(deserialize_with = "empty_is_none")]
     pub(crate) root_file: Option<PathBuf>,
+    pub(crate) epoch: SignedDuration,
+    pub(crate) webhook_key: Option<Hidden>,
 }
 
 /// What is logged, and how.

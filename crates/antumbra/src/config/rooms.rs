@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use antumbra_crypto::token::SigningKey;
 use antumbra_server::ServerConfig;
 use antumbra_server::api_keys::internal_key_hash;
 use antumbra_server::config as server;
+use antumbra_server::keyring::{RootFile, erasure_horizon};
 use antumbra_server::silos::address::Network;
 use antumbra_store::{EmbeddedConfig, PostgresConfig, StoreConfig};
 use jiff::SignedDuration;
 
-use super::{Config, DownloadKeySize, LimitsProfile, Mistake, Review, Storage};
+use super::{Config, DownloadKeySize, LimitsProfile, Mistake, Review, Storage, webhook_key};
 
 impl Config {
     /// What the store needs to know.
@@ -46,6 +48,39 @@ impl Config {
             .root_file
             .clone()
             .unwrap_or_else(|| self.server.data.join("root.key"))
+    }
+
+    /// The files of keys. Where several processes may share the store, none of them has a folder that all of them see.
+    pub(crate) fn key_files(&self) -> RootFile {
+        let root = RootFile::at(self.root_file());
+        match self.storage {
+            Storage::Embedded { .. } => root.with_epochs(),
+            Storage::Postgres { .. } => root,
+        }
+    }
+
+    /// When a destroyed key can no longer be brought back, in one line.
+    pub(crate) fn erasure_horizon(&self) -> String {
+        let epoch = Duration::try_from(self.keys.epoch).unwrap_or_default();
+        match self.storage {
+            Storage::Embedded { .. } if !epoch.is_zero() => {
+                let hours = erasure_horizon(epoch).as_secs().div_ceil(3600);
+                let span = match hours {
+                    48.. if hours.is_multiple_of(24) => format!("{} days", hours / 24),
+                    1 => "an hour".to_owned(),
+                    _ => format!("{hours} hours"),
+                };
+                format!("final after {span}: no copy of the store brings anything back (docs/keys.md)")
+            }
+            _ => "final when the last copy of the store from before is gone (docs/keys.md)".to_owned(),
+        }
+    }
+
+    /// The key that signs webhooks, where one was brought.
+    pub(crate) fn webhook_key(&self) -> Result<Option<SigningKey>, Mistake> {
+        let brought = self.keys.webhook_key.as_ref();
+        let read = brought.map(|key| webhook_key::read(key.reveal())).transpose();
+        read.map_err(|fault| Mistake::new(format!("`keys.webhook_key`: {fault}")))
     }
 
     /// What the server needs to know.
@@ -92,6 +127,7 @@ impl Config {
         windows.tries = self.webhooks.tries.get();
         windows.waiting = span("webhooks.remind_after", self.webhooks.remind_after)?;
         windows.error = windows.waiting;
+        config.keys.epoch = Some(span("keys.epoch", self.keys.epoch)?).filter(|epoch| !epoch.is_zero());
         if self.server.listen.ip().is_loopback() {
             config.webhooks.allowed_networks.extend(Network::LOOPBACK);
         }
