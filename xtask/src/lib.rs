@@ -2,7 +2,9 @@
 
 pub mod battery;
 pub mod ci;
+pub mod control;
 pub mod house;
+pub mod kill;
 pub mod licences;
 pub mod postgres;
 pub mod power_cut;

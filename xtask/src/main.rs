@@ -12,6 +12,18 @@ enum Chore {
     Ci,
     /// The rules of the house alone: edges between slices, sizes, reasons for dependencies
     House,
+    /// Kill servers under load, again and again, and look for what is missing
+    Kill {
+        /// How many kills
+        #[arg(long, default_value_t = 200)]
+        rounds: usize,
+        /// Where chance begins; printed by every run
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Run only the control: a server that answers before it writes, which must be caught
+        #[arg(long)]
+        control: bool,
+    },
     /// Cut the power of a loop-mounted disk under load, again and again, and look for what is missing (root only)
     PowerCut {
         /// How many cuts
@@ -30,6 +42,7 @@ fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Ci => xtask::ci::run(),
         Chore::House => xtask::house::check(),
+        Chore::Kill { rounds, seed, control } => xtask::kill::run(rounds, seed, control),
         Chore::PowerCut { rounds, seed, control } => xtask::power_cut::run(rounds, seed, control),
     };
     match done {

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::battery::{Battery, Chance, Child, Report};
 use crate::ci::{cargo, root};
+use crate::control;
 
 /// `EXT4_IOC_SHUTDOWN`: the file system stops at once, as if its disk had gone.
 type Shutdown = rustix::ioctl::Setter<0x8004_587d, u32>;
@@ -21,9 +22,6 @@ type Shutdown = rustix::ioctl::Setter<0x8004_587d, u32>;
 const WITHOUT_LOG: u32 = 2;
 /// The log is written, the data it speaks of is not: the meaner half of the cases.
 const LOG_ONLY: u32 = 1;
-
-/// The control must be caught within so many cuts.
-const CONTROL_ROUNDS: usize = 20;
 
 /// Runs the battery, or the control alone.
 pub fn run(rounds: usize, seed: Option<u64>, control: bool) -> Result<()> {
@@ -34,52 +32,25 @@ pub fn run(rounds: usize, seed: Option<u64>, control: bool) -> Result<()> {
     println!("seed {seed}");
     if !control {
         cargo(&["build", "--locked", "-p", "antumbra"], &[])?;
-        let report = battery(&root().join("target/debug/antumbra"), rounds, seed)?;
+        let report = battery(&root().join("target/debug/antumbra"), rounds, seed, Cuts::Always)?;
         println!("power cuts: {}", report.summary());
         if !report.losses.is_empty() {
             bail!("acknowledged and lost:\n  {}", report.losses.join("\n  "));
         }
     }
-    let crippled = Crippled::build()?;
-    let caught = match battery(&crippled.executable, CONTROL_ROUNDS, seed) {
-        Ok(report) if report.losses.is_empty() => bail!("the control lost nothing: this battery proves nothing"),
-        Ok(report) => format!("{}\n  first: {}", report.summary(), report.losses[0]),
-        // A folder that no longer opens is a loss that the server itself has noticed.
-        Err(refused) => format!("{refused:#}"),
-    };
-    println!("control, fsync does nothing: caught. {caught}");
-    Ok(())
+    // The first round of the control ends in order, so that its cuts find something to take away.
+    let report = battery(&control::crippled("fsync")?, control::ROUNDS, seed, Cuts::AfterTheFirst)?;
+    control::must_be_caught("fsync does nothing", &report)
 }
 
-/// The same server with the sync of its log taken out.
-struct Crippled {
-    executable: PathBuf,
-    _folder: tempfile::TempDir,
+/// Which rounds end in a power cut. The others end with the server gone and the disk in order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cuts {
+    Always,
+    AfterTheFirst,
 }
 
-impl Crippled {
-    fn build() -> Result<Crippled> {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::Builder::new().prefix("antumbra-crippled-").tempdir()?;
-        // Only our own crates are compiled through this, so what they stand on need not be built again.
-        let wrapper = folder.path().join("rustc");
-        std::fs::write(&wrapper, "#!/bin/sh\nexec \"$@\" --cfg 'sabotage=\"fsync\"'\n")?;
-        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755))?;
-        let wrapper = wrapper.to_string_lossy();
-        cargo(
-            &["build", "--locked", "-p", "antumbra"],
-            &[("RUSTC_WORKSPACE_WRAPPER", &wrapper)],
-        )?;
-        let executable = folder.path().join("antumbra");
-        std::fs::copy(root().join("target/debug/antumbra"), &executable)?;
-        Ok(Crippled {
-            executable,
-            _folder: folder,
-        })
-    }
-}
-
-fn battery(executable: &Path, rounds: usize, seed: u64) -> Result<Report> {
+fn battery(executable: &Path, rounds: usize, seed: u64, cuts: Cuts) -> Result<Report> {
     let disk = Disk::make()?;
     let battery = Battery {
         executable: executable.to_owned(),
@@ -87,7 +58,14 @@ fn battery(executable: &Path, rounds: usize, seed: u64) -> Result<Report> {
         rounds,
         seed,
     };
-    battery.run(|server, chance| disk.cut(server, chance))
+    let mut in_order = cuts == Cuts::AfterTheFirst;
+    battery.run(|server, chance| {
+        if std::mem::take(&mut in_order) {
+            disk.end_in_order(server)
+        } else {
+            disk.cut(server, chance)
+        }
+    })
 }
 
 /// A small ext4 in a file. Dropping it unmounts it and removes the file.
@@ -127,6 +105,13 @@ impl Disk {
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
         }
+    }
+
+    /// The server is gone, and everything it wrote is on the disk.
+    fn end_in_order(&self, server: &mut Child) -> Result<()> {
+        server.kill()?;
+        self.unmount()?;
+        self.mount()
     }
 
     /// One power cut, and the disk as it is found afterwards.

@@ -13,9 +13,52 @@ use super::client::Client;
 #[derive(Default)]
 pub(super) struct Journal(Mutex<Kept>);
 
+/// How many answers counted as acknowledgements, by what they acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Choices of one person.
+    pub choices: u64,
+    /// Submissions.
+    pub requests: u64,
+    /// Uploaded files.
+    pub files: u64,
+    /// Reports of silos: each answers a webhook.
+    pub reports: u64,
+    /// Approvals.
+    pub approvals: u64,
+}
+
+impl Acknowledged {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.kinds().into_iter().map(|(_, count)| count).sum()
+    }
+
+    /// Each kind with its count.
+    pub fn kinds(self) -> [(&'static str, u64); 5] {
+        [
+            ("choices", self.choices),
+            ("requests", self.requests),
+            ("files", self.files),
+            ("reports", self.reports),
+            ("approvals", self.approvals),
+        ]
+    }
+}
+
+impl std::ops::AddAssign for Acknowledged {
+    fn add_assign(&mut self, other: Acknowledged) {
+        self.choices += other.choices;
+        self.requests += other.requests;
+        self.files += other.files;
+        self.reports += other.reports;
+        self.approvals += other.approvals;
+    }
+}
+
 #[derive(Default)]
 struct Kept {
-    acknowledged: u64,
+    acknowledged: Acknowledged,
     people: BTreeMap<String, Choices>,
     requests: BTreeMap<String, Request>,
     /// What the last round touched, and so what the next start is asked about first.
@@ -85,7 +128,7 @@ impl Journal {
         self.0.lock().expect("no task panics while it writes the journal")
     }
 
-    pub(super) fn acknowledged(&self) -> u64 {
+    pub(super) fn acknowledged(&self) -> Acknowledged {
         self.kept().acknowledged
     }
 
@@ -103,7 +146,7 @@ impl Journal {
     pub(super) fn chosen(&self, choices: &[(String, u64)]) {
         let mut kept = self.kept();
         for (person, sequence) in choices {
-            kept.acknowledged += 1;
+            kept.acknowledged.choices += 1;
             kept.fresh_people.push(person.clone());
             let of_person = kept.people.entry(person.clone()).or_default();
             of_person.acknowledged = of_person.acknowledged.max(*sequence);
@@ -121,7 +164,7 @@ impl Journal {
             sha256: sha256(content),
         };
         let mut kept = self.kept();
-        kept.acknowledged += 1;
+        kept.acknowledged.files += 1;
         kept.requests.entry(dsr.to_owned()).or_default().files.push(file);
         kept.fresh_requests.push(dsr.to_owned());
     }
@@ -129,7 +172,12 @@ impl Journal {
     /// Notes that a request came so far and may never be found before it again.
     pub(super) fn reached(&self, dsr: &str, stage: Stage) {
         let mut kept = self.kept();
-        kept.acknowledged += 1;
+        match stage {
+            Stage::Made => kept.acknowledged.requests += 1,
+            Stage::Reported => kept.acknowledged.reports += 1,
+            Stage::Sent => kept.acknowledged.approvals += 1,
+            Stage::Compiling | Stage::Approving => {}
+        }
         let request = kept.requests.entry(dsr.to_owned()).or_default();
         request.reached = request.reached.max(stage);
         kept.fresh_requests.push(dsr.to_owned());

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 pub use chance::Chance;
+pub use journal::Acknowledged;
 pub use server::Child;
 
-use client::Client;
+use client::{Client, Refused};
 use journal::Journal;
 use load::Load;
 use receiver::Receiver;
@@ -41,7 +42,7 @@ pub struct Report {
     /// Rounds that were played.
     pub rounds: usize,
     /// Answers that counted as acknowledgements.
-    pub acknowledged: u64,
+    pub acknowledged: Acknowledged,
     /// Acknowledged things that were looked for after a restart.
     pub checked: u64,
     /// What was missing or could not be, one line each.
@@ -58,12 +59,14 @@ impl Report {
         let mut ready = self.ready_in.clone();
         ready.sort();
         let at = |part: f64| ready.get(((ready.len() as f64 * part) as usize).min(ready.len().saturating_sub(1)));
+        let kinds = self.acknowledged.kinds().map(|(kind, count)| format!("{count} {kind}"));
         let shown = |duration: Option<&Duration>| duration.map_or("-".to_owned(), |d| format!("{} ms", d.as_millis()));
         format!(
-            "{} rounds, {} acknowledged, {} checked again, {} lost; ready after a restart in {} (median), {} (99 of 100), \
-             {} (slowest); settled in {:.1} s",
+            "{} rounds, {} acknowledged ({}), {} checked again, {} lost; ready after a restart in {} (median), \
+             {} (99 of 100), {} (slowest); settled in {:.1} s",
             self.rounds,
-            self.acknowledged,
+            self.acknowledged.total(),
+            kinds.join(", "),
             self.checked,
             self.losses.len(),
             shown(at(0.5)),
@@ -74,7 +77,45 @@ impl Report {
     }
 }
 
+impl std::ops::AddAssign for Report {
+    fn add_assign(&mut self, other: Report) {
+        self.rounds += other.rounds;
+        self.acknowledged += other.acknowledged;
+        self.checked += other.checked;
+        self.losses.extend(other.losses);
+        self.ready_in.extend(other.ready_in);
+        self.settled_in = self.settled_in.max(other.settled_in);
+    }
+}
+
 impl Battery {
+    /// Plays the rounds in several lanes at once, each with a server, a folder and a journal of its own, because a server
+    /// that starts or is dead leaves the machine idle. `end` is as in [`run`](Self::run).
+    pub fn run_side_by_side(
+        &self,
+        lanes: usize,
+        end: impl Fn(&mut Child, &mut Chance) -> Result<()> + Sync,
+    ) -> Result<Report> {
+        let lane = |number: usize| Battery {
+            executable: self.executable.clone(),
+            data: self.data.join(format!("lane-{number}")),
+            rounds: (self.rounds + number) / lanes,
+            seed: self.seed.wrapping_add(number as u64),
+        };
+        std::fs::create_dir_all(&self.data)?;
+        std::thread::scope(|scope| {
+            let end = &end;
+            let running: Vec<_> = (0..lanes)
+                .map(|number| scope.spawn(move || lane(number).run(end)))
+                .collect();
+            let mut all = Report::default();
+            for lane in running {
+                all += lane.join().expect("a lane reports what goes wrong")?;
+            }
+            Ok(all)
+        })
+    }
+
     /// Plays every round. `end` ends the running server and leaves its folder ready for the next start. Stops at the
     /// first round with a loss.
     pub fn run(&self, mut end: impl FnMut(&mut Child, &mut Chance) -> Result<()>) -> Result<Report> {
@@ -92,7 +133,15 @@ impl Battery {
         let mut report = Report::default();
         let mut key = None;
         for round in 0..self.rounds {
-            let mut server = Child::start(&self.executable, &self.data)?;
+            let mut server = match Child::start(&self.executable, &self.data) {
+                Err(cause) if round > 0 => {
+                    report
+                        .losses
+                        .push(format!("the server does not start again: {cause:#}"));
+                    return Ok(report);
+                }
+                started => started?,
+            };
             report.ready_in.push(server.ready_in);
             let first_key = server.key.take();
             if let (None, Some(first)) = (&key, first_key) {
@@ -100,7 +149,12 @@ impl Battery {
                 key = Some(first);
             }
             let client = Client::new(&server.url, key.as_deref().context("the first start printed no key")?)?;
-            report.checked += journal.check(&client, &mut chance, &mut report.losses).await?;
+            match journal.check(&client, &mut chance, &mut report.losses).await {
+                Err(cause) if cause.is::<Refused>() => report
+                    .losses
+                    .push(format!("what was acknowledged cannot be asked for: {cause}")),
+                checked => report.checked += checked?,
+            }
             report.rounds = round + 1;
             if !report.losses.is_empty() {
                 return Ok(report);

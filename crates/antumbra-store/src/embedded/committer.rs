@@ -39,6 +39,13 @@ pub(super) struct Write {
     pub(super) value: Option<Slice>,
 }
 
+/// What is left of a submission while its group is written.
+type Accepted = (
+    OpenTransaction,
+    oneshot::Sender<Result<(), StoreError>>,
+    OwnedSemaphorePermit,
+);
+
 /// The committer's own state; it lives on its thread.
 pub(super) struct Committer {
     shared: Arc<Shared>,
@@ -79,7 +86,7 @@ impl Committer {
 
     fn commit(&mut self, group: Vec<Submission>) {
         let commit = self.shared.transactions.committed() + 1;
-        let mut accepted = Vec::with_capacity(group.len());
+        let mut accepted: Vec<Accepted> = Vec::with_capacity(group.len());
         let mut writes: Vec<Write> = Vec::new();
         let mut overwritten = false;
         for submission in group {
@@ -100,6 +107,9 @@ impl Committer {
             writes = last_of_each_key(writes);
         }
         let (transactions, rows, began) = (accepted.len(), writes.len(), Instant::now());
+        if cfg!(sabotage = "answer") {
+            self.answer(std::mem::take(&mut accepted));
+        }
         match self.write(commit, writes) {
             Ok(()) => {
                 self.shared.transactions.commit(commit);
@@ -110,13 +120,17 @@ impl Committer {
                 .stop(format!("a commit could not be written to stable storage ({error})")),
         }
         self.shared.counters.note_group(transactions, rows, began.elapsed());
+        self.answer(accepted);
+        self.log.forget(self.shared.transactions.oldest());
+    }
+
+    fn answer(&self, accepted: Vec<Accepted>) {
         for (open, answer, room) in accepted {
             drop(open);
             // Nobody listens if the caller has given up; the commit stands all the same.
             let _ = answer.send(self.shared.stopped().map_or(Ok(()), Err));
             drop(room);
         }
-        self.log.forget(self.shared.transactions.oldest());
     }
 
     /// Those accepted earlier in the same group are in the log already, so a conflict inside the group shows too.
