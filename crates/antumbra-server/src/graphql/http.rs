@@ -117,11 +117,16 @@ fn prepare(request: &mut Request, caller: &Caller) -> Result<OperationType, Serv
     }
     let name = request.operation_name.clone();
     let document = request.parsed_query().map_err(|error| {
-        let what = error.message.split_whitespace().collect::<Vec<_>>().join(" ");
-        Refusal::client(format!("syntax error: {what}")).at(error.locations)
+        Refusal::client(format!("syntax error: {}", without_quote(&error.message))).at(error.locations)
     })?;
     access::admit(document, caller)?;
     Ok(kind_of(document, name.as_deref()))
+}
+
+/// What the parser says, without the line of the document that it quotes: values may stand in it.
+fn without_quote(message: &str) -> String {
+    let said = message.rsplit_once(" = ").map_or(message, |(_, expected)| expected);
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn kind_of(document: &ExecutableDocument, name: Option<&str>) -> OperationType {

@@ -286,6 +286,16 @@ async fn a_document_that_is_refused_says_why_in_words_that_clients_do_not_repeat
 }
 
 #[tokio::test]
+async fn a_syntax_error_does_not_repeat_the_values_around_it() {
+    let management = Management::admin().await;
+    let error = management
+        .refused("query { request(id: \"ada@example.test\" }", json!({}))
+        .await;
+    assert!(!error.to_string().contains("ada@"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("expected"), "{error}");
+}
+
+#[tokio::test]
 async fn a_broken_document_is_told_from_a_wrong_one() {
     let management = Management::admin().await;
     let error = management.refused("query {", json!({})).await;
