@@ -60,10 +60,17 @@ fn segment(text: &str) -> String {
         .filter(|character| !is_hidden(*character))
         .map(harmless)
         .collect();
-    // Windows drops dots and spaces at the end, and with them `..` and `.` mean nothing any more.
-    let trimmed = plain.trim().trim_end_matches(['.', ' ']);
-    let short = shorten(trimmed);
-    if is_device(&short) { format!("_{short}") } else { short }
+    let short = shorten(without_end(plain.trim_start()));
+    if is_device(&short) {
+        shorten(&format!("_{short}"))
+    } else {
+        short
+    }
+}
+
+/// Windows drops dots and spaces at the end; without them `..` and `.` mean nothing any more.
+fn without_end(segment: &str) -> &str {
+    segment.trim_end_matches(|character: char| character == '.' || character.is_whitespace())
 }
 
 /// Control characters, and those that turn the direction of text round so that `exe.gpj` reads `jpg.exe`.
@@ -106,7 +113,7 @@ fn shorten(segment: &str) -> String {
         (segment, "")
     };
     let end = stem.floor_char_boundary(SEGMENT_BYTES_MAX - extension.len());
-    format!("{}{extension}", stem[..end].trim_end())
+    format!("{}{extension}", without_end(&stem[..end]))
 }
 
 #[cfg(test)]
@@ -125,6 +132,18 @@ mod tests {
         ] {
             assert_eq!(safe(name, "file"), name);
         }
+    }
+
+    #[test]
+    fn a_name_that_is_cut_where_a_dot_stands_does_not_end_in_it() {
+        let before = "x".repeat(SEGMENT_BYTES_MAX - 1);
+        let cut = safe(&format!("{before}.{}", "y".repeat(30)), "file");
+        assert_eq!(cut, before);
+        let device = safe(&format!("con.{}", "y".repeat(SEGMENT_BYTES_MAX - 4)), "file");
+        assert_eq!(
+            (device.len(), safe(&device, "file")),
+            (SEGMENT_BYTES_MAX, device.clone())
+        );
     }
 
     #[test]
