@@ -12,6 +12,7 @@ mod download_keys;
 mod dsr;
 mod files;
 mod graphql;
+mod guards;
 mod http;
 mod jobs;
 mod keyring;
