@@ -18,6 +18,8 @@
 
 pub mod api_key;
 pub mod body;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod index;
 pub mod mac;
 mod parts;

@@ -12,6 +12,8 @@ pub mod audit;
 pub mod config;
 pub mod dsr;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod graphql;
 pub mod http;
 pub mod jobs;
@@ -23,7 +25,7 @@ pub mod routes;
 pub mod runs;
 mod server;
 pub mod silos;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 pub mod world;
 

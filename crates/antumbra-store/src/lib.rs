@@ -24,6 +24,8 @@ pub mod conformance;
 mod embedded;
 mod error;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod key;
 mod overlay;
 mod postgres;

@@ -28,6 +28,9 @@ pub use model::{ApiKeyChange, ApiKeyInput, ApiKeyRecord, Foreign, InvalidApiKey,
 pub use scopes::{ScopeKind, ScopeName, ScopeSet};
 pub use store::TABLES;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use store::RECORDS;
+
 /// An API key, as a thing; never its secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -20,6 +20,15 @@ const USES: Table<(OrganizationId, ApiKeyId), LastUse> = Table::new("api_key_use
 /// Names of this slice's tables.
 pub const TABLES: &[&str] = &[KEYS.name(), PLACES.name(), USES.name()];
 
+/// Every kind of row, for the fuzz target that reads them.
+#[cfg(any(test, fuzzing))]
+pub(crate) const RECORDS: &[fn(&[u8])] = &[
+    crate::fuzz::same_when_written_again::<Kept>,
+    crate::fuzz::same_when_written_again::<Place>,
+    crate::fuzz::same_when_written_again::<LastUse>,
+    crate::fuzz::same_when_written_again::<ApiKeyRecord>,
+];
+
 /// Keys of one organization that [`list`] gives at most.
 const LIST_MAX: usize = 10_000;
 

@@ -18,6 +18,10 @@ const ENTRIES: Table<(Uuid, Uuid), Recorded> = Table::new("audit_entries");
 /// Names of this slice's tables.
 pub const TABLES: &[&str] = &[ENTRIES.name()];
 
+/// Every kind of row, for the fuzz target that reads them.
+#[cfg(any(test, fuzzing))]
+pub(crate) const RECORDS: &[fn(&[u8])] = &[crate::fuzz::same_when_written_again::<Recorded>];
+
 /// What one call to [`list`] returns at most.
 pub const PAGE_MAX: usize = 1_000;
 

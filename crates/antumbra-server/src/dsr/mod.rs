@@ -32,6 +32,9 @@ pub use state::{
 };
 pub use store::{Order, TABLES};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use store::RECORDS;
+
 use crate::{
     AppState,
     keyring::{KeyringError, OrganizationKeys},

@@ -44,6 +44,14 @@ pub const TABLES: &[&str] = &[
     DSRS_BY_CORE_IDENTIFIER.name(),
 ];
 
+/// Every kind of row, for the fuzz target that reads them.
+#[cfg(any(test, fuzzing))]
+pub(crate) const RECORDS: &[fn(&[u8])] = &[
+    crate::fuzz::same_when_written_again::<DsrHead>,
+    crate::fuzz::same_when_written_again::<DsrSubject>,
+    crate::fuzz::same_when_written_again::<OpenDsr>,
+];
+
 impl Record for DsrHead {
     const VERSION: u8 = 1;
 }

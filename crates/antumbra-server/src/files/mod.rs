@@ -7,6 +7,8 @@
 //!
 //! The slice knows requests, silos and data points by their ids only. `docs/file-format.md` gives every byte.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod http;
 mod mimetype;
 mod name;
@@ -26,6 +28,9 @@ pub(crate) use http::{__path_download_file, download_file};
 pub use http::{DOWNLOAD_KEY_LIFETIME, DownloadKey, mint_download_key};
 pub use receive::{Received, Upload, receive};
 pub use store::{Listed, TABLES, discard, discard_all, list, record, sweep};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use store::RECORDS;
 
 use crate::{
     http::{Code, Problem},

@@ -40,6 +40,14 @@ pub const TABLES: &[&str] = &[
     LOOSE_BODIES.name(),
 ];
 
+/// Every kind of row, for the fuzz target that reads them.
+#[cfg(any(test, fuzzing))]
+pub(crate) const RECORDS: &[fn(&[u8])] = &[
+    crate::fuzz::same_when_written_again::<NextNumber>,
+    crate::fuzz::same_when_written_again::<Loose>,
+    crate::fuzz::same_when_written_again::<Manifest>,
+];
+
 /// How long an upload may take from its first byte to its record.
 const UPLOAD_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// How many loose bodies one sweep removes.
@@ -437,6 +445,27 @@ fn open_manifest(keys: &OrganizationKeys, place: Place, row: &Raw) -> Result<Man
     } else {
         Err(DAMAGED)
     }
+}
+
+/// Fuzz target. A manifest opens only with the digest that was made here over exactly these bytes; then it reads as it was.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz_manifest(bytes: &[u8]) {
+    let keys = &crate::fuzz::DESK.keys;
+    let place = Place::of(keys, Uuid::from_u128(2), FileId(Uuid::from_u128(3)));
+    let open = |row: Vec<u8>| open_manifest(keys, place, &Raw(row)).ok();
+    assert!(open(bytes.to_vec()).is_none(), "nothing of this was digested here");
+    let digest = keys.manifest.digest(MANIFEST, &place.digested(bytes));
+    let row = [&digest, bytes].concat();
+    let elsewhere = Place {
+        request: Uuid::from_u128(4),
+        ..place
+    };
+    assert!(open_manifest(keys, elsewhere, &Raw(row.clone())).is_err());
+    assert_eq!(open(row.clone()).is_some(), Manifest::decode(bytes).is_ok());
+    let mut altered = row;
+    let at = bytes.len() % altered.len();
+    altered[at] ^= 1;
+    assert!(open(altered).is_none());
 }
 
 const DAMAGED: FileError = FileError::Damaged { what: "manifest" };

@@ -6,6 +6,8 @@ mod budget;
 mod caller;
 pub(crate) mod connection;
 pub(crate) mod docs;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod json;
 pub(crate) mod metrics;
 mod parameters;

@@ -21,6 +21,9 @@ use uuid::Uuid;
 pub use runner::{Handler, Runner};
 pub use store::{Parked, TABLES};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use store::RECORDS;
+
 use crate::organization::OrganizationId;
 
 /// One job.

@@ -24,6 +24,13 @@ const PARKED_JOBS: Table<(OrganizationId, JobId), ParkedRow> = Table::new("parke
 /// Names of this slice's tables.
 pub const TABLES: &[&str] = &["jobs", "parked_jobs"];
 
+/// Every kind of row, for the fuzz target that reads them.
+#[cfg(any(test, fuzzing))]
+pub(crate) const RECORDS: &[fn(&[u8])] = &[
+    crate::fuzz::same_when_written_again::<JobRow>,
+    crate::fuzz::same_when_written_again::<ParkedRow>,
+];
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct JobRow {
     pub(super) kind: String,

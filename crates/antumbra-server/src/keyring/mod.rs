@@ -22,6 +22,9 @@ pub use keys::{Adding, OrganizationKeys, WebhookClaims};
 pub use root::{RootError, RootFile};
 pub use store::{KeyKind, TABLES, destroy_key};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use store::RECORDS;
+
 use std::{
     collections::HashMap,
     fmt,

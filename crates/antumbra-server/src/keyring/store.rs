@@ -55,6 +55,14 @@ pub const TABLES: &[&str] = &[
     KEY_REWRAPS.name(),
 ];
 
+/// Every kind of row, for the fuzz target that reads them.
+#[cfg(any(test, fuzzing))]
+pub(crate) const RECORDS: &[fn(&[u8])] = &[
+    crate::fuzz::same_when_written_again::<Canary>,
+    crate::fuzz::same_when_written_again::<KekRow>,
+    crate::fuzz::same_when_written_again::<PurposeRow>,
+];
+
 /// Whose content a key protects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {

@@ -21,6 +21,9 @@ pub use model::{
 pub use settings::{KnownIdentifier, Settings};
 pub use store::{ChangeError, Changes, SettingsCache, TABLES, create, list};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use store::RECORDS;
+
 /// Whose data, keys and rules; first in every table key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

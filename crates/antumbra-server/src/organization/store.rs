@@ -50,6 +50,18 @@ pub const TABLES: &[&str] = &[
     TEMPLATES.name(),
 ];
 
+/// Every kind of row, for the fuzz target that reads them.
+#[cfg(any(test, fuzzing))]
+pub(crate) const RECORDS: &[fn(&[u8])] = &[
+    crate::fuzz::same_when_written_again::<Version>,
+    crate::fuzz::same_when_written_again::<Organization>,
+    crate::fuzz::same_when_written_again::<SubjectType>,
+    crate::fuzz::same_when_written_again::<ActionSettings>,
+    crate::fuzz::same_when_written_again::<Identifier>,
+    crate::fuzz::same_when_written_again::<AttributeKey>,
+    crate::fuzz::same_when_written_again::<Template>,
+];
+
 /// A different one after every change of settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Version(Uuid);

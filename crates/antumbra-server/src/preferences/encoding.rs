@@ -7,7 +7,7 @@
 use antumbra_store::Corrupt;
 use uuid::Uuid;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use super::model::{ConsentString, PurposeWrite};
 use super::{
     model::{Choice, Consent, Dated, Identifier, PurposeAnswer, Record, RecordId, TextRegister, TopicAnswer, Write},
@@ -20,7 +20,7 @@ const VERSION: u8 = 1;
 const NAMES: [&str; 3] = ["email", "phone", "coreIdentifier"];
 
 /// What a history row holds: a write, and the records that it was found to join.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Event {
@@ -194,7 +194,7 @@ pub(super) fn encode_event(write: &Write, absorbed: &[RecordId]) -> Vec<u8> {
 }
 
 // The timeline routes will read history; until then the tests keep its format readable.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) fn decode_event(bytes: &[u8]) -> Result<Event, Corrupt> {
     let mut from = In::new(bytes)?;
     let absorbed = from.ids()?;

@@ -17,6 +17,8 @@
 
 mod check;
 mod encoding;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod http;
 mod identifiers;
 mod model;

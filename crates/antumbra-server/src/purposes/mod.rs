@@ -27,3 +27,6 @@ pub use store::{
     create_topic, delete_options, delete_partition, delete_purpose, delete_topics, list_options, list_partitions,
     list_purposes, list_topics,
 };
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use store::RECORDS;

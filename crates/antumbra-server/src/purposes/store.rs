@@ -42,6 +42,16 @@ pub const TABLES: &[&str] = &[
     CATALOGS.name(),
 ];
 
+/// Every kind of row, for the fuzz target that reads them.
+#[cfg(any(test, fuzzing))]
+pub(crate) const RECORDS: &[fn(&[u8])] = &[
+    crate::fuzz::same_when_written_again::<CatalogRow>,
+    crate::fuzz::same_when_written_again::<Purpose>,
+    crate::fuzz::same_when_written_again::<Topic>,
+    crate::fuzz::same_when_written_again::<OptionValue>,
+    crate::fuzz::same_when_written_again::<Partition>,
+];
+
 /// Most purposes, topics, options or partitions of one organization, each.
 const MANY_MAX: usize = 10_000;
 

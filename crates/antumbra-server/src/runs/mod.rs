@@ -24,6 +24,9 @@ pub(crate) use http::*;
 pub use jobs::{SEND_NOTICE, open_runs, send_notice};
 pub use model::{Answer, DataPointAnswer, Profile, ProfileId, RunId, RunStatus, SiloRun, Verdict, Windows};
 pub use store::TABLES;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use store::RECORDS;
 pub use webhooks::Webhooks;
 
 use crate::{dsr::DsrError, files::FileError, http::Problem, jobs::JobError, keyring::KeyringError};

@@ -36,6 +36,14 @@ pub const TABLES: &[&str] = &[
     HANDED_OVER.name(),
 ];
 
+/// Every kind of row, for the fuzz target that reads them.
+#[cfg(any(test, fuzzing))]
+pub(crate) const RECORDS: &[fn(&[u8])] = &[
+    crate::fuzz::same_when_written_again::<SiloRun>,
+    crate::fuzz::same_when_written_again::<BelongsTo>,
+    crate::fuzz::same_when_written_again::<HandedOver>,
+];
+
 type WorkKey = (OrganizationId, DataSiloId, String, u64, Uuid, RunId);
 
 /// Runs of one request that are read at once: one for each silo and phase.

@@ -22,6 +22,9 @@ pub use store::{
     save_data_point, save_enricher, save_silo,
 };
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use store::RECORDS;
+
 /// A system that holds personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -31,6 +31,15 @@ pub const TABLES: &[&str] = &[
     ENRICHERS.name(),
 ];
 
+/// Every kind of row, for the fuzz target that reads them.
+#[cfg(any(test, fuzzing))]
+pub(crate) const RECORDS: &[fn(&[u8])] = &[
+    crate::fuzz::same_when_written_again::<DataSilo>,
+    crate::fuzz::same_when_written_again::<DataPoint>,
+    crate::fuzz::same_when_written_again::<Enricher>,
+    crate::fuzz::same_when_written_again::<PointedAt>,
+];
+
 /// Data points of one silo that are read at once; a database has some thousands.
 const DATA_POINTS_MAX: usize = 50_000;
 /// Silos and enrichers of one organization.

@@ -204,25 +204,48 @@ fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
+/// A batch as the engine writes it, with one value beside the commit.
+#[cfg(any(test, fuzzing))]
+fn batch(commit: u64, value: &[u8]) -> Vec<u8> {
+    let item = |key: &[u8], value: &[u8]| {
+        let mut item = vec![ITEM, 0, 0];
+        item.extend(1u64.to_le_bytes());
+        item.extend((key.len() as u16).to_le_bytes());
+        item.extend((value.len() as u32).to_le_bytes());
+        item.extend((value.len() as u32).to_le_bytes());
+        [&item, key, value].concat()
+    };
+    let body = [item(b"some key", value), item(COMMIT_KEY, &commit.to_be_bytes())].concat();
+    let mut hasher = Xxh3Default::new();
+    hasher.update(&body);
+    let head = [&[START][..], &2u32.to_le_bytes(), &commit.to_le_bytes()].concat();
+    [&head, &body, &[END][..], &hasher.digest().to_le_bytes(), TRAILER].concat()
+}
+
+/// Fuzz target. What was read as sound is read so again; nothing that follows a commit takes it away, nothing that stands
+/// before one hides it, and a log with another byte in it is not read as a whole log that says something else.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let (sound, commit) = read_batches(bytes);
+    assert_eq!(read_batches(&bytes[..sound]), (sound, commit));
+    let first = batch(1, b"first");
+    let (sound, commit) = read_batches(&[&first, bytes].concat());
+    assert!(sound >= first.len() && commit.is_some());
+    assert!(beyond(&[bytes, &first].concat()).is_some());
+    if let [high, low, change, content @ ..] = bytes
+        && *change != 0
+    {
+        let mut log = [batch(1, content), batch(2, b"second")].concat();
+        let place = usize::from(u16::from_be_bytes([*high, *low])) % log.len();
+        log[place] ^= change;
+        let (sound, commit) = read_batches(&log);
+        assert!(sound < log.len() || commit == Some(2));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn batch(commit: u64, value: &[u8]) -> Vec<u8> {
-        let item = |key: &[u8], value: &[u8]| {
-            let mut item = vec![ITEM, 0, 0];
-            item.extend(1u64.to_le_bytes());
-            item.extend((key.len() as u16).to_le_bytes());
-            item.extend((value.len() as u32).to_le_bytes());
-            item.extend((value.len() as u32).to_le_bytes());
-            [&item, key, value].concat()
-        };
-        let body = [item(b"some key", value), item(COMMIT_KEY, &commit.to_be_bytes())].concat();
-        let mut hasher = Xxh3Default::new();
-        hasher.update(&body);
-        let head = [&[START][..], &2u32.to_le_bytes(), &commit.to_le_bytes()].concat();
-        [&head, &body, &[END][..], &hasher.digest().to_le_bytes(), TRAILER].concat()
-    }
 
     fn inspected(files: &[Vec<u8>]) -> (Option<u64>, Option<(usize, u64, FlawKind)>) {
         let folder = tempfile::tempdir().unwrap();

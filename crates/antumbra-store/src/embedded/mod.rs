@@ -13,6 +13,9 @@ mod mark;
 mod recovery;
 mod transactions;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use journal::fuzz as fuzz_journal;
+
 use self::{
     committer::{Committer, Submission, Write},
     conflicts::ReadSet,

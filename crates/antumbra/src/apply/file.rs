@@ -711,9 +711,27 @@ impl<'de> Visitor<'de> for Arrived {
     }
 }
 
+/// Fuzz target. A file is read or refused with at least one fault, each on a line of the file, and no fault repeats a value.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Err(faults) = parse(Path::new("antumbra.yml"), bytes) else {
+        return;
+    };
+    assert!(!faults.lines.is_empty());
+    for line in &faults.lines {
+        assert!(line.starts_with("antumbra.yml"), "{line}");
+        assert!(!line.contains("canary-9e1f"), "{line}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_bytes_are_read_or_refused_without_repeating_a_value() {
+        fuzz_plain::run(&[("apply_file", fuzz)]);
+    }
 
     fn faults_of(text: &str) -> String {
         match parse(Path::new("a.yml"), text.as_bytes()) {

@@ -18,3 +18,9 @@ pub(crate) use accept::{Listening, Peer};
 pub(crate) use framing::Refusal;
 pub(crate) use pace::TooSlow;
 pub use tls::TlsError;
+
+/// What the fuzz targets look at.
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzed {
+    pub(crate) use super::framing::{Chunks, Framing, HeadScan, read_head};
+}
