@@ -140,7 +140,14 @@ async fn furnish(story: &Story) -> Things {
         .json()
         .await
         .unwrap();
+    // What the server means to do for them: the key of a job ends in its id.
+    let jobs = rows_of(server, "jobs").await;
+    let job = jobs
+        .iter()
+        .find(|(key, _)| key.starts_with(story.organization().0.as_bytes()));
+    let (key, _) = job.expect("a silo that does not answer is told again");
     things.extend([
+        ("job", Uuid::from_slice(&key[key.len() - 16..]).unwrap().to_string()),
         ("request", request.to_string()),
         ("silo", story.silo.0.to_string()),
         ("nonce", nonce),
@@ -413,6 +420,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("listReducedRequestsForDataSilo", "{ listReducedRequestsForDataSilo(input: {isResolved: false, dataSiloId: \"@silo\"}) { totalCount } }"),
     ("newIdentifierTypes", "{ newIdentifierTypes { name } }"),
     ("organization", "{ organization { id uri } }"),
+    ("parkedJobs", "{ parkedJobs { nodes { id } } }"),
     ("preferenceOptionValues", "{ preferenceOptionValues(filterBy: {preferenceTopicIds: [\"@topic\"]}) { nodes { id } } }"),
     ("preferenceTopics", "{ preferenceTopics(filterBy: {purposeIds: [\"@purpose\"]}) { nodes { id } } }"),
     ("purposes", "{ purposes(filterBy: {ids: [\"@purpose\"]}) { nodes { id } } }"),
@@ -455,6 +463,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("deleteConsentPartition", "mutation { deleteConsentPartition(input: {id: \"@partition_id\"}) { clientMutationId } }"),
     ("removeRequestIdentifiers", "mutation { removeRequestIdentifiers(input: {requestId: \"@request\", requestIdentifierIds: [\"@request_identifier\"]}) { count } }"),
     ("retryRequestDataSilo", "mutation { retryRequestDataSilo(id: \"@run\") { clientMutationId } }"),
+    ("retryJob", "mutation { retryJob(id: \"@job\") { clientMutationId } }"),
     ("toggleSubject", "mutation { toggleSubject(input: {id: \"@subject\", active: false}) { clientMutationId } }"),
     ("updateAction", "mutation { updateAction(input: {id: \"@action\", requiresReview: false}) { action { id } } }"),
     ("updateApiKey", "mutation { updateApiKey(input: {id: \"@api_key\", title: \"@name\"}) { apiKey { id } } }"),
