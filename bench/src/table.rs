@@ -11,6 +11,7 @@ pub(crate) struct Row {
 
 /// Which side of the limit is the right one.
 enum Goal {
+    None,
     AtLeast(f64),
     AtMost(f64),
 }
@@ -27,6 +28,15 @@ impl Row {
         }
     }
 
+    /// A figure beside another, for comparison.
+    pub(crate) fn beside(what: impl Into<String>, ours: f64, limit: f64, unit: &'static str) -> Row {
+        let goal = Goal::None;
+        Row {
+            goal,
+            ..Row::at_most(what, ours, limit, unit)
+        }
+    }
+
     /// A figure that should stay below a bound.
     pub(crate) fn at_most(what: impl Into<String>, ours: f64, limit: f64, unit: &'static str) -> Row {
         Row {
@@ -38,11 +48,12 @@ impl Row {
         }
     }
 
-    fn reached(&self) -> bool {
+    fn reached(&self) -> Option<bool> {
         let ratio = self.ours / self.limit;
         match self.goal {
-            Goal::AtLeast(part) => ratio >= part,
-            Goal::AtMost(part) => ratio <= part,
+            Goal::None => None,
+            Goal::AtLeast(part) => Some(ratio >= part),
+            Goal::AtMost(part) => Some(ratio <= part),
         }
     }
 }
@@ -53,10 +64,15 @@ pub(crate) fn print(title: &str, rows: &[Row]) {
     println!("{:<52} {:>12} {:>12} {:>8}  goal", "", "ours", "limit", "ratio");
     for row in rows {
         let goal = match row.goal {
-            Goal::AtLeast(part) => format!(">= {part:.2}"),
-            Goal::AtMost(part) => format!("<= {part:.2}"),
+            Goal::None => "none",
+            Goal::AtLeast(part) => &format!(">= {part:.2}"),
+            Goal::AtMost(part) => &format!("<= {part:.2}"),
         };
-        let verdict = if row.reached() { "reached" } else { "MISSED" };
+        let verdict = match row.reached() {
+            None => "",
+            Some(true) => "reached",
+            Some(false) => "MISSED",
+        };
         println!(
             "{:<52} {:>12} {:>12} {:>8.2}  {goal} {verdict}",
             format!("{} [{}]", row.what, row.unit),

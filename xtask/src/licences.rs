@@ -1,7 +1,7 @@
 //! What the dependency tree may hold: the lists of `deny.toml`, checked by cargo-deny where it is installed, and by this
 //! file's plain reading of the same lists where it is not.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -46,27 +46,54 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
+/// The crates that are built. `cargo metadata` also lists what no feature in use asks for, and only `cargo tree` tells.
 fn packages() -> Result<Vec<Value>> {
+    const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+    let tree = read(&[
+        "tree",
+        "--workspace",
+        "--locked",
+        "--target",
+        PLATFORM,
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ])?;
+    let built: BTreeSet<(&str, &str)> = tree
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?, words.next()?.trim_start_matches('v')))
+        })
+        .collect();
+    let metadata = read(&[
+        "metadata",
+        "--format-version",
+        "1",
+        "--locked",
+        "--filter-platform",
+        PLATFORM,
+    ])?;
+    let mut metadata: Value = serde_json::from_str(&metadata)?;
+    let Value::Array(mut packages) = metadata["packages"].take() else {
+        bail!("cargo metadata lists no packages");
+    };
+    let text = |package: &Value, name: &str| package[name].as_str().unwrap_or_default().to_owned();
+    packages.retain(|package| built.contains(&(&text(package, "name"), &text(package, "version"))));
+    Ok(packages)
+}
+
+fn read(arguments: &[&str]) -> Result<String> {
     let output = Command::new("cargo")
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--locked",
-            "--filter-platform",
-            "x86_64-unknown-linux-gnu",
-        ])
+        .args(arguments)
         .current_dir(root())
         .output()
-        .context("cargo metadata cannot be started")?;
+        .with_context(|| format!("cargo {} cannot be started", arguments[0]))?;
     if !output.status.success() {
-        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+        bail!("cargo {}: {}", arguments[0], String::from_utf8_lossy(&output.stderr));
     }
-    let mut metadata: Value = serde_json::from_slice(&output.stdout)?;
-    match metadata["packages"].take() {
-        Value::Array(packages) => Ok(packages),
-        _ => bail!("cargo metadata lists no packages"),
-    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Whether an expression such as `(MIT OR Apache-2.0) AND Unicode-3.0` can be met with allowed licences.

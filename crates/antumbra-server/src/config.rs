@@ -21,7 +21,7 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Where wire-compatible clients disagree with each other.
     pub compat: Compat,
-    /// Approved requests skip the review by a person.
+    /// How data subject requests are handled.
     pub dsr: DsrConfig,
     /// Where webhooks may go, and when they are sent again.
     pub webhooks: WebhookConfig,

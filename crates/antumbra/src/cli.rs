@@ -76,8 +76,8 @@ pub(crate) struct ServeArguments {
 pub(crate) enum KeyCommand {
     /// Make a key and print it, once
     #[command(
-        after_help = "Examples:\n  antumbra key create --title checkout --scope managePreferences\n  \
-antumbra key create --title warehouse --silo Warehouse\n  \
+        after_help = "Examples:\n  antumbra key create --title checkout --scope manageStoredPreferences\n  \
+antumbra key create --title warehouse --silo 8d1f0b7c-6a3d-4b3a-b0a9-0a1b3f8e6c77\n  \
 antumbra key create --title rescue --scope fullAdmin --data ./antumbra-data"
     )]
     Create {

@@ -49,10 +49,11 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<Key32>>, RootError> {
 pub(super) fn create(path: &Path, key: &Key32) -> Result<(), RootError> {
     let made = || {
         fs::create_dir_all(folder(path))?;
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(key.expose())?;
-        file.sync_all()?;
+        let new = write_beside(path, &[key])?;
+        // Unlike a renaming, a link does not replace what is there.
+        let linked = fs::hard_link(&new, path);
+        fs::remove_file(&new)?;
+        linked?;
         sync_folder(path)
     };
     made().map_err(failed("making", path))
@@ -62,19 +63,7 @@ pub(super) fn create(path: &Path, key: &Key32) -> Result<(), RootError> {
 pub(super) fn replace(path: &Path, keys: &[&Key32]) -> Result<(), RootError> {
     let replaced = || {
         let before = OpenOptions::new().write(true).open(path).ok();
-        let new = beside(path, ".new");
-        // What an attempt left that was cut short.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
-        for key in keys {
-            file.write_all(key.expose())?;
-        }
-        file.sync_all()?;
-        fs::rename(&new, path)?;
+        fs::rename(write_beside(path, keys)?, path)?;
         sync_folder(path)?;
         before.map_or(Ok(()), overwrite)
     };
@@ -108,6 +97,23 @@ pub(super) fn folder(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
+}
+
+/// Writes `keys` into a file beside `path`, whole and synced, for it to be moved there.
+fn write_beside(path: &Path, keys: &[&Key32]) -> io::Result<PathBuf> {
+    let new = beside(path, ".new");
+    // What an attempt left that was cut short.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
+    for key in keys {
+        file.write_all(key.expose())?;
+    }
+    file.sync_all()?;
+    Ok(new)
 }
 
 fn overwrite(mut file: File) -> io::Result<()> {

@@ -21,7 +21,7 @@ use crate::{
 
 /// `PUT /v1/preferences`: makes what up to 100 people chose part of their records.
 ///
-/// One transaction. A batch that refers to something that does not exist is refused whole; a record whose identifiers
+/// One transaction, in `store/desk.rs`. A batch that refers to something that does not exist is refused whole; a record whose identifiers
 /// can't be brought together does not spoil its neighbours.
 #[utoipa::path(
     put,

@@ -8,11 +8,18 @@ use std::{
     collections::HashSet,
     pin::pin,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use super::store::Blind;
+
+/// How long a call waits for its turn. It then goes on without one, and the store decides.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The identifiers that calls of this process are at work on.
 #[derive(Debug, Default)]
@@ -28,9 +35,14 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turns {
-    /// Waits until nobody else is at work on `people`. All of them are claimed at once, so no two calls wait for each
-    /// other.
+    /// Waits until nobody else is at work on `people`, for five seconds at most. All of them are claimed at once, so no
+    /// two calls wait for each other.
     pub(super) async fn take(&self, people: Vec<Blind>) -> Turn<'_> {
+        self.take_within(WAIT_MAX, people).await
+    }
+
+    async fn take_within(&self, wait_max: Duration, people: Vec<Blind>) -> Turn<'_> {
+        let until = Instant::now() + wait_max;
         loop {
             let mut freed = pin!(self.freed.notified());
             // From here on nothing that is freed goes unnoticed.
@@ -38,7 +50,10 @@ impl Turns {
             if self.claim(&people) {
                 return Turn { turns: self, people };
             }
-            freed.await;
+            if timeout_at(until, freed).await.is_err() {
+                let people = Vec::new();
+                return Turn { turns: self, people };
+            }
         }
     }
 
@@ -85,6 +100,20 @@ mod tests {
         drop(first);
         assert_eq!(waiting.await.unwrap(), 2);
         assert!(turns.busy.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever() {
+        let turns = Turns::default();
+        let stuck = turns.take(vec![[1; 16]]).await;
+        let without = turns.take_within(Duration::from_millis(1), vec![[1; 16]]).await;
+        assert!(without.people.is_empty());
+        drop(without);
+        assert!(
+            turns.busy.lock().unwrap().contains(&[1; 16]),
+            "the first still has its turn"
+        );
+        drop(stuck);
     }
 
     #[tokio::test]

@@ -168,7 +168,7 @@ async fn each_scope_opens_its_routes_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_is_another_organizations_is_as_good_as_absent() {
+async fn an_id_that_nobody_has_gets_one_answer_from_every_organization() {
     let server = TestServer::with(patient()).await;
     let other = server.another_organization().await;
     let (_, theirs) = server.make_key(other, full_admin()).await;
@@ -183,13 +183,13 @@ async fn what_is_another_organizations_is_as_good_as_absent() {
 }
 
 #[tokio::test]
-async fn a_key_is_no_use_for_an_integration_it_is_not_attached_to() {
+async fn without_a_nonce_nobody_answers_for_an_integration() {
     let server = TestServer::with(patient()).await;
     let elsewhere = DataSiloId(server.app().ids.uuid());
     let key = server.key_for(&[], &[elsewhere]).await;
     for route in guarded().into_iter().filter(|route| route.access == Access::Attached) {
         let answer = ask_as(&server, &route, &key).await;
-        // Without a nonce most of these routes cannot even tell which integration is meant.
+        // These routes cannot even tell which integration is meant. With a nonce: `runs.rs` and `tenants.rs`.
         assert!(
             answer.status().is_client_error(),
             "{} {}: {}",

@@ -324,7 +324,8 @@ async fn the_printed_samples_are_answered_in_the_printed_shape() {
         println!("skipped: the seed pages are not beside this repository");
         return;
     };
-    let samples = json_samples(&page);
+    let texts = json_samples(&page);
+    let samples: Vec<Value> = texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
     let [first, second, printed] = samples.as_slice() else {
         panic!("{} samples", samples.len())
     };
@@ -338,15 +339,8 @@ async fn the_printed_samples_are_answered_in_the_printed_shape() {
     )
     .await;
     let key = server.key(&[ScopeName::ManageStoredPreferences]).await;
-    for sample in [first, second, first] {
-        let (status, answer) = call(
-            &server,
-            &key,
-            reqwest::Method::PUT,
-            "/v1/preferences",
-            sample.to_string(),
-        )
-        .await;
+    for (sample, text) in [(first, &texts[0]), (second, &texts[1]), (first, &texts[0])] {
+        let (status, answer) = call(&server, &key, reqwest::Method::PUT, "/v1/preferences", text.clone()).await;
         assert_eq!(status, 200, "{answer}");
         assert_eq!(answer["success"], json!(true));
         assert!(answer.get("failures").is_none() && answer.get("errors").is_none());
@@ -379,7 +373,8 @@ async fn the_printed_samples_are_answered_in_the_printed_shape() {
     assert_eq!(node["usp"], second["records"][0]["usp"]);
 }
 
-/// Asserts that `got` has what `printed` has, member for member; a printed null may hold a text by now.
+/// Asserts that `got` has what `printed` has, member for member and null for null. One text may stand where the print has
+/// none, and the other way round: the print shows the string of its second request beside the answers of its first.
 fn assert_shape(path: &str, got: &Value, printed: &Value) {
     match (got, printed) {
         (Value::Object(got), Value::Object(printed)) => {
@@ -389,14 +384,13 @@ fn assert_shape(path: &str, got: &Value, printed: &Value) {
             }
         }
         (Value::Array(got), Value::Array(printed)) => {
+            assert_eq!(got.len(), printed.len(), "{path}");
             for (place, (got, printed)) in got.iter().zip(printed).enumerate() {
                 assert_shape(&format!("{path}[{place}]"), got, printed);
             }
         }
-        (Value::String(_), Value::String(_) | Value::Null) | (Value::Bool(_), Value::Bool(_)) => {}
-        (Value::Null, Value::Null) => {}
-        // The print shows the string of its second request beside the answers of its first.
-        (Value::Null, Value::String(_)) if path.ends_with(".usp") => {}
+        (Value::String(_), Value::String(_)) | (Value::Bool(_), Value::Bool(_)) | (Value::Null, Value::Null) => {}
+        (Value::Null, Value::String(_)) | (Value::String(_), Value::Null) if path.ends_with(".usp") => {}
         _ => panic!("{path} is {got}, printed is {printed}"),
     }
 }
@@ -417,8 +411,8 @@ fn seed_page() -> Option<String> {
     pages.into_iter().find(|page| page.contains("\n/v1/preferences\n"))
 }
 
-/// The JSON objects that stand in a page with their braces at the beginning of a line.
-fn json_samples(page: &str) -> Vec<Value> {
+/// The JSON objects that stand in a page with their braces at the beginning of a line, letter for letter.
+fn json_samples(page: &str) -> Vec<String> {
     let mut samples = Vec::new();
     let mut sample: Option<String> = None;
     for line in page.lines() {
@@ -430,7 +424,7 @@ fn json_samples(page: &str) -> Vec<Value> {
             text.push('\n');
         }
         if line == "}" {
-            samples.push(serde_json::from_str(&sample.take().unwrap()).unwrap());
+            samples.extend(sample.take());
         }
     }
     samples

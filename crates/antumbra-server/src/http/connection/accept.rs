@@ -90,7 +90,7 @@ impl Listening {
             while connections.join_next().await.is_some() {}
         };
         if tokio::time::timeout(self.limits.shutdown, finished).await.is_err() {
-            tracing::warn!("connections were cut off, they took longer than limits.shutdown");
+            tracing::warn!("connections were cut off, they took longer than server.stop_within");
             connections.shutdown().await;
         }
     }
