@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::banner::Banner;
 use crate::cli::ServeArguments;
-use crate::config::{self, Config, Files, Flags};
+use crate::config::{self, Config, Files, Flags, Storage};
 use crate::outcome::{Ended, Outcome};
 use crate::{keys, logs};
 
@@ -118,6 +118,7 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<World> {
 pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Store> {
     keep_memory_private();
     make_folder(&config.server.data)?;
+    refuse_lost_store(config)?;
     Store::open(config.for_store(), &antumbra_server::tables())
         .await
         .map_err(refused)
@@ -144,6 +145,22 @@ pub(crate) fn refused(cause: OpenError) -> anyhow::Error {
             chain.context(ended)
         }
     }
+}
+
+/// Files without the store that knows whose they are: the store was lost, and a new one would hide it.
+fn refuse_lost_store(config: &Config) -> anyhow::Result<()> {
+    let data = &config.server.data;
+    let blobs = data.join("blobs");
+    let holds_files = || std::fs::read_dir(&blobs).is_ok_and(|mut entries| entries.next().is_some());
+    if matches!(config.storage, Storage::Embedded { .. }) && !data.join("store").exists() && holds_files() {
+        let lost = format!(
+            "{} holds files and no store: what they belong to is lost\n  Bring `store` back from a copy, or start in another \
+             folder with --data. To begin anew here, move `blobs` away.",
+            data.display()
+        );
+        return Err(Ended::new(Outcome::Disk, lost).into());
+    }
+    Ok(())
 }
 
 /// The folder of everything that is kept, for its owner's eyes only.

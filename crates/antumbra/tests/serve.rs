@@ -281,6 +281,26 @@ fn a_log_with_a_hole_in_it_is_refused_with_74_and_the_way_out() {
 }
 
 #[test]
+fn files_whose_store_is_gone_are_refused_with_74_and_not_given_to_a_new_one() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    server.signal("-TERM");
+    assert_eq!(server.ended().code, Some(0));
+    let data = folder.path().join("data");
+    std::fs::create_dir_all(data.join("blobs/7a/3f")).unwrap();
+    std::fs::rename(data.join("store"), folder.path().join("lost")).unwrap();
+
+    let output = serve(folder.path()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(74), &b""[..]));
+    assert!(said(&output).contains("holds files and no store"), "{}", said(&output));
+
+    std::fs::rename(folder.path().join("lost"), data.join("store")).unwrap();
+    let server = Server::start(folder.path());
+    server.signal("-TERM");
+    assert_eq!(server.ended().code, Some(0));
+}
+
+#[test]
 fn a_database_that_is_not_there_is_refused_with_69_and_no_password() {
     let folder = folder();
     let output = serve(folder.path())

@@ -386,6 +386,15 @@ mod tests {
     }
 
     #[test]
+    fn an_internal_key_that_is_empty_is_refused() {
+        for empty in ["", "  "] {
+            let config = with_file(&format!("[access]\ninternal_key = \"{empty}\"\n")).unwrap();
+            let refused = config.for_server().unwrap_err().to_string();
+            assert!(refused.contains("`access.internal_key` is empty"), "{refused}");
+        }
+    }
+
+    #[test]
     fn secrets_are_never_shown() {
         let config = with_file("[access]\ninternal_key = \"canary-internal\"\n").unwrap();
         assert!(!format!("{config:?}").contains("canary"));

@@ -98,11 +98,13 @@ impl Config {
             ..ServerConfig::default()
         };
         config.limits.shutdown = span("server.stop_within", self.server.stop_within)?;
-        config.internal_key_hash = self
-            .access
-            .internal_key
-            .as_ref()
-            .map(|key| internal_key_hash(key.reveal()));
+        if let Some(key) = &self.access.internal_key {
+            if key.reveal().trim().is_empty() {
+                let empty = "`access.internal_key` is empty: give a long random text, or leave it out to ask for none";
+                return Err(Mistake::new(empty));
+            }
+            config.internal_key_hash = Some(internal_key_hash(key.reveal()));
+        }
         if self.server.metrics_listen.is_some() {
             config.metrics = server::MetricsPlace::Apart;
         }
