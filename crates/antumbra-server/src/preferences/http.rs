@@ -21,7 +21,7 @@ use crate::{
 
 /// `PUT /v1/preferences`: makes what up to 100 people chose part of their records.
 ///
-/// One transaction, in `store/desk.rs`. A batch that refers to something that does not exist is refused whole; a record whose identifiers
+/// One transaction. A batch that refers to something that does not exist is refused whole; a record whose identifiers
 /// can't be brought together does not spoil its neighbours.
 #[utoipa::path(
     put,
@@ -45,6 +45,7 @@ pub(crate) async fn upsert_preferences(
     let _turn = app.turns.take(batch.people()).await;
     let mut tx = app.store.begin_write().await?;
     known.still_holds(&app, &mut tx, caller.organization).await?;
+    // In `store/desk.rs`.
     let outcomes = store::upsert_all(&mut tx, &site, &batch).await?;
     let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     if stored > 0 {
