@@ -415,6 +415,10 @@ impl Session {
                 if matches!(refusal, StoreError::Conflict) {
                     self.engine.counters.conflicts.fetch_add(1, Ordering::Relaxed);
                 }
+                if matches!(refusal, StoreError::Unavailable { .. }) {
+                    // Its end may not have been noticed yet, and it must not be lent to the next transaction.
+                    drop(self.client.take().map(Object::take));
+                }
                 Err(refusal)
             }
             Err(_) => {
