@@ -25,6 +25,7 @@ use axum::{Router, body::Bytes, routing};
 use fjall::{KeyspaceCreateOptions, PersistMode};
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
@@ -77,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let (server, clients) = (runtime()?, runtime()?);
     let house = server.block_on(House::open(&arguments.folder))?;
-    let rows = clients.block_on(measure(arguments, &house))?;
+    let rows = clients.block_on(measure(arguments, &house, server.handle()))?;
     let title = format!(
         "preferences, {} people stored; the load shares the cores",
         arguments.people
@@ -87,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     std::fs::remove_dir_all(&arguments.folder).context("removing the folder")
 }
 
-async fn measure(arguments: &Arguments, house: &House) -> Result<Vec<Row>> {
+async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Result<Vec<Row>> {
     let for_a_while = Duration::from_secs(arguments.seconds);
     let (people, url) = (arguments.people, house.url.clone());
     let filled = {
@@ -123,7 +124,7 @@ async fn measure(arguments: &Arguments, house: &House) -> Result<Vec<Row>> {
     };
     let empty = {
         let house = house.clone();
-        let aside = empty_handler(found.answer_bytes).await?;
+        let aside = empty_handler(server, found.answer_bytes).await?;
         let make = move |call: u64| house.query(mixed(call, people));
         load(&aside, SINGLE_CONNECTIONS, Until::Time(for_a_while), make).await?
     };
@@ -356,8 +357,8 @@ async fn load(
     })
 }
 
-/// A handler that reads its body and answers as many bytes as it is told to.
-async fn empty_handler(answer_bytes: usize) -> Result<String> {
+/// A handler that reads its body and answers as many bytes as it is told to, on the threads that ours has.
+async fn empty_handler(server: &Handle, answer_bytes: usize) -> Result<String> {
     let answer = Bytes::from(vec![b' '; answer_bytes]);
     let handler = routing::any(move |body: Bytes| {
         let answer = answer.clone();
@@ -366,9 +367,9 @@ async fn empty_handler(answer_bytes: usize) -> Result<String> {
             answer
         }
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = server.spawn(TcpListener::bind("127.0.0.1:0")).await??;
     let url = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(handler)).await });
+    server.spawn(async move { axum::serve(listener, Router::new().fallback(handler)).await });
     Ok(url)
 }
 

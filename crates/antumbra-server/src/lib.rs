@@ -10,6 +10,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod config;
+mod copies;
 pub mod dsr;
 pub mod files;
 #[cfg(any(test, fuzzing))]

@@ -15,7 +15,13 @@ use crate::{
     AppState,
     api_keys::ScopeName,
     dsr, files, graphql,
-    http::{Access, Budget, docs, metrics, probes, problem::Dialect, shell},
+    http::{
+        Access, Budget, docs,
+        metrics::{self, Answers},
+        probes,
+        problem::Dialect,
+        shell,
+    },
     preferences, runs,
 };
 
@@ -109,6 +115,7 @@ pub struct RouteFacts {
     /// What calls are counted against.
     pub budget: Option<Budget>,
     pub(crate) dialect: Dialect,
+    pub(crate) answers: Arc<Answers>,
 }
 
 /// How a route reads its body.
@@ -166,6 +173,7 @@ impl Route {
             body: BodyRule::Buffered,
             budget: None,
             dialect: Dialect::Envelope,
+            answers: Arc::default(),
         };
         Route { facts, handler }
     }

@@ -104,7 +104,7 @@ impl From<StoreError> for Broken {
     }
 }
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     (
         "a row is read back as it was written, and is gone once deleted",
         |store| rows_come_back(store).boxed(),
@@ -127,6 +127,9 @@ const RULES: [Rule; 14] = [
     }),
     ("a reader sees one moment, and a commit as a whole", |store| {
         snapshots_hold(store).boxed()
+    }),
+    ("readers with one stamp see the same rows", |store| {
+        stamps_tell_apart(store).boxed()
     }),
     (
         "of two transactions that read a row and change it, one is refused",
@@ -317,6 +320,22 @@ async fn snapshots_hold(store: &Store) -> Outcome {
         "the other half",
         after.get(&ROWS, &row(1, b"a")).await?,
         Some(Raw(vec![])),
+    )
+}
+
+async fn stamps_tell_apart(store: &Store) -> Outcome {
+    let before = store.begin_read().await?.stamp();
+    let again = store.begin_read().await?.stamp();
+    expect("the stamp with nothing written between", again, before)?;
+    let mut tx = store.begin_write().await?;
+    tx.put(&MARKS, &1, &());
+    expect("the stamp of a transaction", tx.stamp(), None)?;
+    tx.commit().await?;
+    let after = store.begin_read().await?.stamp();
+    expect(
+        "one stamp before and after a write",
+        after.is_some() && after == before,
+        false,
     )
 }
 

@@ -11,7 +11,8 @@
 //! | --- | --- |
 //! | `key.rs`, `value.rs`, `table.rs`, `scan.rs` | what is kept, and how it becomes bytes |
 //! | `store.rs` | [`Store`], [`Reader`], [`Tx`]: the one place where the engines are told apart |
-//! | `embedded/` | the engine in this process: group commit, conflicts, the folder's lock, the check of the log |
+//! | `embedded/` | the engine in this process: group commit, conflicts, the check of the log |
+//! | `lock.rs` | [`FolderLock`]: one process per folder |
 //! | `postgres.rs`, `postgres/tls.rs` | the engine behind a PostgreSQL server, and how the way to it is guarded |
 //! | `blobs/` | [`Blobs`]: large bodies, written and read as streams |
 //! | `conformance.rs` | what an engine must do, as checks for any of them |
@@ -27,6 +28,7 @@ mod folder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod key;
+mod lock;
 mod overlay;
 mod postgres;
 mod scan;
@@ -38,7 +40,8 @@ pub use blobs::{BlobConfig, BlobError, BlobWriter, Blobs};
 pub use config::{EmbeddedConfig, PostgresConfig, StoreConfig};
 pub use error::{Corrupt, OpenError, StoreError};
 pub use key::Key;
+pub use lock::FolderLock;
 pub use scan::Scan;
-pub use store::{Reader, Store, StoreStats, Tx};
+pub use store::{Reader, Stamp, Store, StoreStats, Tx};
 pub use table::Table;
 pub use value::{Raw, Record, Value};

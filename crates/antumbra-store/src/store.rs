@@ -119,6 +119,10 @@ pub struct Reader {
     refused: Option<StoreError>,
 }
 
+/// What a reader sees, by a number: readers of one store with equal stamps see the same rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp(u64);
+
 enum Session {
     Embedded(View),
     Postgres(postgres::Session),
@@ -133,17 +137,26 @@ impl Reader {
         }
     }
 
+    /// The number of what this reader sees. None where the engine has none, and in a transaction: what that relies on it
+    /// has to read, or nobody would notice that it has changed.
+    pub fn stamp(&self) -> Option<Stamp> {
+        match &self.session {
+            Session::Embedded(view) => view.stamp().map(Stamp),
+            Session::Postgres(_) => None,
+        }
+    }
+
     /// The value of `key`, if there is one.
     pub async fn get<K: Key, V: Value>(&mut self, table: &Table<K, V>, key: &K) -> Result<Option<V>, StoreError> {
         let key = bytes_of(key);
         let found = match self.overlay.get(table.name(), &key) {
-            Some(written) => written.clone(),
+            Some(written) => written.as_deref().map(V::decode),
             None => match &mut self.session {
-                Session::Embedded(view) => view.get(table.name(), &key)?,
-                Session::Postgres(session) => session.get(table.name(), &key).await?,
+                Session::Embedded(view) => view.get(table.name(), &key)?.map(|bytes| V::decode(&bytes)),
+                Session::Postgres(session) => session.get(table.name(), &key).await?.map(|bytes| V::decode(&bytes)),
             },
         };
-        found.map(|bytes| decode(table, V::decode(&bytes))).transpose()
+        found.map(|decoded| decode(table, decoded)).transpose()
     }
 
     /// The values of many keys, in the order of the keys. One round trip, however many they are.
@@ -153,15 +166,16 @@ impl Reader {
         keys: &[K],
     ) -> Result<Vec<Option<V>>, StoreError> {
         let keys: Vec<Vec<u8>> = keys.iter().map(bytes_of).collect();
-        let found = match &mut self.session {
-            Session::Embedded(view) => view.get_many(table.name(), &keys).await?,
-            Session::Postgres(session) => session.get_many(table.name(), &keys).await?,
-        };
-        let value = |(key, below): (&Vec<u8>, Option<Vec<u8>>)| {
-            let found = self.overlay.get(table.name(), key).cloned().unwrap_or(below);
-            found.map(|bytes| decode(table, V::decode(&bytes))).transpose()
-        };
-        keys.iter().zip(found).map(value).collect()
+        match &mut self.session {
+            Session::Embedded(view) => {
+                let found = view.get_many(table.name(), &keys).await?;
+                overlaid(&self.overlay, table, &keys, found)
+            }
+            Session::Postgres(session) => {
+                let found = session.get_many(table.name(), &keys).await?;
+                overlaid(&self.overlay, table, &keys, found)
+            }
+        }
     }
 
     /// The rows of a scan, all of them at once: give it a limit unless the rows are few by nature. One round trip.
@@ -180,6 +194,23 @@ impl Reader {
             |(key, value): (Vec<u8>, Vec<u8>)| -> Result<(K, V), Corrupt> { Ok((key_of(&key)?, V::decode(&value)?)) };
         rows.into_iter().map(|bytes| decode(table, row(bytes))).collect()
     }
+}
+
+/// The values of `keys`, from what was found of them in the engine and what is written over it.
+fn overlaid<K, V: Value>(
+    overlay: &Overlay,
+    table: &Table<K, V>,
+    keys: &[Vec<u8>],
+    found: Vec<Option<impl Deref<Target = [u8]>>>,
+) -> Result<Vec<Option<V>>, StoreError> {
+    let value = |(key, below): (&Vec<u8>, Option<_>)| {
+        let value = match overlay.get(table.name(), key) {
+            Some(written) => written.as_deref().map(V::decode),
+            None => below.as_deref().map(V::decode),
+        };
+        value.map(|decoded| decode(table, decoded)).transpose()
+    };
+    keys.iter().zip(found).map(value).collect()
 }
 
 fn decode<K, V, T>(table: &Table<K, V>, decoded: Result<T, Corrupt>) -> Result<T, StoreError> {

@@ -126,7 +126,10 @@ impl Budgets {
 
 /// The setting for the key wins over that for the organization, that over the budget's own, that over the profile.
 fn limit_of(budget: &Budget, grants: &Grants, limits: &Limits) -> Option<u32> {
-    let special = |id: Uuid| limits.budgets.get(&format!("{}@{id}", budget.name));
+    let special = |id: Uuid| match limits.budgets.is_empty() {
+        true => None,
+        false => limits.budgets.get(&format!("{}@{id}", budget.name)),
+    };
     let vendor = (limits.profile == RateProfile::Vendor).then_some(&budget.vendor);
     special(grants.key.0)
         .or_else(|| special(grants.organization.0))

@@ -79,19 +79,16 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else {
         return Ok(());
     };
-    let essence = kind
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    let json = essence.is_empty()
-        || essence == "application/json"
-        || essence
-            .strip_prefix("application/")
-            .is_some_and(|rest| rest.ends_with("+json"));
+    let essence = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    let (essence, application) = (essence.trim(), "application/");
+    let json = match essence.split_at_checked(application.len()) {
+        _ if essence.is_empty() => true,
+        Some((start, rest)) if start.eq_ignore_ascii_case(application) => {
+            let suffix = rest.len().checked_sub("+json".len()).and_then(|at| rest.get(at..));
+            rest.eq_ignore_ascii_case("json") || suffix.is_some_and(|end| end.eq_ignore_ascii_case("+json"))
+        }
+        _ => false,
+    };
     if json {
         Ok(())
     } else {

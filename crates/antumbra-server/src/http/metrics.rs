@@ -1,9 +1,13 @@
 //! Counters and histograms for the operator, in Prometheus' text form. Nothing here leaves the machine by itself, and no
 //! label holds anything of a caller's: routes are named by their template.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{LazyLock, OnceLock, PoisonError, RwLock},
+    time::Duration,
+};
 
 use axum::{Router, extract::State, http::StatusCode, routing};
+use metrics::{Counter, Histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::Problem;
@@ -38,15 +42,31 @@ pub(crate) fn tidy() {
     RECORDER.run_upkeep();
 }
 
-/// Counts one answered HTTP request.
-pub(crate) fn answered(method: &str, route: &str, status: StatusCode, took: Duration) {
-    let (method, route) = (method.to_owned(), route.to_owned());
-    metrics::counter!(
-        "antumbra_http_requests_total",
-        "method" => method, "route" => route.clone(), "status" => status.as_str().to_owned()
-    )
-    .increment(1);
-    metrics::histogram!("antumbra_http_request_seconds", "route" => route).record(took);
+/// The answers of one route. Looking up a counter by its labels costs more than counting, so what was found is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    by_status: RwLock<Vec<(StatusCode, Counter)>>,
+    seconds: OnceLock<Histogram>,
+}
+
+impl Answers {
+    /// Counts one answered HTTP request.
+    pub(crate) fn count(&self, method: &str, route: &str, status: StatusCode, took: Duration) {
+        let seconds = || metrics::histogram!("antumbra_http_request_seconds", "route" => route.to_owned());
+        self.seconds.get_or_init(seconds).record(took);
+        let known = self.by_status.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, counter)) = known.iter().find(|(of, _)| *of == status) {
+            return counter.increment(1);
+        }
+        drop(known);
+        let counter = metrics::counter!(
+            "antumbra_http_requests_total",
+            "method" => method.to_owned(), "route" => route.to_owned(), "status" => status.as_str().to_owned()
+        );
+        counter.increment(1);
+        let mut known = self.by_status.write().unwrap_or_else(PoisonError::into_inner);
+        known.push((status, counter));
+    }
 }
 
 /// `GET /metrics`: what this process has counted, for Prometheus.

@@ -3,7 +3,11 @@
 //!
 //! The order matters. Who is asking is known before a byte of the body is kept, so a stranger costs no memory.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
     body::{Body, HttpBody},
@@ -21,7 +25,7 @@ use super::{
     Access, Code, Grants, Problem,
     budget::{Allowance, Budgets},
     connection::{Peer, Refusal, TooSlow},
-    metrics,
+    metrics::Answers,
     problem::Dialect,
 };
 use crate::{
@@ -80,9 +84,13 @@ pub(crate) async fn observe(State(app): State<AppState>, request: Request, next:
     response
 }
 
+/// Of what no route has answered.
+static STRAY: LazyLock<Answers> = LazyLock::new(Answers::default);
+
 fn log(response: &Response, id: &str, took: Duration) {
     let facts = response.extensions().get::<Arc<RouteFacts>>();
     let (method, route) = facts.map_or(("-", "-"), |facts| (facts.method.as_str(), facts.path.as_str()));
+    let answers = facts.map_or(&*STRAY, |facts| &facts.answers);
     let grants = response.extensions().get::<Arc<Grants>>();
     tracing::info!(
         target: "antumbra::access",
@@ -95,7 +103,7 @@ fn log(response: &Response, id: &str, took: Duration) {
         key = grants.map(|grants| tracing::field::display(grants.key.0)),
         "answered"
     );
-    metrics::answered(method, route, response.status(), took);
+    answers.count(method, route, response.status(), took);
 }
 
 fn render(mut response: Response, asked: bool, id: &str) -> Response {
@@ -298,11 +306,11 @@ fn declared_length(headers: &HeaderMap) -> u64 {
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
+    const FORM: &[u8] = b"application/x-www-form-urlencoded";
     let kind = headers
         .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    kind.trim_start()
-        .to_ascii_lowercase()
-        .starts_with("application/x-www-form-urlencoded")
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    let kind = kind.trim_ascii_start();
+    kind.get(..FORM.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(FORM))
 }

@@ -1,9 +1,6 @@
 //! What is kept of an organization's settings, and every change to them as a function over a transaction.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::Arc;
 
 use antumbra_store::{Reader, Record, Scan, StoreError, Table, Tx};
 use jiff::Timestamp;
@@ -21,6 +18,7 @@ use super::{
 };
 use crate::{
     audit::{self, Actor, AuditEntry},
+    copies::Copies,
     world::Ids,
 };
 
@@ -89,11 +87,8 @@ impl Record for Template {
 }
 
 /// The settings of every organization that this process has looked at.
-///
-/// A copy is used only after its version was compared with the stored one, in the reader's own snapshot. A version of a
-/// transaction that is never committed is never met again, so what it left here is never used.
 #[derive(Default)]
-pub struct SettingsCache(RwLock<HashMap<OrganizationId, (Version, Arc<Settings>)>>);
+pub struct SettingsCache(Copies<Version, Settings>);
 
 impl SettingsCache {
     /// The settings of `organization` as `reader` sees them; none if there is no such organization.
@@ -102,27 +97,19 @@ impl SettingsCache {
         reader: &mut Reader,
         organization: OrganizationId,
     ) -> Result<Option<Arc<Settings>>, StoreError> {
+        if let Some(settings) = self.0.seen_by(reader, organization) {
+            return Ok(Some(settings));
+        }
         let Some(version) = reader.get(&VERSIONS, &organization.0).await? else {
             return Ok(None);
         };
-        let known = self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&organization)
-            .cloned();
-        if let Some((known, settings)) = known
-            && known == version
-        {
+        if let Some(settings) = self.0.of_version(reader, organization, &version) {
             return Ok(Some(settings));
         }
         let Some(settings) = load(reader, organization).await? else {
             return Ok(None);
         };
-        let settings = Arc::new(settings);
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(organization, (version, settings.clone()));
-        Ok(Some(settings))
+        Ok(Some(self.0.keep(reader, organization, version, settings)))
     }
 
     /// The settings of an organization that is known to exist, because a live key or a stored row names it.

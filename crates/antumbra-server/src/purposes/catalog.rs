@@ -1,13 +1,9 @@
 //! Everything an organization can be asked about, compiled for the preference store.
 //!
 //! A [`Catalog`] finds things by the names that clients write and by the numbers that rows hold. Deleted things stay in
-//! it under their numbers, because old rows still hold them. [`Catalogs`] keeps the last one of each organization; it
-//! is good as long as the version row that a transaction reads is the one it was built from.
+//! it under their numbers, because old rows still hold them. [`Catalogs`] keeps the last one of each organization.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use antumbra_store::{Reader, StoreError};
 use uuid::Uuid;
@@ -16,12 +12,11 @@ use super::{
     model::{OptionId, OptionValue, Partition, PartitionId, Purpose, PurposeId, Topic, TopicKind},
     store,
 };
-use crate::organization::OrganizationId;
+use crate::{copies::Copies, organization::OrganizationId};
 
 /// An organization's purposes, topics, options and partitions, ready to be looked up.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    version: Uuid,
     partitions: HashMap<String, PartitionId>,
     purposes: Vec<PurposeEntry>,
     purposes_by_slug: HashMap<String, usize>,
@@ -63,7 +58,6 @@ pub struct TopicEntry {
 impl Catalog {
     /// Compiles what the tables hold.
     pub(super) fn build(
-        version: Uuid,
         partitions: Vec<Partition>,
         purposes: Vec<Purpose>,
         topics: Vec<Topic>,
@@ -81,7 +75,6 @@ impl Catalog {
         let purposes: Vec<PurposeEntry> = purposes.iter().map(entry).collect();
         let places = || purposes.iter().enumerate();
         Catalog {
-            version,
             partitions: partitions
                 .into_iter()
                 .map(|partition| (partition.key, partition.id))
@@ -177,27 +170,20 @@ impl TopicEntry {
 }
 
 /// The last catalog of each organization that was read.
-#[derive(Clone, Debug, Default)]
-pub struct Catalogs(Arc<RwLock<HashMap<OrganizationId, Arc<Catalog>>>>);
+#[derive(Clone, Default)]
+pub struct Catalogs(Arc<Copies<Uuid, Catalog>>);
 
 impl Catalogs {
-    /// The catalog as `reader`'s snapshot has it. Takes one read while nothing has changed.
+    /// The catalog as `reader` sees it. Takes one read while nothing has changed, none if nothing at all has.
     pub async fn current(&self, reader: &mut Reader, organization: OrganizationId) -> Result<Arc<Catalog>, StoreError> {
-        let version = store::version(reader, organization).await?;
-        let kept = self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&organization)
-            .cloned();
-        if let Some(catalog) = kept
-            && catalog.version == version
-        {
+        if let Some(catalog) = self.0.seen_by(reader, organization) {
             return Ok(catalog);
         }
-        let catalog = Arc::new(store::load(reader, organization, version).await?);
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.insert(organization, catalog.clone());
-        Ok(catalog)
+        let version = store::version(reader, organization).await?;
+        if let Some(catalog) = self.0.of_version(reader, organization, &version) {
+            return Ok(catalog);
+        }
+        let catalog = store::load(reader, organization).await?;
+        Ok(self.0.keep(reader, organization, version, catalog))
     }
 }

@@ -510,16 +510,12 @@ pub(super) async fn version(reader: &mut Reader, organization: OrganizationId) -
 }
 
 /// Reads everything an organization has.
-pub(super) async fn load(
-    reader: &mut Reader,
-    organization: OrganizationId,
-    version: Uuid,
-) -> Result<Catalog, StoreError> {
+pub(super) async fn load(reader: &mut Reader, organization: OrganizationId) -> Result<Catalog, StoreError> {
     let partitions = list_partitions(reader, organization).await?;
     let purposes = list_purposes(reader, organization).await?;
     let topics = list(reader, &TOPICS, organization).await?;
     let options = list(reader, &OPTIONS, organization).await?;
-    Ok(Catalog::build(version, partitions, purposes, topics, options))
+    Ok(Catalog::build(partitions, purposes, topics, options))
 }
 
 /// The organization's numbers while some are being given out. Putting them back marks the configuration as changed.

@@ -8,7 +8,6 @@
 mod committer;
 mod conflicts;
 mod journal;
-mod lock;
 mod mark;
 mod recovery;
 mod transactions;
@@ -19,12 +18,11 @@ pub(crate) use journal::fuzz as fuzz_journal;
 use self::{
     committer::{Committer, Submission, Write},
     conflicts::ReadSet,
-    lock::FolderLock,
     mark::Mark,
     transactions::{OpenTransaction, Transactions},
 };
 use crate::{
-    EmbeddedConfig, OpenError, StoreError, StoreStats,
+    EmbeddedConfig, FolderLock, OpenError, StoreError, StoreStats,
     error::folder_failed,
     overlay::{Overlay, Row},
     scan::{Order, Span},
@@ -336,20 +334,25 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn get(&mut self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    /// The number of the last write that this snapshot holds, unless it belongs to a transaction.
+    pub(crate) fn stamp(&self) -> Option<u64> {
+        self.tracked.is_none().then(|| self.snapshot.seqno())
+    }
+
+    pub(crate) fn get(&mut self, table: &'static str, key: &[u8]) -> Result<Option<Slice>, StoreError> {
         let key = [&self.engine.number_of(table)?, key].concat();
         let found = self.snapshot.get(&self.engine.rows, &key).map_err(unreadable)?;
         if let Some((_, reads)) = &mut self.tracked {
             reads.keys.push(key);
         }
-        Ok(found.map(|value| value.to_vec()))
+        Ok(found)
     }
 
     pub(crate) async fn get_many(
         &mut self,
         table: &'static str,
         keys: &[Vec<u8>],
-    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    ) -> Result<Vec<Option<Slice>>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
             found.push(self.get(table, key)?);

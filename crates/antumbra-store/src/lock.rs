@@ -10,13 +10,13 @@ use std::{
 
 /// The lock of a data folder. It ends with the value, and with the process however that ends, so nothing has to be
 /// cleaned up after a crash.
-pub(crate) struct FolderLock {
+pub struct FolderLock {
     _file: File,
 }
 
 impl FolderLock {
     /// Takes the lock, or says which process has it. Does not wait.
-    pub(crate) fn take(folder: &Path) -> Result<FolderLock, OpenError> {
+    pub fn take(folder: &Path) -> Result<FolderLock, OpenError> {
         let path = folder.join("lock");
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
