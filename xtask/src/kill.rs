@@ -35,6 +35,7 @@ pub fn battery(executable: &Path, rounds: usize, seed: u64) -> Result<Report> {
         data: folder.path().join("data"),
         rounds,
         seed,
+        disk_fails: false,
     };
     battery.run_side_by_side(LANES, |server, _| server.kill())
 }

@@ -57,6 +57,7 @@ fn battery(executable: &Path, rounds: usize, seed: u64, cuts: Cuts) -> Result<Re
         data: disk.mounted_at.join("data"),
         rounds,
         seed,
+        disk_fails: true,
     };
     let mut in_order = cuts == Cuts::AfterTheFirst;
     battery.run(|server, chance| {

@@ -2,17 +2,48 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Config, Storage};
+use crate::keys::FIRST_KEY_DAYS;
 
 /// A server that is ready.
 pub(crate) struct Banner<'a> {
     pub(crate) address: SocketAddr,
     pub(crate) config: &'a Config,
     /// The key of a first start. It is shown here and nowhere else.
-    pub(crate) first_key: Option<&'a str>,
+    pub(crate) first_key: Option<FirstKey<'a>>,
     pub(crate) ready_in: Duration,
+}
+
+/// How the key of a first start is handed over.
+pub(crate) enum FirstKey<'a> {
+    /// To whoever looks at the terminal.
+    Shown(&'a str),
+    /// Standard output is kept by the system's log, which others read too: the key stands in this file.
+    InFile(PathBuf),
+}
+
+impl FirstKey<'_> {
+    /// Leaves a key where its one reader finds it.
+    pub(crate) fn hand_over<'a>(key: &'a str, config: &Config, json: bool) -> std::io::Result<FirstKey<'a>> {
+        if json || std::env::var_os("JOURNAL_STREAM").is_none() {
+            return Ok(FirstKey::Shown(key));
+        }
+        let path = config.server.data.join("first-key");
+        let mut options = std::fs::File::options();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)?;
+        writeln!(file, "{key}")?;
+        file.sync_all()?;
+        Ok(FirstKey::InFile(path))
+    }
 }
 
 impl Banner<'_> {
@@ -46,8 +77,8 @@ impl Banner<'_> {
             "data": self.config.server.data,
             "version": env!("CARGO_PKG_VERSION"),
         });
-        if let Some(key) = self.first_key {
-            object["key"] = key.into();
+        if let Some(FirstKey::Shown(key)) = &self.first_key {
+            object["key"] = (*key).into();
         }
         format!("{object}\n")
     }
@@ -66,13 +97,23 @@ impl Banner<'_> {
             self.ready_in.as_millis(),
             self.config.erasure_horizon(),
         );
-        if let Some(key) = self.first_key {
+        if let Some(first_key) = &self.first_key {
+            let days = FIRST_KEY_DAYS;
+            match first_key {
+                FirstKey::Shown(key) => text.push_str(&format!(
+                    "\n  First start. An API key with every scope, shown this once, good for {days} days:\n  {key}\n\n  \
+                     Try:  curl -H \"authorization: Bearer {key}\" \\\n          \
+                     -H \"content-type: application/json\" {url}/graphql \\\n          \
+                     -d '{{\"query\":\"{{ organization {{ id uri }} }}\"}}'\n"
+                )),
+                FirstKey::InFile(path) => text.push_str(&format!(
+                    "\n  First start. An API key with every scope, good for {days} days, stands in this file; read it and \
+                     delete it:\n  {}\n",
+                    path.display()
+                )),
+            }
             text.push_str(&format!(
-                "\n  First start. An API key with every scope, shown this once:\n  {key}\n\n  \
-                 Try:  curl -H \"authorization: Bearer {key}\" \\\n          \
-                 -H \"content-type: application/json\" {url}/graphql \\\n          \
-                 -d '{{\"query\":\"{{ organization {{ id uri }} }}\"}}'\n\n  \
-                 Keep copies of the key files apart from your backups (docs/keys.md): without them the data is noise.\n  \
+                "\n  Keep copies of the key files apart from your backups (docs/keys.md): without them the data is noise.\n  \
                  {}{}\n",
                 self.config.root_file().display(),
                 match self.config.storage {

@@ -1,6 +1,6 @@
 //! The management API of a running server, as the commands use it.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use reqwest::StatusCode;
@@ -23,6 +23,14 @@ pub(crate) struct Refused {
     code: String,
 }
 
+/// Whether a URL leads to this machine itself.
+fn is_this_machine(url: &str) -> bool {
+    let url = reqwest::Url::parse(url).ok();
+    let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// A caller of `POST /graphql`.
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -33,10 +41,12 @@ pub(crate) struct Client {
 impl Client {
     /// A caller of the server at `url` with an API key.
     pub(crate) fn new(url: &str, key: String) -> Result<Client> {
-        let http = reqwest::Client::builder()
-            .timeout(PATIENCE)
-            .build()
-            .context("no HTTP client can be made")?;
+        let mut http = reqwest::Client::builder().timeout(PATIENCE);
+        if is_this_machine(url) {
+            // A proxy of the environment could not reach it, and has no business with the key.
+            http = http.no_proxy();
+        }
+        let http = http.build().context("no HTTP client can be made")?;
         Ok(Client {
             http,
             url: url.trim_end_matches('/').to_owned(),

@@ -13,6 +13,7 @@ use antumbra_server::organization::OrganizationId;
 use antumbra_server::silos::DataSiloId;
 use antumbra_server::{AppState, ServerConfig};
 use anyhow::{Context, Result};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -74,7 +75,10 @@ async fn rotate_root(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<(
     Ok(())
 }
 
-/// The key of a server that has none yet: every scope, shown once by whoever calls this.
+/// How long the key of a first start is good: long enough to make others with it.
+pub(crate) const FIRST_KEY_DAYS: i64 = 7;
+
+/// The key of a server that has none yet: every scope, for a week, shown once by whoever calls this.
 pub(crate) async fn first(app: &AppState, organization: OrganizationId) -> Result<Option<ApiKey>> {
     if !api_keys::list(app, organization).await?.is_empty() {
         return Ok(None);
@@ -82,6 +86,7 @@ pub(crate) async fn first(app: &AppState, organization: OrganizationId) -> Resul
     let input = ApiKeyInput {
         title: "First start".to_owned(),
         scopes: vec![ScopeName::FullAdmin],
+        expires_at: Some(app.clock.now() + SignedDuration::from_hours(24 * FIRST_KEY_DAYS)),
         ..ApiKeyInput::default()
     };
     let created = api_keys::create(app, organization, Actor::Operator, input).await?;

@@ -3,17 +3,17 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use antumbra_crypto::api_key::ApiKey;
 use antumbra_server::keyring::Keyring;
 use antumbra_server::{Clock, Ids, Server, World};
-use antumbra_store::{BlobConfig, Blobs, OpenError, Store};
+use antumbra_store::{BlobConfig, Blobs, FolderLock, OpenError, Store};
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::banner::Banner;
+use crate::banner::{Banner, FirstKey};
 use crate::cli::ServeArguments;
 use crate::config::{self, Config, Files, Flags, Storage};
 use crate::outcome::{Ended, Outcome};
@@ -50,7 +50,10 @@ async fn serve(config: &Config, json: bool, begun: Instant) -> anyhow::Result<Ex
     Banner {
         address: server.address(),
         config,
-        first_key: first_key.as_ref().map(ApiKey::expose),
+        first_key: first_key
+            .as_ref()
+            .map(|key| FirstKey::hand_over(key.expose(), config, json))
+            .transpose()?,
         ready_in: begun.elapsed(),
     }
     .print(json)?;
@@ -118,10 +121,19 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<World> {
 pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Store> {
     keep_memory_private();
     make_folder(&config.server.data)?;
+    hold(&config.server.data)?;
     refuse_lost_store(config)?;
     Store::open(config.for_store(), &antumbra_server::tables())
         .await
         .map_err(refused)
+}
+
+/// Keeps every other process out of a data folder until this one ends: it would clear away files that are being taken
+/// in here, or change the root key under us.
+fn hold(data: &Path) -> anyhow::Result<()> {
+    static HELD: OnceLock<FolderLock> = OnceLock::new();
+    let lock = FolderLock::take(data).map_err(refused)?;
+    HELD.set(lock).ok().context("this process holds a data folder already")
 }
 
 /// Why a store did not open, with the way out and the code that goes with it.

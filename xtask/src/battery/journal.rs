@@ -7,10 +7,9 @@ use anyhow::Result;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::chance::Chance;
-use super::client::Client;
+use super::client::{Client, Refused};
 
 /// Everything acknowledged so far. A thing enters when its 200 has been read, never before.
-#[derive(Default)]
 pub(super) struct Journal(Mutex<Kept>);
 
 /// How many answers counted as acknowledgements, by what they acknowledged.
@@ -64,6 +63,9 @@ struct Kept {
     /// What the last round touched, and so what the next start is asked about first.
     fresh_people: Vec<String>,
     fresh_requests: Vec<String>,
+    /// Answers that no server may give under this load, however it is about to end.
+    unexpected: Vec<String>,
+    disk_fails: bool,
 }
 
 /// The choices of one person. What was sent without an answer may or may not be kept, and nothing else may.
@@ -128,8 +130,25 @@ impl Journal {
         self.0.lock().expect("no task panics while it writes the journal")
     }
 
+    /// An empty journal. `disk_fails` as in [`Battery`](super::Battery).
+    pub(super) fn new(disk_fails: bool) -> Journal {
+        Journal(Mutex::new(Kept {
+            disk_fails,
+            ..Kept::default()
+        }))
+    }
+
     pub(super) fn acknowledged(&self) -> Acknowledged {
         self.kept().acknowledged
+    }
+
+    /// Notes an answer that was no acknowledgement. Overload is an honest one; so is storage trouble while a disk fails.
+    pub(super) fn refused(&self, refused: &Refused) {
+        let mut kept = self.kept();
+        let honest = refused.status == 429 || (kept.disk_fails && refused.status == 502);
+        if !honest {
+            kept.unexpected.push(format!("the load was refused: {refused}"));
+        }
     }
 
     /// The next sequence numbers of some people, noted as sent.
@@ -196,6 +215,7 @@ impl Journal {
     pub(super) async fn check(&self, client: &Client, chance: &mut Chance, losses: &mut Vec<String>) -> Result<u64> {
         let (mut people, mut requests) = {
             let mut kept = self.kept();
+            losses.append(&mut kept.unexpected);
             let mut people = std::mem::take(&mut kept.fresh_people);
             let mut requests = std::mem::take(&mut kept.fresh_requests);
             let everyone: Vec<&String> = kept.people.keys().collect();
@@ -214,7 +234,8 @@ impl Journal {
     /// Looks for everything.
     pub(super) async fn check_everything(&self, client: &Client, losses: &mut Vec<String>) -> Result<u64> {
         let (people, requests): (Vec<_>, Vec<_>) = {
-            let kept = self.kept();
+            let mut kept = self.kept();
+            losses.append(&mut kept.unexpected);
             (
                 kept.people.keys().cloned().collect(),
                 kept.requests.keys().cloned().collect(),

@@ -69,15 +69,15 @@ impl Task {
     }
 }
 
-/// Overload is an honest answer; anything else ends the task, as the server is gone.
-async fn may_try_again(cause: &anyhow::Error) -> bool {
-    let overloaded = cause
-        .downcast_ref::<Refused>()
-        .is_some_and(|refused| refused.status == 429);
+/// Whether a task goes on after a call that was not acknowledged: after overload it does, else the server is gone.
+async fn may_try_again(journal: &Journal, cause: &anyhow::Error) -> bool {
+    let Some(refused) = cause.downcast_ref::<Refused>() else {
+        return false;
+    };
+    journal.refused(refused);
+    let overloaded = refused.status == 429;
     if overloaded {
         tokio::time::sleep(Duration::from_millis(20)).await;
-    } else if let Some(refused) = cause.downcast_ref::<Refused>() {
-        eprintln!("unexpected: {refused}");
     }
     overloaded
 }
@@ -93,7 +93,7 @@ async fn choose(mut task: Task, group: u64) {
         let choices = task.journal.about_to_choose(&people);
         match task.client.choose(&choices).await {
             Ok(()) => task.journal.chosen(&choices),
-            Err(cause) if may_try_again(&cause).await => {}
+            Err(cause) if may_try_again(&task.journal, &cause).await => {}
             Err(_) => return,
         }
     }
@@ -104,7 +104,7 @@ async fn submit(mut task: Task) {
         let person = format!("subject-{}", NEXT.fetch_add(1, Ordering::SeqCst));
         match task.client.submit(&person).await {
             Ok(dsr) => task.journal.submitted(&dsr),
-            Err(cause) if may_try_again(&cause).await => {}
+            Err(cause) if may_try_again(&task.journal, &cause).await => {}
             Err(_) => return,
         }
         tokio::time::sleep(Duration::from_millis(task.chance.between(20, 120))).await;
@@ -119,7 +119,7 @@ async fn answer(mut task: Task) {
             continue;
         };
         if let Err(cause) = work_on(&task.client, &task.journal, &mut task.chance, &delivery).await {
-            let again = may_try_again(&cause).await;
+            let again = may_try_again(&task.journal, &cause).await;
             task.deliveries.lock().await.insert(0, delivery);
             if !again {
                 return;
@@ -158,7 +158,7 @@ async fn approve(mut task: Task) {
         if let Some(dsr) = task.chance.pick(&reported) {
             match approve_if_ready(&task.client, &task.journal, dsr).await {
                 Ok(()) => {}
-                Err(cause) if may_try_again(&cause).await => {}
+                Err(cause) if may_try_again(&task.journal, &cause).await => {}
                 Err(_) => return,
             }
         }

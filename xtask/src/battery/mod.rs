@@ -34,6 +34,8 @@ pub struct Battery {
     pub rounds: usize,
     /// Where chance begins.
     pub seed: u64,
+    /// Whether the disk goes away under the running server, so that storage trouble is an honest answer.
+    pub disk_fails: bool,
 }
 
 /// What came of it.
@@ -101,6 +103,7 @@ impl Battery {
             data: self.data.join(format!("lane-{number}")),
             rounds: (self.rounds + number) / lanes,
             seed: self.seed.wrapping_add(number as u64),
+            disk_fails: self.disk_fails,
         };
         std::fs::create_dir_all(&self.data)?;
         std::thread::scope(|scope| {
@@ -129,7 +132,7 @@ impl Battery {
     async fn play(&self, end: &mut impl FnMut(&mut Child, &mut Chance) -> Result<()>) -> Result<Report> {
         let mut chance = Chance::new(self.seed);
         let receiver = Receiver::start().await?;
-        let journal = Arc::new(Journal::default());
+        let journal = Arc::new(Journal::new(self.disk_fails));
         let mut report = Report::default();
         let mut key = None;
         for round in 0..self.rounds {

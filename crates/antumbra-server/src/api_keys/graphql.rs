@@ -4,6 +4,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use super::{
     ApiKeyChange, ApiKeyId, ApiKeyInput, ApiKeyRecord, Listed, ScopeName, change_in, create_in, list_in, revoke_in,
+    store,
 };
 use crate::{
     graphql::{Date, KnownSilo, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id},
@@ -66,6 +67,7 @@ impl ApiKeyMutations {
         let session = Session::of(context);
         let scopes = grantable(session, input.scopes.unwrap_or_default())?;
         let silos = find_silos(session, input.data_silos.as_deref(), input.data_silo_titles.as_deref()).await?;
+        attachable(session, silos.as_deref().unwrap_or_default())?;
         let input = ApiKeyInput {
             title: input.title,
             scopes,
@@ -95,12 +97,19 @@ impl ApiKeyMutations {
     ) -> Result<UpdateApiKeyPayload, Refusal> {
         let session = Session::of(context);
         let id = ApiKeyId(parse_id(&input.id, "API key")?);
+        let silos = find_silos(session, input.data_silos.as_deref(), input.data_silo_titles.as_deref()).await?;
+        let mut tx = session.write().await;
+        if let Some(silos) = &silos {
+            let known = store::get(&mut tx, session.organization(), id).await?;
+            let attached = known.map_or_else(Vec::new, |record| record.silos);
+            let added: Vec<DataSiloId> = silos.iter().copied().filter(|silo| !attached.contains(silo)).collect();
+            attachable(session, &added)?;
+        }
         let change = ApiKeyChange {
             title: input.title,
             scopes: input.scopes.map(|scopes| grantable(session, scopes)).transpose()?,
-            silos: find_silos(session, input.data_silos.as_deref(), input.data_silo_titles.as_deref()).await?,
+            silos,
         };
-        let mut tx = session.write().await;
         let record = change_in(
             &mut tx,
             &session.app,
@@ -140,6 +149,16 @@ fn grantable(session: &Session, scopes: Vec<Scope>) -> Result<Vec<ScopeName>, Re
             "a key can give only the scopes that it has, and this one lacks {}",
             scope.title()
         ))),
+    }
+}
+
+/// Who answers for a silo is given what it is asked about people. So whoever may not connect silos passes on only those
+/// that their own key is attached to.
+fn attachable(session: &Session, silos: &[DataSiloId]) -> Result<(), Refusal> {
+    let foreign = |silo: &&DataSiloId| session.caller.attached_to(**silo).is_err();
+    match silos.iter().find(foreign) {
+        None => Ok(()),
+        Some(_) => session.require_connecting(),
     }
 }
 
