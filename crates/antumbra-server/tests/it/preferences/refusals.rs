@@ -1,0 +1,304 @@
+//! What is refused, by which rule, and at which bound.
+
+use super::*;
+
+#[tokio::test]
+async fn each_rule_is_refused_with_its_place_and_without_the_value() {
+    let store = Preferences::start().await;
+    let with = |member: &str, value: Value| {
+        let mut record = json!({"identifiers": [email_of("ada@example.test")]});
+        record[member] = value;
+        record
+    };
+    let purpose = |said: Value| with("purposes", json!([said]));
+    let topic = |topic: &str, choice: Value| {
+        purpose(json!({"purpose": "ProductNews", "enabled": true, "preferences": [{"topic": topic, "choice": choice}]}))
+    };
+    let identifier = |name: &str, value: &str| with("identifiers", json!([{"name": name, "value": value}]));
+    let long = |bytes: usize| "x".repeat(bytes);
+    let cases = [
+        (json!({}), "identifiers"),
+        (json!({"identifiers": []}), "identifiers"),
+        (with("identifiers", json!("ada")), "identifiers"),
+        (json!({"userId": ""}), "userId"),
+        (with("timestamp", json!("yesterday")), "timestamp"),
+        (with("timestamp", json!(17)), "timestamp"),
+        (with("timestamp", json!("2026-03-03T10:00:00.001Z")), "timestamp"),
+        (with("timestamp", json!("9999-01-01T00:00:00Z")), "timestamp"),
+        (
+            with("metadataTimestamp", json!("2027-01-01T00:00:00Z")),
+            "metadataTimestamp",
+        ),
+        (with("birthDate", json!("1990")), "birthDate"),
+        (with("birthDate", json!("1990-02-30")), "birthDate"),
+        (with("birthDate", json!("13-1990")), "birthDate"),
+        (with("confirmed", json!("yes")), "confirmed"),
+        (with("usp", json!(17)), "usp"),
+        (with("tcf", json!(long(16 * 1024 + 1))), "tcf"),
+        (with("metadata", json!({"a": "b"})), "metadata"),
+        (with("metadata", json!([{"key": "", "value": "b"}])), "metadata[0].key"),
+        (
+            with(
+                "metadata",
+                json!([{"key": "a", "value": "b"}, {"key": "a", "value": "c"}]),
+            ),
+            "metadata[1].key",
+        ),
+        (
+            with("metadata", json!([{"key": "a", "value": long(4097)}])),
+            "metadata[0].value",
+        ),
+        (with("metadata", json!(vec![json!({"key": "a"}); 201])), "metadata"),
+        (identifier("shoeSize", "42"), "identifiers[0].name"),
+        (identifier("Email", "ada@example.test"), "identifiers[0].name"),
+        (identifier("email", "ada"), "identifiers[0].value"),
+        (identifier("email", "a/b@example.test"), "identifiers[0].value"),
+        (identifier("email", ""), "identifiers[0].value"),
+        (identifier("email", "  "), "identifiers[0].value"),
+        (identifier("phone", "0351910000017"), "identifiers[0].value"),
+        (identifier("transcend", "me"), "identifiers[0].value"),
+        (identifier("coreIdentifier", &long(1025)), "identifiers[0].value"),
+        (
+            purpose(json!({"purpose": "Newsleter", "enabled": true})),
+            "purposes[0].purpose",
+        ),
+        (
+            purpose(json!({"purpose": "analytics", "enabled": true})),
+            "purposes[0].purpose",
+        ),
+        (
+            purpose(json!({"purpose": "Unknown", "enabled": true})),
+            "purposes[0].purpose",
+        ),
+        (purpose(json!({"purpose": "Analytics"})), "purposes[0].enabled"),
+        (
+            purpose(json!({"purpose": "Analytics", "enabled": "true"})),
+            "purposes[0].enabled",
+        ),
+        (
+            purpose(json!({"purpose": "Analytics", "consent": true})),
+            "purposes[0].consent",
+        ),
+        (
+            purpose(json!({"purpose": "Essential", "enabled": false})),
+            "purposes[0].enabled",
+        ),
+        (
+            purpose(json!({"purpose": "Analytics", "enabled": true, "timestamp": "x"})),
+            "purposes[0].timestamp",
+        ),
+        (
+            purpose(json!({"purpose": "Analytics", "enabled": true, "sourceSystem": ""})),
+            "purposes[0].sourceSystem",
+        ),
+        (
+            purpose(json!({"purpose": "Analytics", "enabled": true, "sourceSystem": long(129)})),
+            "purposes[0].sourceSystem",
+        ),
+        (
+            with(
+                "purposes",
+                json!([{"purpose": "Analytics", "enabled": true}, {"purpose": "Analytics", "enabled": true}]),
+            ),
+            "purposes[1].purpose",
+        ),
+        (
+            topic("Pace", json!({"selectValue": "Weekly"})),
+            "purposes[0].preferences[0].topic",
+        ),
+        (
+            topic("Cadence", json!({"selectValue": "Hourly"})),
+            "purposes[0].preferences[0].choice.selectValue",
+        ),
+        (
+            topic("Cadence", json!({"booleanValue": true})),
+            "purposes[0].preferences[0].choice",
+        ),
+        (
+            topic("Cadence", json!({"selectValues": ["Weekly"]})),
+            "purposes[0].preferences[0].choice",
+        ),
+        (
+            topic("Channel", json!({"selectValues": ["Email", "Fax"]})),
+            "purposes[0].preferences[0].choice.selectValues[1]",
+        ),
+        (
+            topic("Paused", json!({"booleanValue": "no"})),
+            "purposes[0].preferences[0].choice.booleanValue",
+        ),
+        (
+            purpose(json!({"purpose": "Analytics", "enabled": true, "workflowSettings": {
+                "dataSiloIds": ["0d8f9a54-2c0a-4b7e-8f38-6f5b9ce0a201"],
+                "ignoreDataSiloIds": ["0d8f9a54-2c0a-4b7e-8f38-6f5b9ce0a202"]
+            }})),
+            "purposes[0].workflowSettings.ignoreDataSiloIds",
+        ),
+        (
+            purpose(json!({"purpose": "Analytics", "enabled": true, "workflowSettings": {"isSilent": "yes"}})),
+            "purposes[0].workflowSettings.isSilent",
+        ),
+        (
+            purpose(
+                json!({"purpose": "Analytics", "enabled": true, "workflowSettings": {"region": {"country": "Spain"}}}),
+            ),
+            "purposes[0].workflowSettings.region.country",
+        ),
+    ];
+    for (record, place) in cases {
+        let broken = store.refusal(record.clone()).await;
+        let paths: Vec<&str> = broken.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, [format!("records[0].{place}")], "{record}");
+    }
+    let (_, message) = store.refusal(identifier("email", "secret-ada")).await.remove(0);
+    assert_eq!(message, "Identifier email did not pass validation");
+    assert_eq!(store.find(json!({})).await.len(), 0, "nothing was written");
+}
+
+#[tokio::test]
+async fn values_at_the_bounds_are_taken() {
+    let store = Preferences::start().await;
+    let long = "é".repeat(512);
+    let odd = "\u{202e}a\u{0301}\u{1F980}";
+    for value in [long.as_str(), odd] {
+        let node = store
+            .record(json!({"identifiers": [{"name": "coreIdentifier", "value": value}]}))
+            .await;
+        assert_eq!(node["identifiers"][0]["value"], value);
+    }
+    for at in [
+        "0000-01-01T00:00:00Z",
+        "2026-03-03T10:00:00.000Z",
+        "2026-02-03T10:15:00.123456789+01:00",
+        "2016-12-31T23:59:60Z",
+    ] {
+        store
+            .record(json!({"userId": "ada@example.test", "timestamp": at}))
+            .await;
+    }
+    assert_eq!(
+        store.find_email("ada@example.test").await["timestamp"],
+        "2026-03-03T10:00:00.000Z"
+    );
+}
+
+#[tokio::test]
+async fn all_problems_of_a_batch_are_told_at_once_and_nothing_is_written() {
+    let store = Preferences::start().await;
+    let good = in_shop(json!({"userId": "good@example.test"}));
+    let mut nowhere = good.clone();
+    nowhere["partition"] = json!("nowhere");
+    let bad = in_shop(json!({"userId": "good@example.test", "timestamp": "x", "purposes": [
+        {"purpose": "Nope", "enabled": true},
+        {"purpose": "ProductNews", "enabled": true, "preferences": [{"topic": "Cadence", "choice": {"selectValue": "Hourly"}}]}
+    ]}));
+    let (status, answer) = store.upsert(json!({"records": [good, nowhere, bad]})).await;
+    assert_eq!(status, 400);
+    let paths: Vec<String> = details(&answer).into_iter().map(|(path, _)| path).collect();
+    let expected = [
+        "records[1].partition",
+        "records[2].timestamp",
+        "records[2].purposes[0].purpose",
+        "records[2].purposes[1].preferences[0].choice.selectValue",
+    ];
+    assert_eq!(paths, expected);
+    let error = answer["error"].as_str().unwrap();
+    assert!(
+        expected.iter().all(|path| error.contains(&format!("{path}: "))) && error.contains("; "),
+        "{error}"
+    );
+    assert_eq!(answer["errors"].as_array().unwrap().len(), 4);
+    assert!(!answer.to_string().contains("good@"), "{answer}");
+    assert_eq!(store.find(json!({})).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_bad_row_in_a_batch_is_found_by_halving() {
+    let store = Preferences::start().await;
+    let row = |n: usize| {
+        let cadence = if n == 17 { "Hourly" } else { "Weekly" };
+        let topics = json!([{"topic": "Cadence", "choice": {"selectValue": cadence}}]);
+        let purposes = json!([{"purpose": "ProductNews", "enabled": true, "preferences": topics}]);
+        in_shop(json!({"userId": format!("row{n}@example.test"), "purposes": purposes}))
+    };
+    let mut pending: Vec<Vec<usize>> = vec![(0..25).collect()];
+    let mut failed = Vec::new();
+    while let Some(rows) = pending.pop() {
+        let records: Vec<Value> = rows.iter().map(|n| row(*n)).collect();
+        match store.upsert(json!({"records": records})).await.0 {
+            200 => {}
+            400 if rows.len() == 1 => failed.extend(rows),
+            400 => {
+                let (left, right) = rows.split_at(rows.len() / 2);
+                pending.extend([left.to_vec(), right.to_vec()]);
+            }
+            status => panic!("{status}"),
+        }
+    }
+    assert_eq!(failed, [17]);
+    assert_eq!(store.find(json!({})).await.len(), 24);
+}
+
+#[tokio::test]
+async fn a_batch_has_1_to_100_records() {
+    let store = Preferences::start().await;
+    let batch = |count: usize| {
+        let record = |n: usize| in_shop(json!({"userId": format!("p{n}@example.test")}));
+        json!({"records": (0..count).map(record).collect::<Vec<_>>()})
+    };
+    for (body, expected) in [(batch(0), 400), (batch(1), 200), (batch(100), 200), (batch(101), 400)] {
+        let (status, answer) = store.upsert(body).await;
+        assert_eq!(status, expected);
+        if expected == 400 {
+            assert_eq!(details(&answer)[0].0, "records");
+        }
+    }
+    let (status, answer) = store.upsert(json!({})).await;
+    assert_eq!(
+        (status, details(&answer)),
+        (400, vec![("records".to_owned(), "is required".to_owned())])
+    );
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_json_are_refused() {
+    let store = Preferences::start().await;
+    let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
+    for body in [
+        "",
+        "{",
+        "[]x",
+        "{\"records\":1e999}",
+        &deep,
+        "null",
+        "\u{feff}{}",
+        "{\"records\": [1]}",
+    ] {
+        let (status, _) = store
+            .call(reqwest::Method::PUT, "/v1/preferences", body.to_owned())
+            .await;
+        assert_eq!(status, 400, "{body}");
+    }
+    // As in JavaScript, the last of two equal keys counts.
+    let twice = format!(
+        "{{\"records\":[],\"records\":[{}]}}",
+        in_shop(json!({"userId": "ada@example.test"}))
+    );
+    let (status, answer) = store.call(reqwest::Method::PUT, "/v1/preferences", twice).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn a_record_stops_growing_before_it_gets_out_of_hand() {
+    let store = Preferences::start().await;
+    let mut outcomes = Vec::new();
+    for round in 0..6 {
+        let metadata: Vec<Value> = (0..200)
+            .map(|n| json!({"key": format!("{round}-{n}"), "value": "x"}))
+            .collect();
+        let record = in_shop(json!({"userId": "ada@example.test", "metadata": metadata}));
+        let (status, answer) = store.upsert(json!({"records": [record]})).await;
+        assert_eq!(status, 200);
+        outcomes.push(answer["success"].as_bool().unwrap());
+    }
+    assert_eq!(outcomes, [true, true, true, true, true, false]);
+}
