@@ -40,11 +40,6 @@ pub(crate) const RECORDS: &[fn(&[u8])] = &[
     crate::fuzz::same_when_written_again::<PointedAt>,
 ];
 
-/// Data points of one silo that are read at once; a database has some thousands.
-const DATA_POINTS_MAX: usize = 50_000;
-/// Silos and enrichers of one organization.
-const SILOS_MAX: usize = 10_000;
-
 impl Record for DataSilo {
     const VERSION: u8 = 1;
 }
@@ -178,11 +173,9 @@ pub async fn find_silo(
     reader.get(&SILOS, &(organization, id)).await
 }
 
-/// Every silo of the organization, oldest first.
+/// Every silo of the organization, oldest first. Nothing is cut off: a silo that is not seen here is not asked.
 pub async fn list_silos(reader: &mut Reader, organization: OrganizationId) -> Result<Vec<DataSilo>, StoreError> {
-    let rows = reader
-        .scan(&SILOS, Scan::prefix(&organization).limit(SILOS_MAX))
-        .await?;
+    let rows = reader.scan(&SILOS, Scan::prefix(&organization)).await?;
     Ok(rows.into_iter().map(|(_, silo)| silo).collect())
 }
 
@@ -256,15 +249,13 @@ pub async fn find_data_point_by_name(
     }
 }
 
-/// Every data point of the silo, oldest first.
+/// Every data point of the silo, oldest first. Nothing is cut off.
 pub async fn list_data_points(
     reader: &mut Reader,
     organization: OrganizationId,
     silo: DataSiloId,
 ) -> Result<Vec<DataPoint>, StoreError> {
-    let rows = reader
-        .scan(&DATA_POINTS, Scan::prefix(&(organization, silo)).limit(DATA_POINTS_MAX))
-        .await?;
+    let rows = reader.scan(&DATA_POINTS, Scan::prefix(&(organization, silo))).await?;
     Ok(rows.into_iter().map(|(_, point)| point).collect())
 }
 
@@ -316,9 +307,7 @@ pub async fn find_enricher(
 
 /// Every enricher of the organization, oldest first.
 pub async fn list_enrichers(reader: &mut Reader, organization: OrganizationId) -> Result<Vec<Enricher>, StoreError> {
-    let rows = reader
-        .scan(&ENRICHERS, Scan::prefix(&organization).limit(SILOS_MAX))
-        .await?;
+    let rows = reader.scan(&ENRICHERS, Scan::prefix(&organization)).await?;
     Ok(rows.into_iter().map(|(_, enricher)| enricher).collect())
 }
 
