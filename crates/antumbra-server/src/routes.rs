@@ -15,13 +15,7 @@ use crate::{
     AppState,
     api_keys::ScopeName,
     dsr, files, graphql,
-    http::{
-        Access, Budget, docs,
-        metrics::{self, Answers},
-        probes,
-        problem::Dialect,
-        shell,
-    },
+    http::{Access, Answers, Budget, Dialect, docs, metrics, probes, shell},
     preferences, runs,
 };
 

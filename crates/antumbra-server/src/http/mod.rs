@@ -12,7 +12,7 @@ mod json;
 pub(crate) mod metrics;
 mod parameters;
 pub(crate) mod probes;
-pub(crate) mod problem;
+mod problem;
 pub mod scope;
 pub(crate) mod shell;
 
@@ -20,9 +20,10 @@ pub use budget::{Budget, BudgetOwner, BudgetUnit, ResetStyle};
 pub use caller::{Caller, Grants};
 pub use connection::TlsError;
 pub use json::{DEPTH_MAX, Json, JsonOrList, LongJson, VALUES_MAX, parse};
+pub(crate) use metrics::Answers;
 pub(crate) use parameters::{Path, Query, parse_uuid};
-pub(crate) use problem::chain;
 pub use problem::{Code, Detail, Problem};
+pub(crate) use problem::{Dialect, chain};
 pub use scope::Access;
 pub use shell::Gates;
 

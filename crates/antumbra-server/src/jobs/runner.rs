@@ -209,7 +209,7 @@ impl Runner {
     async fn look_or_log(&mut self) -> Look {
         self.look().await.unwrap_or_else(|error| {
             tracing::warn!(
-                cause = crate::http::problem::chain(&error),
+                cause = crate::http::chain(&error),
                 "looking for jobs failed; trying again shortly"
             );
             Look::Wait
@@ -364,6 +364,10 @@ impl Runner {
             handler: Arc::clone(handler),
             claimed: claimed.clone(),
         };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the runner waits for its attempts, and ends them with its leases"
+        )]
         let id = self.tasks.spawn(attempt.run()).id();
         self.running.insert(id, Running { claimed, kind });
     }
@@ -481,7 +485,7 @@ async fn settle(store: &Store, clock: &Clock, kind: &'static JobKind, claimed: &
     let retry = usize::try_from(claimed.attempt - 1)
         .ok()
         .and_then(|failed| kind.retries.get(failed));
-    let cause = crate::http::problem::chain(&error);
+    let cause = crate::http::chain(&error);
     match retry {
         Some(_) => {
             count(kind.name, "failed");
@@ -502,7 +506,7 @@ async fn settle(store: &Store, clock: &Clock, kind: &'static JobKind, claimed: &
     };
     // What cannot be put back now comes back by itself when the lease ends.
     if let Err(error) = settled.await {
-        let cause = crate::http::problem::chain(&error);
+        let cause = crate::http::chain(&error);
         tracing::warn!(job.kind = kind.name, job.id = %claimed.id.0, cause, "a failed job waits for its lease to end");
     }
 }

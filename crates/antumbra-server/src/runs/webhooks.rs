@@ -69,7 +69,7 @@ impl Webhooks {
         let client = builder().build().unwrap_or_else(|cause| {
             // A machine without any certificate authorities can still reach receivers over plain HTTP.
             tracing::error!(
-                cause = crate::http::problem::chain(&cause),
+                cause = crate::http::chain(&cause),
                 "no certificate authorities were found on this machine: https webhooks will fail"
             );
             builder()
