@@ -1,5 +1,10 @@
 //! Starting and stopping: the listener, the accept loop, the job runner.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the parts of a server, which `shutdown` waits for"
+)]
+
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},

@@ -33,6 +33,7 @@ impl Store {
         match config {
             StoreConfig::Embedded(config) => {
                 let tables = tables.to_vec();
+                #[expect(clippy::disallowed_methods, reason = "reading the log blocks; waited for below")]
                 let opening = tokio::task::spawn_blocking(move || Embedded::open(&config, &tables));
                 let opened = opening.await.map_err(|source| OpenError::Engine {
                     doing: "opening the embedded engine",
@@ -78,6 +79,7 @@ impl Store {
     pub async fn close(self) {
         match self.0 {
             Engine::Embedded(engine) => {
+                #[expect(clippy::disallowed_methods, reason = "the last commit blocks; waited for below")]
                 let closing = tokio::task::spawn_blocking(move || engine.close());
                 if closing.await.is_err() {
                     tracing::error!("closing the store failed");

@@ -1,6 +1,11 @@
 //! The mixed load: people choose, requests are submitted, a silo uploads and reports, a person approves; and the webhooks
 //! of the server fly in between.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the clients of a battery, which end with their round"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

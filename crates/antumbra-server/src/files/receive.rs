@@ -142,6 +142,10 @@ where
 
 /// Seals one chunk away from the threads that serve connections.
 async fn seal_chunk(mut sealer: Sealer, mut chunk: BytesMut) -> Result<(Sealer, Bytes), FileError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a chunk is sealed beside the connections; waited for below"
+    )]
     let sealing = tokio::task::spawn_blocking(move || {
         sealer.seal(&mut chunk)?;
         Ok::<_, BodyError>((sealer, chunk.freeze()))

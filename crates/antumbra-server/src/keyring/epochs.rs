@@ -207,6 +207,7 @@ impl Keyring {
         work: impl FnOnce(&RootFile) -> Result<T, RootError> + Send + 'static,
     ) -> Result<T, KeyringError> {
         let files = self.0.root_file.clone();
+        #[expect(clippy::disallowed_methods, reason = "key files block; waited for here")]
         let worked = tokio::task::spawn_blocking(move || work(&files)).await;
         let worked = worked.map_err(|source| StoreError::Unavailable {
             doing: "working on key files",

@@ -117,6 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the test waits for each")]
     async fn calls_about_overlapping_people_all_come_to_an_end() {
         let turns = Arc::new(Turns::default());
         let mut calls = tokio::task::JoinSet::new();

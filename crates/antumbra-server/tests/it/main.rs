@@ -3,7 +3,8 @@
 #![allow(unreachable_pub, reason = "the whole test binary is one crate that nothing uses")]
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that is wrong about its surroundings is to stop"
+    clippy::disallowed_methods,
+    reason = "a test that is wrong about its surroundings is to stop, and it waits for the tasks that it spawned"
 )]
 
 mod access;

@@ -4,6 +4,8 @@
 //! whole or not at all. While it is being written, what has been handed to the system is synced every few megabytes, so
 //! that the disk works while the rest is still arriving and little is left to do at the end.
 
+#![expect(clippy::disallowed_methods, reason = "files block, and each call waits for its own")]
+
 use super::BlobError;
 use crate::folder;
 use bytes::{Bytes, BytesMut};

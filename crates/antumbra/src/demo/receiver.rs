@@ -59,6 +59,7 @@ impl Receiver {
         };
         let router = Router::new().route("/webhooks/dsr-job", post(handler));
         let mut serving = JoinSet::new();
+        #[expect(clippy::disallowed_methods, reason = "it ends with the receiver")]
         serving.spawn(async move {
             axum::serve(listener, router).await.ok();
         });

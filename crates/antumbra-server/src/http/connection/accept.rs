@@ -118,6 +118,7 @@ impl Listening {
         };
         let watcher = graceful.watcher();
         let tls = self.tls.clone();
+        #[expect(clippy::disallowed_methods, reason = "one task a connection; a stop waits for them")]
         connections.spawn(async move {
             let _seat = seat;
             match tls {
