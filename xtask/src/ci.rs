@@ -41,10 +41,19 @@ pub fn run() -> Result<()> {
         println!("PostgreSQL is not installed here: nothing was tested on it.");
         return Ok(());
     }
+    // The same suites, without what keeps nothing or keeps it on the embedded engine whatever is asked (ARCHITECTURE.md).
     step("tests, PostgreSQL", || {
         let cluster = Cluster::start()?;
         let authority = Cluster::ca_file().display().to_string();
-        let tests = ["test", "--workspace", "--locked", "--test", "it", "--test", "store"];
+        let suites = ["it", "apply", "cli", "serve", "store"]
+            .map(|name| ["--test", name])
+            .concat();
+        let tests = [
+            &["test", "--workspace", "--locked", "--lib"],
+            &suites[..],
+            &["--", "--skip", "fuzz::"],
+        ]
+        .concat();
         let place = [
             ("ANTUMBRA_TEST_POSTGRES", cluster.url()),
             ("ANTUMBRA_TEST_POSTGRES_CA", &authority),

@@ -1,6 +1,6 @@
-//! A throw-away PostgreSQL cluster for tests: fast, on loopback only, gone afterwards.
+//! A throw-away PostgreSQL cluster for tests, fast, on loopback only, gone afterwards; and a place for each test in it.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tokio_postgres::NoTls;
 
 use crate::ci::root;
 
@@ -140,9 +141,71 @@ impl Drop for Cluster {
     }
 }
 
+/// A schema of its own for one test, in the database that `ANTUMBRA_TEST_POSTGRES` names. Dropping it drops what it holds.
+pub struct Schema {
+    database: String,
+    name: String,
+}
+
+impl Schema {
+    /// A new one, where that variable is set.
+    ///
+    /// # Panics
+    /// If the database cannot be reached.
+    pub fn where_asked() -> Option<Schema> {
+        let database = std::env::var("ANTUMBRA_TEST_POSTGRES").ok()?;
+        let mut random = [0; 16];
+        aws_lc_rs::rand::fill(&mut random).expect("the system has randomness");
+        let name = format!("test_{:032x}", u128::from_ne_bytes(random));
+        execute(&database, format!("CREATE SCHEMA {name}")).expect("a schema can be made");
+        Some(Schema { database, name })
+    }
+
+    /// The URL by which a store finds itself in this schema.
+    pub fn url(&self) -> String {
+        let joint = if self.database.contains('?') { '&' } else { '?' };
+        format!("{}{joint}options=-c%20search_path%3D{}", self.database, self.name)
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        // A read that the test let go of ends on the runtime that waits here, so it would hold its locks till it is ended
+        // from outside.
+        let name = &self.name;
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND pid IN (
+                SELECT locks.pid FROM pg_locks locks JOIN pg_class tables ON tables.oid = locks.relation
+                WHERE tables.relnamespace = '{name}'::regnamespace);
+             DROP SCHEMA {name} CASCADE"
+        );
+        // A test that failed already says more than this would.
+        let _ = execute(&self.database, sql);
+    }
+}
+
+/// Carries out statements on a connection and a thread of their own: tests have a runtime, or none.
+fn execute(database: &str, sql: String) -> Result<()> {
+    let database = database.to_owned();
+    #[expect(clippy::disallowed_methods, reason = "joined below")]
+    let carrying_out = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&database, NoTls).await?;
+            let statement = async move {
+                let done = client.batch_execute(&sql).await;
+                drop(client);
+                done
+            };
+            let (done, _) = tokio::join!(statement, connection);
+            anyhow::Ok(done?)
+        })
+    });
+    carrying_out.join().expect("nothing in there panics")
+}
+
 /// Asks for an encrypted connection, as a client does first: whoever answers with one letter is ready.
 fn accepts(port: u16) -> bool {
-    use std::io::Write;
     let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) else {
         return false;
     };

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use antumbra_store::Value as Stored;
+use antumbra_store::{EmbeddedConfig, StoreConfig, Value as Stored};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -46,7 +46,8 @@ pub const TARGETS: &[Target] = &[
 /// Stands in the seeds wherever something personal would.
 const CANARY: &str = "canary-9e1f";
 
-/// A server without sockets, and its first organization with one partition.
+/// A server without sockets, and its first organization with one partition. Its engine is always the embedded one: the
+/// targets are about what is read, not about where it is kept.
 pub(crate) struct Desk {
     runtime: Runtime,
     router: Router,
@@ -72,7 +73,8 @@ impl Desk {
             .build()
             .expect("a runtime can be made");
         let (app, organization, key) = runtime.block_on(async {
-            let world = testing::world(&folder, "2026-03-02T10:00:00Z").await;
+            let store = StoreConfig::Embedded(EmbeddedConfig::new(folder.join("store")));
+            let world = testing::world_on(store, &folder, "2026-03-02T10:00:00Z").await;
             let organization = world.first_organization().await.expect("the store answers").id;
             let mut tx = world.store.begin_write().await.expect("the store answers");
             let (name, key, now) = ("Shop".to_owned(), Some("shop".to_owned()), world.clock.now());

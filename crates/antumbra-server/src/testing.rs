@@ -1,8 +1,12 @@
-//! A server's inside in a folder, for the tests beside the slices. It puts all slices together, as `lib.rs` does.
+//! A server's inside, for the tests beside the slices. It puts all slices together, as `lib.rs` does.
+
+#[cfg(test)]
+#[path = "../tests/it/support/place.rs"]
+mod place;
 
 use std::path::Path;
 
-use antumbra_store::{Blobs, EmbeddedConfig, Store, StoreConfig};
+use antumbra_store::{Blobs, Store, StoreConfig};
 
 use crate::{
     AppState, Clock, Ids, World,
@@ -12,16 +16,20 @@ use crate::{
     organization::OrganizationId,
 };
 
-/// What the slices see of the world: a small embedded store, and a clock that stands at `now` until it is moved.
-pub(crate) async fn world(folder: &Path, now: &str) -> World {
-    let store = EmbeddedConfig {
-        cache_bytes: 16 << 20,
-        journal_bytes: 64 << 20,
-        ..EmbeddedConfig::new(folder.join("store"))
-    };
-    let store = Store::open(StoreConfig::Embedded(store), &crate::tables())
+#[cfg(test)]
+pub(crate) use place::Place;
+
+/// What the slices see of the world: the store of `place`, and a clock that stands at `now` until it is moved.
+#[cfg(test)]
+pub(crate) async fn world(place: &Place, now: &str) -> World {
+    world_on(place.store(), place.folder(), now).await
+}
+
+/// The same with any store, its blobs and its root key in `folder`.
+pub(crate) async fn world_on(store: StoreConfig, folder: &Path, now: &str) -> World {
+    let store = Store::open(store, &crate::tables())
         .await
-        .expect("the store of an empty folder opens");
+        .expect("an empty store opens");
     let clock = Clock::manual(now.parse().expect("the test writes its moment as RFC 3339"));
     World {
         blobs: Blobs::local(folder.join("blobs"))

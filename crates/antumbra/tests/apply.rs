@@ -2,17 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod support;
+
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
-use tempfile::TempDir;
+use support::Place;
 
 /// A running server, and a folder with the file that is applied to it.
 struct Site {
-    folder: TempDir,
     process: Child,
+    place: Place,
     url: String,
     key: String,
 }
@@ -26,10 +28,9 @@ struct Told {
 
 impl Site {
     fn start() -> Site {
-        let folder = tempfile::tempdir().unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_antumbra"))
-            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.path().join("data"))
+        let place = Place::fresh();
+        let mut process = place
+            .serve()
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -43,25 +44,27 @@ impl Site {
         Site {
             url: text("url"),
             key: text("key"),
-            folder,
             process,
+            place,
         }
     }
 
     fn file(&self) -> PathBuf {
-        self.folder.path().join("antumbra.yml")
+        self.place.path().join("antumbra.yml")
     }
 
     fn apply(&self, text: &str, more: &[&str]) -> Told {
         std::fs::write(self.file(), text).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_antumbra"))
+        let output = self
+            .place
+            .antumbra()
             .arg("apply")
             .args(["--url", &self.url, "--key", &self.key, "-f"])
             .arg(self.file())
             .args(more)
             .output()
             .unwrap();
-        let folder = format!("{}/", self.folder.path().display());
+        let folder = format!("{}/", self.place.path().display());
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "");
         Told {
             code: output.status.code().unwrap(),

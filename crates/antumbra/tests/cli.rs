@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod support;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
-use tempfile::TempDir;
+use support::Place;
 
 fn antumbra(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_antumbra"))
@@ -35,10 +37,6 @@ fn told(output: &Output, folder: &Path) -> String {
     )
 }
 
-fn folder() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
-
 /// A running server with the object it printed.
 struct Server {
     process: Child,
@@ -47,14 +45,13 @@ struct Server {
 }
 
 impl Server {
-    fn start(folder: &Path) -> Server {
-        Server::start_with(folder, &[])
+    fn start(place: &Place) -> Server {
+        Server::start_with(place, &[])
     }
 
-    fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Server {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_antumbra"))
-            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.join("data"))
+    fn start_with(place: &Place, variables: &[(&str, &str)]) -> Server {
+        let mut process = place
+            .serve()
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -113,8 +110,8 @@ fn serve_teaches_by_examples() {
 
 #[test]
 fn every_setting_is_shown_with_where_it_came_from_and_no_secret() {
-    let folder = folder();
-    let file = folder.path().join("antumbra.toml");
+    let place = Place::embedded();
+    let file = place.path().join("antumbra.toml");
     let text = "[access]\ninternal_key = \"canary-internal\"\n[limits]\nprofile = \"vendor\"\n";
     std::fs::write(&file, text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_antumbra"))
@@ -123,75 +120,77 @@ fn every_setting_is_shown_with_where_it_came_from_and_no_secret() {
         .env("ANTUMBRA_SERVER__LISTEN", "127.0.0.1:9000")
         .output()
         .unwrap();
-    insta::assert_snapshot!(told(&output, folder.path()));
+    insta::assert_snapshot!(told(&output, place.path()));
 }
 
 #[test]
 fn a_mistake_in_the_configuration_is_named_with_its_line_and_the_way_out() {
-    let folder = folder();
-    let file = folder.path().join("antumbra.toml");
+    let place = Place::embedded();
+    let file = place.path().join("antumbra.toml");
     std::fs::write(
         &file,
         "[server]\nlisten = \"127.0.0.1:8080\"\n\n[limits]\nprofil = \"vendor\"\n",
     )
     .unwrap();
     let path = file.to_str().unwrap();
-    insta::assert_snapshot!(told(&antumbra(&["config", "check", "--config", path]), folder.path()));
+    insta::assert_snapshot!(told(&antumbra(&["config", "check", "--config", path]), place.path()));
     assert_eq!(antumbra(&["serve", "--config", path]).status.code(), Some(2));
 }
 
 #[test]
 fn the_printed_defaults_are_a_configuration_file() {
-    let folder = folder();
-    let file = folder.path().join("antumbra.toml");
+    let place = Place::embedded();
+    let file = place.path().join("antumbra.toml");
     std::fs::write(&file, antumbra(&["config", "init"]).stdout).unwrap();
     insta::assert_snapshot!(told(
         &antumbra(&["config", "check", "--config", file.to_str().unwrap()]),
-        folder.path()
+        place.path()
     ));
 }
 
 #[test]
 fn a_ready_server_prints_one_object_and_nothing_else_and_stops_when_asked() {
-    let folder = folder();
-    let server = Server::start(folder.path());
+    let place = Place::fresh();
+    let server = Server::start(&place);
     let ready = server.ready.clone();
     let names: Vec<&String> = ready.as_object().unwrap().keys().collect();
     assert_eq!(names, ["data", "key", "url", "version"]);
-    assert_eq!(ready["data"], folder.path().join("data").to_str().unwrap());
+    assert_eq!(ready["data"], place.path().join("data").to_str().unwrap());
     assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"));
     assert!(ready["key"].as_str().unwrap().starts_with("ant_"));
     assert_eq!(server.stop(), (Some(0), String::new()));
 
-    let again = Server::start(folder.path());
+    let again = Server::start(&place);
     assert_eq!(again.ready.get("key"), None, "a key is shown once");
     assert_eq!(again.stop(), (Some(0), String::new()));
 }
 
 #[test]
 fn a_port_that_is_taken_is_named_with_the_way_out() {
-    let folder = folder();
+    let place = Place::fresh();
+    let antumbra = |arguments: &[&str]| place.antumbra().args(arguments).output().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let data = folder.path().join("data");
+    let data = place.path().join("data");
     let output = antumbra(&["serve", "--listen", &address, "--data", data.to_str().unwrap()]);
-    insta::assert_snapshot!(told(&output, folder.path()).replace(&address, "127.0.0.1:PORT"));
+    insta::assert_snapshot!(told(&output, place.path()).replace(&address, "127.0.0.1:PORT"));
 }
 
 #[test]
 fn a_second_process_on_one_data_folder_is_refused_and_told_who_holds_it() {
-    let folder = folder();
-    let server = Server::start(folder.path());
-    let data = folder.path().join("data");
+    let place = Place::embedded();
+    let server = Server::start(&place);
+    let data = place.path().join("data");
     let output = antumbra(&["key", "list", "--data", data.to_str().unwrap()]);
-    let told = told(&output, folder.path()).replace(&server.process.id().to_string(), "PID");
+    let told = told(&output, place.path()).replace(&server.process.id().to_string(), "PID");
     insta::assert_snapshot!(told);
 }
 
 #[test]
 fn keys_are_made_listed_and_revoked_while_the_server_is_stopped() {
-    let folder = folder();
-    let data = folder.path().join("data");
+    let place = Place::fresh();
+    let antumbra = |arguments: &[&str]| place.antumbra().args(arguments).output().unwrap();
+    let data = place.path().join("data");
     let data = data.to_str().unwrap();
     let created = antumbra(&[
         "key",
@@ -216,9 +215,9 @@ fn keys_are_made_listed_and_revoked_while_the_server_is_stopped() {
 
 #[test]
 fn the_root_key_is_replaced_while_the_server_is_stopped() {
-    let folder = folder();
-    let data = folder.path().join("data");
-    let server = Server::start(folder.path());
+    let place = Place::embedded();
+    let data = place.path().join("data");
+    let server = Server::start(&place);
     let key = server.ready["key"].as_str().unwrap().to_owned();
     let signing = server.get("/public-keys/sombra-general-signing-key");
     let running = antumbra(&["key", "rotate-root", "--data", data.to_str().unwrap()]);
@@ -228,11 +227,11 @@ fn the_root_key_is_replaced_while_the_server_is_stopped() {
 
     let before = std::fs::read(data.join("root.key")).unwrap();
     let rotated = antumbra(&["key", "rotate-root", "--data", data.to_str().unwrap()]);
-    insta::assert_snapshot!(told(&rotated, folder.path()));
+    insta::assert_snapshot!(told(&rotated, place.path()));
     let after = std::fs::read(data.join("root.key")).unwrap();
     assert!(after.len() == 32 && after != before);
 
-    let server = Server::start(folder.path());
+    let server = Server::start(&place);
     let url = server.ready["url"].as_str().unwrap();
     assert!(antumbra(&["key", "list", "--url", url, "--key", &key]).status.success());
     let pem = |answer: &str| answer.split("\r\n\r\n").nth(1).unwrap().to_owned();
@@ -252,20 +251,20 @@ fn the_root_key_is_replaced_while_the_server_is_stopped() {
 
 #[test]
 fn webhooks_are_signed_with_the_key_that_was_brought() {
-    let folder = folder();
+    let place = Place::fresh();
     let key = antumbra_crypto::token::SigningKey::generate();
     let private = BASE64.encode(key.to_pkcs8());
     let private = BASE64.encode(format!(
         "-----BEGIN PRIVATE KEY-----\n{private}\n-----END PRIVATE KEY-----\n"
     ));
-    let server = Server::start_with(folder.path(), &[("JWT_ECDSA_KEY", &private)]);
+    let server = Server::start_with(&place, &[("JWT_ECDSA_KEY", &private)]);
     assert!(
         server
             .get("/public-keys/sombra-general-signing-key")
             .ends_with(&key.public_pem())
     );
     server.stop();
-    let server = Server::start(folder.path());
+    let server = Server::start(&place);
     let own = server.get("/public-keys/sombra-general-signing-key");
     assert!(!own.ends_with(&key.public_pem()), "it is not stored");
 
@@ -274,19 +273,19 @@ fn webhooks_are_signed_with_the_key_that_was_brought() {
         .env("JWT_ECDSA_KEY", "canary")
         .output()
         .unwrap();
-    insta::assert_snapshot!(told(&output, folder.path()));
+    insta::assert_snapshot!(told(&output, place.path()));
 }
 
 #[test]
 fn keys_are_made_listed_and_revoked_on_a_running_server() {
-    let folder = folder();
-    let server = Server::start(folder.path());
+    let place = Place::fresh();
+    let server = Server::start(&place);
     let (url, key) = (
         server.ready["url"].as_str().unwrap(),
         server.ready["key"].as_str().unwrap(),
     );
-    let place = ["--url", url, "--key", key];
-    let with = |arguments: &[&str]| antumbra(&[arguments, &place].concat());
+    let server = ["--url", url, "--key", key];
+    let with = |arguments: &[&str]| antumbra(&[arguments, &server].concat());
 
     let made = with(&["key", "create", "--title", "reader", "--scope", "readOnly"]);
     let made = String::from_utf8(made.stdout).unwrap();
@@ -308,22 +307,22 @@ fn keys_are_made_listed_and_revoked_on_a_running_server() {
 
 #[test]
 fn parked_jobs_are_listed_and_tried_again_on_a_running_server() {
-    let folder = folder();
-    let server = Server::start(folder.path());
+    let place = Place::fresh();
+    let server = Server::start(&place);
     let (url, key) = (
         server.ready["url"].as_str().unwrap(),
         server.ready["key"].as_str().unwrap(),
     );
-    let place = ["--url", url, "--key", key];
-    let listed = antumbra(&[&["job", "list", "--parked"][..], &place].concat());
+    let server = ["--url", url, "--key", key];
+    let listed = antumbra(&[&["job", "list", "--parked"][..], &server].concat());
     assert_eq!(
-        told(&listed, folder.path()),
+        told(&listed, place.path()),
         "exit 0\n--- out\nNo job is parked.\n--- err\n"
     );
     let nobody = "00000000-0000-7000-8000-000000000000";
-    let refused = antumbra(&[&["job", "retry", nobody][..], &place].concat());
+    let refused = antumbra(&[&["job", "retry", nobody][..], &server].concat());
     assert_eq!(
-        told(&refused, folder.path()),
+        told(&refused, place.path()),
         "exit 4\n--- out\n--- err\nantumbra: There is no such parked job\n"
     );
     assert_eq!(

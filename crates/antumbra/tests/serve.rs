@@ -1,6 +1,8 @@
 //! `antumbra serve` on good days and bad ones, as the built executable runs.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
+
+mod support;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -8,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use support::Place;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -27,8 +29,8 @@ struct Ended {
 }
 
 impl Server {
-    fn start(folder: &Path) -> Server {
-        Server::spawn(serve(folder))
+    fn start(place: &Place) -> Server {
+        Server::spawn(place.serve())
     }
 
     /// Starts `command` and waits until it is ready.
@@ -75,27 +77,12 @@ impl Drop for Server {
     }
 }
 
-/// `antumbra serve` on a port of its own, with the data folder in `folder`.
-fn serve(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_antumbra"));
-    command
-        .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
-        .arg(folder.join("data"))
-        .env_remove("ANTUMBRA_CONFIG")
-        .env("ANTUMBRA_LOGS__LEVEL", "error");
-    command
-}
-
-fn apply(server: &Server, key: &str, folder: &Path, text: &str) -> Output {
-    let file = folder.join("antumbra.yml");
+fn apply(server: &Server, key: &str, place: &Place, text: &str) -> Output {
+    let file = place.path().join("antumbra.yml");
     std::fs::write(&file, text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_antumbra"));
+    let mut command = place.antumbra();
     command.args(["apply", "--url", server.text("url"), "--key", key, "-f"]);
     command.arg(file).output().unwrap()
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir().unwrap()
 }
 
 /// A notice's nonce, once all of it has arrived.
@@ -118,17 +105,17 @@ async fn read_notice(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_notice_that_was_on_its_way_at_a_kill_goes_out_again_within_seconds_of_the_next_start() {
-    let folder = folder();
+async fn a_notice_that_was_on_its_way_at_a_kill_goes_out_again_at_the_next_start_on_the_folder() {
+    let place = Place::embedded();
     let shop = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = Server::start(folder.path());
+    let server = Server::start(&place);
     let key = server.text("key").to_owned();
     let configuration = format!(
         "data-subjects:\n  - type: customer\n    title: Customer\n    actions: [ACCESS]\ndata-silos:\n  - title: Shop\n    \
          integrationName: server\n    description: The shop\n    url: http://{}/hook\n    identity-keys: [email]\n",
         shop.local_addr().unwrap()
     );
-    let applied = apply(&server, &key, folder.path(), &configuration);
+    let applied = apply(&server, &key, &place, &configuration);
     assert!(
         applied.status.success(),
         "{}{}",
@@ -151,7 +138,7 @@ async fn a_notice_that_was_on_its_way_at_a_kill_goes_out_again_within_seconds_of
     drop(server);
 
     let started = Instant::now();
-    let _server = Server::start(folder.path());
+    let _server = Server::start(&place);
     let (mut again, _) = tokio::time::timeout(Duration::from_secs(10), shop.accept())
         .await
         .expect("the notice comes again without waiting for a lease to end")
@@ -170,9 +157,9 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn a_second_server_on_one_folder_is_refused_and_told_who_holds_it() {
-    let folder = folder();
-    let first = Server::start(folder.path());
-    let second = serve(folder.path()).output().unwrap();
+    let place = Place::embedded();
+    let first = Server::start(&place);
+    let second = place.serve().output().unwrap();
     assert_eq!((second.status.code(), second.stdout.as_slice()), (Some(1), &b""[..]));
     let holder = format!("is in use by process {}", first.process.id());
     assert!(said(&second).contains(&holder), "{}", said(&second));
@@ -180,8 +167,8 @@ fn a_second_server_on_one_folder_is_refused_and_told_who_holds_it() {
 
 #[tokio::test]
 async fn a_second_signal_ends_a_server_at_once() {
-    let folder = folder();
-    let server = Server::start(folder.path());
+    let place = Place::fresh();
+    let server = Server::start(&place);
     let (url, key) = (server.text("url").to_owned(), server.text("key").to_owned());
     // An upload that never goes on is what a stop would wait for.
     let address = url.strip_prefix("http://").unwrap();
@@ -213,14 +200,14 @@ async fn a_second_signal_ends_a_server_at_once() {
 
 #[tokio::test]
 async fn a_server_whose_disk_fails_acknowledges_nothing_more_and_ends_with_74() {
-    let folder = folder();
-    let server = Server::start(folder.path());
+    let place = Place::embedded();
+    let server = Server::start(&place);
     let key = server.text("key").to_owned();
     server.signal("-TERM");
     assert_eq!(server.ended().code, Some(0));
 
     // A limit on the size of files stands in for a disk that refuses.
-    let limited = serve(folder.path());
+    let limited = place.serve();
     let mut command = Command::new("sh");
     command
         .env("ANTUMBRA_LOGS__LEVEL", "error")
@@ -261,11 +248,11 @@ async fn a_server_whose_disk_fails_acknowledges_nothing_more_and_ends_with_74() 
 
 #[test]
 fn a_log_with_a_hole_in_it_is_refused_with_74_and_the_way_out() {
-    let folder = folder();
-    let server = Server::start(folder.path());
+    let place = Place::embedded();
+    let server = Server::start(&place);
     server.signal("-TERM");
     assert_eq!(server.ended().code, Some(0));
-    let tables = folder.path().join("data/store/tables");
+    let tables = place.path().join("data/store/tables");
     let logs = std::fs::read_dir(&tables).unwrap().map(|entry| entry.unwrap().path());
     for log in logs.filter(|path| path.extension().is_some_and(|end| end == "jnl")) {
         std::fs::File::options()
@@ -275,35 +262,36 @@ fn a_log_with_a_hole_in_it_is_refused_with_74_and_the_way_out() {
             .set_len(0)
             .unwrap();
     }
-    let output = serve(folder.path()).output().unwrap();
+    let output = place.serve().output().unwrap();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(74), &b""[..]));
     assert!(said(&output).contains("accept_truncated_log"), "{}", said(&output));
 }
 
 #[test]
 fn files_whose_store_is_gone_are_refused_with_74_and_not_given_to_a_new_one() {
-    let folder = folder();
-    let server = Server::start(folder.path());
+    let place = Place::embedded();
+    let server = Server::start(&place);
     server.signal("-TERM");
     assert_eq!(server.ended().code, Some(0));
-    let data = folder.path().join("data");
+    let data = place.path().join("data");
     std::fs::create_dir_all(data.join("blobs/7a/3f")).unwrap();
-    std::fs::rename(data.join("store"), folder.path().join("lost")).unwrap();
+    std::fs::rename(data.join("store"), place.path().join("lost")).unwrap();
 
-    let output = serve(folder.path()).output().unwrap();
+    let output = place.serve().output().unwrap();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(74), &b""[..]));
     assert!(said(&output).contains("holds files and no store"), "{}", said(&output));
 
-    std::fs::rename(folder.path().join("lost"), data.join("store")).unwrap();
-    let server = Server::start(folder.path());
+    std::fs::rename(place.path().join("lost"), data.join("store")).unwrap();
+    let server = Server::start(&place);
     server.signal("-TERM");
     assert_eq!(server.ended().code, Some(0));
 }
 
 #[test]
 fn a_database_that_is_not_there_is_refused_with_69_and_no_password() {
-    let folder = folder();
-    let output = serve(folder.path())
+    let place = Place::embedded();
+    let output = place
+        .serve()
         .env("ANTUMBRA_STORAGE__ENGINE", "postgres")
         .env("ANTUMBRA_STORAGE__URL", "postgres://ada:hunter2@127.0.0.1:1/none")
         .output()
@@ -319,9 +307,9 @@ fn a_database_that_is_not_there_is_refused_with_69_and_no_password() {
 
 #[tokio::test]
 async fn https_is_spoken_where_certificate_and_key_are_named() {
-    let folder = folder();
+    let place = Place::fresh();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../antumbra-server/tests/it/fixtures");
-    let mut command = serve(folder.path());
+    let mut command = place.serve();
     command
         .env("ANTUMBRA_SERVER__TLS__CERTIFICATE", fixtures.join("localhost.cert.pem"))
         .env("ANTUMBRA_SERVER__TLS__PRIVATE_KEY", fixtures.join("localhost.key.pem"));
@@ -340,8 +328,9 @@ async fn https_is_spoken_where_certificate_and_key_are_named() {
 
 #[test]
 fn a_certificate_that_cannot_be_read_is_named() {
-    let folder = folder();
-    let output = serve(folder.path())
+    let place = Place::embedded();
+    let output = place
+        .serve()
         .env("ANTUMBRA_SERVER__TLS__CERTIFICATE", "/nowhere/chain.pem")
         .env("ANTUMBRA_SERVER__TLS__PRIVATE_KEY", "/nowhere/key.pem")
         .output()
@@ -356,12 +345,12 @@ fn a_certificate_that_cannot_be_read_is_named() {
 
 #[tokio::test]
 async fn metrics_may_have_an_address_of_their_own() {
-    let folder = folder();
+    let place = Place::fresh();
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let mut command = serve(folder.path());
+    let mut command = place.serve();
     command.env("ANTUMBRA_SERVER__METRICS_LISTEN", free.to_string());
     let server = Server::spawn(command);
     let status = async |url: String| reqwest::get(url).await.unwrap().status().as_u16();
@@ -373,14 +362,14 @@ async fn metrics_may_have_an_address_of_their_own() {
 
 #[test]
 fn a_key_is_printed_at_the_first_start_and_never_again_however_the_server_ended() {
-    let folder = folder();
+    let place = Place::fresh();
     let names = |server: &Server| -> Vec<String> { server.ready.as_object().unwrap().keys().cloned().collect() };
-    let first = Server::start(folder.path());
+    let first = Server::start(&place);
     assert_eq!(names(&first), ["data", "key", "url", "version"]);
     first.signal("-KILL");
     drop(first);
     for signal in ["-INT", "-TERM"] {
-        let server = Server::start(folder.path());
+        let server = Server::start(&place);
         assert_eq!(names(&server), ["data", "url", "version"]);
         server.signal(signal);
         let ended = server.ended();
@@ -394,26 +383,26 @@ fn a_key_is_printed_at_the_first_start_and_never_again_however_the_server_ended(
 
 #[test]
 fn a_setting_that_does_not_exist_is_refused_with_2_wherever_it_was_written() {
-    let folder = folder();
-    let file = folder.path().join("antumbra.toml");
+    let place = Place::embedded();
+    let file = place.path().join("antumbra.toml");
     std::fs::write(&file, "[webhooks]\ntries = 3\n\n[limits.budgets]\ndsrs = 5\n").unwrap();
-    let in_file = serve(folder.path()).arg("--config").arg(&file).output().unwrap();
-    let place = format!(
+    let in_file = place.serve().arg("--config").arg(&file).output().unwrap();
+    let named = format!(
         "`limits.budgets.dsrs` is not a setting\n  at file {}:5\n",
         file.display()
     );
     assert_eq!(in_file.status.code(), Some(2));
-    assert!(said(&in_file).contains(&place), "{}", said(&in_file));
+    assert!(said(&in_file).contains(&named), "{}", said(&in_file));
 
     for variable in [
         "ANTUMBRA_SERVER__LITSEN",
         "ANTUMBRA_LIMITS__BUDGETS__DSRS",
         "ANTUMBRA_SERVERS__LISTEN",
     ] {
-        let output = serve(folder.path()).env(variable, "1").output().unwrap();
+        let output = place.serve().env(variable, "1").output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{variable}");
-        let place = format!("is not a setting\n  at variable {variable}\n");
-        assert!(said(&output).contains(&place), "{}", said(&output));
+        let named = format!("is not a setting\n  at variable {variable}\n");
+        assert!(said(&output).contains(&named), "{}", said(&output));
     }
-    assert!(!folder.path().join("data").exists(), "nothing was begun");
+    assert!(!place.path().join("data").exists(), "nothing was begun");
 }

@@ -8,7 +8,6 @@ use std::{
 use antumbra_store::{Tx, Value};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{submission::Configured, wire::Submit, *};
@@ -18,6 +17,7 @@ use crate::{
     jobs::{Handler, Runner},
     keyring,
     organization::{Action, ActionSettings, Changes, Days, Delay, IdentifierKind},
+    testing::Place,
 };
 
 /// A server's inside, without its network.
@@ -27,13 +27,16 @@ struct Office {
     runner: Runner,
     /// The requests whose silo runs were to be opened, in order.
     opened: Arc<Mutex<Vec<DsrId>>>,
-    folder: TempDir,
+    place: Place,
 }
 
 impl Office {
     async fn open() -> Office {
-        let folder = tempfile::tempdir().unwrap();
-        let world = crate::testing::world(folder.path(), "2026-03-02T10:00:00Z").await;
+        Office::open_in(Place::fresh()).await
+    }
+
+    async fn open_in(place: Place) -> Office {
+        let world = crate::testing::world(&place, "2026-03-02T10:00:00Z").await;
         let organization = world.first_organization().await.unwrap().id;
         let app = AppState::new(ServerConfig::default(), world);
         let opened = Arc::<Mutex<Vec<DsrId>>>::default();
@@ -43,7 +46,7 @@ impl Office {
             organization,
             runner,
             opened,
-            folder,
+            place,
         }
     }
 
@@ -562,9 +565,9 @@ async fn without_its_key_a_request_names_nobody() {
 }
 
 #[tokio::test]
-async fn nothing_about_the_person_can_be_read_on_disk() {
+async fn nothing_about_the_person_can_be_read_on_the_disk_of_the_embedded_engine() {
     const CANARY: &str = "canary-7f3a";
-    let mut office = Office::open().await;
+    let mut office = Office::open_in(Place::embedded()).await;
     let fields = json!({
         "subject": {
             "coreIdentifier": format!("{CANARY}-core"),
@@ -578,13 +581,11 @@ async fn nothing_about_the_person_can_be_read_on_disk() {
     let id = office.submit("", fields).await.unwrap().head.id;
     office.work().await;
     office.happens(id, DsrEvent::Canceled).await.unwrap();
-    let Office {
-        app, folder, runner, ..
-    } = office;
+    let Office { app, place, runner, .. } = office;
     drop(runner);
     app.store.clone().close().await;
     let mut bytes = 0;
-    for file in files_in(folder.path()) {
+    for file in files_in(place.folder()) {
         let content = std::fs::read(&file).unwrap();
         bytes += content.len();
         let found = content.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());

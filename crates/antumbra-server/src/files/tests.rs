@@ -10,7 +10,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tempfile::TempDir;
 
 use super::{
     receive::receive_in_segments,
@@ -21,6 +20,7 @@ use crate::{
     AppState, ServerConfig,
     keyring::{KeyKind, OrganizationKeys, destroy_key},
     organization::OrganizationId,
+    testing::Place,
 };
 
 const ORGANIZATION: OrganizationId = OrganizationId(Uuid::from_u128(1));
@@ -30,13 +30,13 @@ const GROUP: usize = 64 * 1024;
 struct House {
     app: AppState,
     keys: Arc<OrganizationKeys>,
-    folder: TempDir,
+    place: Place,
 }
 
 impl House {
     async fn new() -> House {
-        let folder = tempfile::tempdir().unwrap();
-        let world = crate::testing::world(folder.path(), "2026-03-02T10:00:00Z").await;
+        let place = Place::fresh();
+        let world = crate::testing::world(&place, "2026-03-02T10:00:00Z").await;
         let (store, keys) = (&world.store, &world.keys);
         let mut tx = store.begin_write().await.unwrap();
         keys.create_organization(&mut tx, ORGANIZATION).await.unwrap();
@@ -51,7 +51,7 @@ impl House {
         House {
             app: AppState::new(ServerConfig::default(), world),
             keys: of_organization,
-            folder,
+            place,
         }
     }
 
@@ -118,7 +118,7 @@ impl House {
     }
 
     fn blobs(&self) -> Vec<PathBuf> {
-        files_under(&self.folder.path().join("blobs"))
+        files_under(&self.place.folder().join("blobs"))
     }
 
     /// Lets the blob store remove what a dropped writer left, which it does on other threads.
@@ -303,10 +303,10 @@ async fn nothing_on_disk_can_be_read() {
     let secret = b"Ada Lovelace lives at 12 St James's Square. ".repeat(50);
     let id = house.keep(&secret).await;
     assert_eq!(house.read(id).await.0, secret);
-    let House { app, keys, folder } = house;
+    let House { app, keys, place } = house;
     drop(keys);
     app.store.clone().close().await;
-    for path in files_under(folder.path()) {
+    for path in files_under(place.folder()) {
         let bytes = fs::read(&path).unwrap();
         for clear in [b"Lovelace".as_slice(), b"photo.jpg", b"image/jpeg", b"Profile"] {
             assert!(

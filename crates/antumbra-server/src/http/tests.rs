@@ -108,15 +108,15 @@ struct Bench {
     app: AppState,
     router: Router,
     key: String,
-    _folder: tempfile::TempDir,
+    _place: testing::Place,
 }
 
 impl Bench {
     async fn new(change: impl FnOnce(&mut ServerConfig)) -> Bench {
-        let folder = tempfile::tempdir().unwrap();
+        let place = testing::Place::fresh();
         let mut config = ServerConfig::default();
         change(&mut config);
-        let world = testing::world(folder.path(), "2026-03-02T10:00:15Z").await;
+        let world = testing::world(&place, "2026-03-02T10:00:15Z").await;
         let app = AppState::new(config, world);
         let organization = app.world.first_organization().await.unwrap().id;
         let key = testing::admin_key(&app, organization).await;
@@ -124,7 +124,7 @@ impl Bench {
             router: mount(app.clone(), table()),
             app,
             key,
-            _folder: folder,
+            _place: place,
         }
     }
 

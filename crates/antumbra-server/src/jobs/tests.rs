@@ -8,10 +8,13 @@ use std::{
     },
 };
 
-use antumbra_store::{EmbeddedConfig, Store, StoreConfig, Table};
+use antumbra_store::{Store, Table};
 
 use super::*;
-use crate::world::{Clock, Ids};
+use crate::{
+    testing::Place,
+    world::{Clock, Ids},
+};
 
 /// What the jobs of these tests do: add one to the count of their subject.
 const COUNTS: Table<Uuid, Count> = Table::new("counts");
@@ -36,15 +39,14 @@ struct Bench {
     clock: Clock,
     ids: Ids,
     organization: OrganizationId,
-    _folder: tempfile::TempDir,
+    _place: Place,
 }
 
 impl Bench {
     async fn new() -> Bench {
-        let folder = tempfile::tempdir().unwrap();
+        let place = Place::fresh();
         let tables: Vec<&'static str> = TABLES.iter().copied().chain(["counts"]).collect();
-        let config = StoreConfig::Embedded(EmbeddedConfig::new(folder.path()));
-        let store = Store::open(config, &tables).await.unwrap();
+        let store = Store::open(place.store(), &tables).await.unwrap();
         let clock = Clock::manual("2026-03-01T00:00:00Z".parse().unwrap());
         let ids = Ids::new(clock.clone());
         let organization = OrganizationId(ids.uuid());
@@ -53,7 +55,7 @@ impl Bench {
             clock,
             ids,
             organization,
-            _folder: folder,
+            _place: place,
         }
     }
 

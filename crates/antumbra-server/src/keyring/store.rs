@@ -59,8 +59,10 @@ pub const TABLES: &[&str] = &[
 #[cfg(any(test, fuzzing))]
 pub(crate) const RECORDS: &[fn(&[u8])] = &[
     crate::fuzz::same_when_written_again::<Canary>,
+    crate::fuzz::same_when_written_again::<EpochRow>,
     crate::fuzz::same_when_written_again::<KekRow>,
     crate::fuzz::same_when_written_again::<PurposeRow>,
+    crate::fuzz::same_when_written_again::<RewrapRow>,
 ];
 
 /// Whose content a key protects.

@@ -2,34 +2,31 @@ mod epochs;
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use antumbra_store::{EmbeddedConfig, StoreConfig};
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
+use crate::testing::Place;
 
 struct House {
-    folder: TempDir,
     store: Store,
+    place: Place,
 }
 
 const ORGANIZATION: OrganizationId = OrganizationId(Uuid::from_u128(7));
 
 impl House {
     async fn new() -> House {
-        let folder = tempfile::tempdir().unwrap();
-        let config = StoreConfig::Embedded(EmbeddedConfig {
-            cache_bytes: 16 << 20,
-            journal_bytes: 64 << 20,
-            ..EmbeddedConfig::new(folder.path().join("store"))
-        });
-        let store = Store::open(config, TABLES).await.unwrap();
-        House { folder, store }
+        House::within(Place::fresh()).await
+    }
+
+    async fn within(place: Place) -> House {
+        let store = Store::open(place.store(), TABLES).await.unwrap();
+        House { store, place }
     }
 
     fn root(&self) -> RootFile {
-        RootFile::at(self.folder.path().join("root.key"))
+        RootFile::at(self.place.folder().join("root.key"))
     }
 
     async fn keyring(&self) -> Result<Keyring, KeyringError> {
@@ -49,7 +46,7 @@ impl House {
 async fn the_first_start_makes_a_root_key_that_only_its_owner_reads() {
     let house = House::new().await;
     house.keyring().await.unwrap();
-    let path = house.folder.path().join("root.key");
+    let path = house.place.folder().join("root.key");
     let metadata = fs::metadata(&path).unwrap();
     assert_eq!((metadata.len(), metadata.permissions().mode() & 0o777), (32, 0o600));
     house.keyring().await.unwrap();
@@ -59,7 +56,7 @@ async fn the_first_start_makes_a_root_key_that_only_its_owner_reads() {
 async fn a_root_key_that_others_can_read_is_refused_with_the_way_out() {
     let house = House::new().await;
     house.keyring().await.unwrap();
-    let path = house.folder.path().join("root.key");
+    let path = house.place.folder().join("root.key");
     for mode in [0o640, 0o604, 0o620, 0o644] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let refused = house.keyring().await.unwrap_err();
@@ -75,7 +72,7 @@ async fn a_root_key_that_others_can_read_is_refused_with_the_way_out() {
 async fn a_missing_root_key_is_not_made_anew_once_data_depends_on_it() {
     let house = House::new().await;
     house.keyring().await.unwrap();
-    let path = house.folder.path().join("root.key");
+    let path = house.place.folder().join("root.key");
     fs::remove_file(&path).unwrap();
     let refused = house.keyring().await.unwrap_err();
     assert!(matches!(refused, KeyringError::Root(RootError::Missing(_))));
@@ -86,7 +83,7 @@ async fn a_missing_root_key_is_not_made_anew_once_data_depends_on_it() {
 async fn a_wrong_or_broken_root_key_is_refused_at_start() {
     let house = House::new().await;
     house.keyring().await.unwrap();
-    let path = house.folder.path().join("root.key");
+    let path = house.place.folder().join("root.key");
     for (bytes, other) in [
         (vec![1; 32], true),
         (vec![1; 31], false),
@@ -190,8 +187,8 @@ async fn a_wrapped_key_moved_to_another_owner_or_kind_does_not_open() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_key_is_stored_in_clear() {
-    let house = House::new().await;
+async fn nothing_of_a_key_is_stored_in_clear_in_the_files_of_the_embedded_engine() {
+    let house = House::within(Place::embedded()).await;
     let keys = house.with_organization().await;
     let mut tx = house.store.begin_write().await.unwrap();
     let key = keys
@@ -199,10 +196,10 @@ async fn nothing_of_a_key_is_stored_in_clear() {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let root = fs::read(house.folder.path().join("root.key")).unwrap();
-    let House { folder, store } = house;
+    let root = fs::read(house.place.folder().join("root.key")).unwrap();
+    let House { store, place } = house;
     store.close().await;
-    for file in files_under(&folder.path().join("store")) {
+    for file in files_under(&place.folder().join("store")) {
         let bytes = fs::read(file).unwrap();
         let holds = |secret: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
         assert!(!holds(key.expose()) && !holds(&root));

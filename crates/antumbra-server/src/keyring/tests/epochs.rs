@@ -6,13 +6,13 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, t
 use antumbra_crypto::wrap::WrappedKey;
 use antumbra_store::{Blobs, EmbeddedConfig, Raw, Record, Scan, StoreConfig, Table};
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{super::*, files_under};
 use crate::{
     AppState, ServerConfig, World,
     config::KeysConfig,
+    testing::Place,
     world::{Clock, Ids},
 };
 
@@ -24,16 +24,20 @@ const OWNERS: u128 = 600;
 
 /// A server's inside, which can be stopped anywhere and opened again.
 struct Office {
-    folder: TempDir,
     clock: Clock,
     organization: OrganizationId,
     app: Option<AppState>,
+    place: Place,
 }
 
 impl Office {
     /// In its first epoch, with keys of every kind.
     async fn open() -> (Office, Keys) {
-        let mut office = Office::without_epochs().await;
+        Office::open_in(Place::fresh()).await
+    }
+
+    async fn open_in(place: Place) -> (Office, Keys) {
+        let mut office = Office::without_epochs(place).await;
         let keys = office.add_keys(0..OWNERS).await;
         office.reopen(EpochsFrom::Files).await;
         office.settle().await;
@@ -42,12 +46,12 @@ impl Office {
     }
 
     /// As a version left it that knew of no epochs.
-    async fn without_epochs() -> Office {
+    async fn without_epochs(place: Place) -> Office {
         let mut office = Office {
-            folder: tempfile::tempdir().unwrap(),
             clock: Clock::manual("2026-03-02T10:00:00Z".parse().unwrap()),
             organization: OrganizationId(Uuid::nil()),
             app: None,
+            place,
         };
         office.reopen(EpochsFrom::Nowhere).await;
         office.organization = office.app().first_organization().await.unwrap().id;
@@ -59,7 +63,11 @@ impl Office {
     }
 
     fn root(&self) -> RootFile {
-        RootFile::at(self.folder.path().join("root.key")).with_epochs()
+        RootFile::at(self.place.folder().join("root.key")).with_epochs()
+    }
+
+    async fn open_store(&self) -> Store {
+        Store::open(self.place.store(), &crate::tables()).await.unwrap()
     }
 
     async fn stop(&mut self) {
@@ -76,9 +84,9 @@ impl Office {
             EpochsFrom::Store => (RootFile::at(self.root().path()), Some(EPOCH)),
             EpochsFrom::Nowhere => (RootFile::at(self.root().path()), None),
         };
-        let store = open_store(&self.folder.path().join("store")).await;
+        let store = self.open_store().await;
         let world = World {
-            blobs: Blobs::local(self.folder.path().join("blobs")).await.unwrap(),
+            blobs: Blobs::local(self.place.folder().join("blobs")).await.unwrap(),
             keys: Keyring::open(&store, &root).await.unwrap(),
             ids: Ids::new(self.clock.clone()),
             clock: self.clock.clone(),
@@ -161,17 +169,6 @@ enum EpochsFrom {
 
 type Keys = BTreeMap<(&'static str, Uuid), [u8; 32]>;
 
-async fn open_store(folder: &Path) -> Store {
-    let config = EmbeddedConfig {
-        cache_bytes: 16 << 20,
-        journal_bytes: 64 << 20,
-        ..EmbeddedConfig::new(folder)
-    };
-    Store::open(StoreConfig::Embedded(config), &crate::tables())
-        .await
-        .unwrap()
-}
-
 #[tokio::test]
 async fn a_folder_of_before_epochs_opens_and_gets_its_first_one() {
     #[derive(Serialize, Deserialize)]
@@ -184,7 +181,7 @@ async fn a_folder_of_before_epochs_opens_and_gets_its_first_one() {
     }
     const KEKS_THEN: Table<(Uuid, u32), KekRowThen> = Table::new("organization_keks");
 
-    let mut office = Office::without_epochs().await;
+    let mut office = Office::without_epochs(Place::fresh()).await;
     let keys = office.add_keys(0..10).await;
     let mut tx = office.app().store.begin_write().await.unwrap();
     let rows = tx.scan(&KEKS_THEN, Scan::prefix(&())).await.unwrap();
@@ -231,18 +228,18 @@ async fn an_epoch_begins_when_one_is_due_and_the_one_before_ends_a_day_later() {
 }
 
 #[tokio::test]
-async fn yesterdays_copy_of_the_store_opens_with_the_key_files_of_today() {
-    let (mut office, keys) = Office::open().await;
+async fn yesterdays_copy_of_the_embedded_store_opens_with_the_key_files_of_today() {
+    let (mut office, keys) = Office::open_in(Place::embedded()).await;
     office.stop().await;
     let copy = tempfile::tempdir().unwrap();
-    copy_folder(&office.folder.path().join("store"), &copy.path().join("store"));
+    copy_folder(&office.place.folder().join("store"), &copy.path().join("store"));
     office.reopen(EpochsFrom::Files).await;
     office.clock.advance(EPOCH);
     office.keep().await;
     office.add_keys(OWNERS..OWNERS + 5).await;
     office.stop().await;
-    fs::remove_dir_all(office.folder.path().join("store")).unwrap();
-    copy_folder(&copy.path().join("store"), &office.folder.path().join("store"));
+    fs::remove_dir_all(office.place.folder().join("store")).unwrap();
+    copy_folder(&copy.path().join("store"), &office.place.folder().join("store"));
     office.reopen(EpochsFrom::Files).await;
     office.expect(&keys).await;
     office.settle().await;
@@ -259,7 +256,7 @@ async fn an_epoch_may_be_cut_short_at_every_step() {
         let organization = keyring.organization(office.organization).await.unwrap();
         let page = async || rotation::rewrap_page(&office.app().store, &organization).await.unwrap();
         if step == 0 {
-            fs::write(office.folder.path().join("root.key.epoch-2.new"), [7; 11]).unwrap();
+            fs::write(office.place.folder().join("root.key.epoch-2.new"), [7; 11]).unwrap();
         }
         if step >= 1 {
             keyring.make_epoch_key(2).await.unwrap();
@@ -284,7 +281,7 @@ async fn an_epoch_may_be_cut_short_at_every_step() {
             while page().await == rotation::Rewrapped::Page {}
         }
         if step == 6 {
-            fs::write(office.folder.path().join("root.key.epoch-1"), [0; 32]).unwrap();
+            fs::write(office.place.folder().join("root.key.epoch-1"), [0; 32]).unwrap();
         }
         if step >= 7 {
             keyring
@@ -311,12 +308,12 @@ async fn an_epoch_may_be_cut_short_at_every_step() {
 }
 
 #[tokio::test]
-async fn a_destroyed_key_does_not_come_back_from_a_copy_of_the_store() {
-    let (mut office, mut keys) = Office::open().await;
+async fn a_destroyed_key_does_not_come_back_from_a_copy_of_the_embedded_store() {
+    let (mut office, mut keys) = Office::open_in(Place::embedded()).await;
     office.stop().await;
     let copy = tempfile::tempdir().unwrap();
-    copy_folder(office.folder.path(), copy.path());
-    let old_epoch_key = fs::read(office.folder.path().join("root.key.epoch-1")).unwrap();
+    copy_folder(office.place.folder(), copy.path());
+    let old_epoch_key = fs::read(office.place.folder().join("root.key.epoch-1")).unwrap();
 
     office.reopen(EpochsFrom::Files).await;
     office.destroy(KeyKind::Subject, 42).await;
@@ -326,14 +323,15 @@ async fn a_destroyed_key_does_not_come_back_from_a_copy_of_the_store() {
     office.expect(&keys).await;
     let current = office.app().keys.organization(office.organization).await.unwrap();
     office.stop().await;
-    for file in files_under(office.folder.path()) {
+    for file in files_under(office.place.folder()) {
         let bytes = fs::read(&file).unwrap();
         let holds = bytes.windows(old_epoch_key.len()).any(|window| window == old_epoch_key);
         assert!(!holds, "the old epoch's key is in {}", file.display());
     }
 
     // The copy with the key files that it was made with: that is what the rest guards against.
-    let old_store = open_store(&copy.path().join("store")).await;
+    let old_store = StoreConfig::Embedded(EmbeddedConfig::new(copy.path().join("store")));
+    let old_store = Store::open(old_store, &crate::tables()).await.unwrap();
     let old_root = RootFile::at(copy.path().join("root.key")).with_epochs();
     let old_keys = Keyring::open(&old_store, &old_root).await.unwrap();
     let old_keys = old_keys.organization(office.organization).await.unwrap();
@@ -364,9 +362,9 @@ async fn a_destroyed_key_does_not_come_back_from_a_copy_of_the_store() {
 async fn a_lost_or_foreign_epoch_key_is_refused_at_start() {
     let (mut office, _) = Office::open().await;
     office.stop().await;
-    let path = office.folder.path().join("root.key.epoch-1");
+    let path = office.place.folder().join("root.key.epoch-1");
     let right = fs::read(&path).unwrap();
-    let store = open_store(&office.folder.path().join("store")).await;
+    let store = office.open_store().await;
     for (bytes, exposed) in [(None, false), (Some(vec![9; 32]), false), (Some(right.clone()), true)] {
         fs::remove_file(&path).ok();
         if let Some(bytes) = bytes {
@@ -386,7 +384,7 @@ async fn a_lost_or_foreign_epoch_key_is_refused_at_start() {
 
 #[tokio::test]
 async fn without_files_an_epoch_brings_new_keks_under_the_root() {
-    let (mut office, keys) = (Office::without_epochs().await, Keys::new());
+    let (mut office, keys) = (Office::without_epochs(Place::fresh()).await, Keys::new());
     office.reopen(EpochsFrom::Store).await;
     let mut keys: Keys = keys.into_iter().chain(office.add_keys(0..OWNERS).await).collect();
     for _ in 0..2 {
@@ -414,9 +412,9 @@ async fn a_root_may_be_replaced_and_cut_short_at_every_step() {
         let index = office.app().keys.organization(office.organization).await.unwrap();
         let (index, signing) = (index.index.blind(&[b"ada"]), index.signing.public_pem());
         office.stop().await;
-        let store = open_store(&office.folder.path().join("store")).await;
+        let store = office.open_store().await;
         if step == 0 {
-            fs::write(office.folder.path().join("root.key.new"), [7; 40]).unwrap();
+            fs::write(office.place.folder().join("root.key.new"), [7; 40]).unwrap();
         }
         if step >= 1 {
             office.root().add().unwrap();
@@ -434,7 +432,7 @@ async fn a_root_may_be_replaced_and_cut_short_at_every_step() {
         office.reopen(EpochsFrom::Files).await;
         office.expect(&keys).await;
         office.stop().await;
-        let store = open_store(&office.folder.path().join("store")).await;
+        let store = office.open_store().await;
         Keyring::rotate_root(&store, &office.root()).await.unwrap();
         store.close().await;
 
@@ -452,7 +450,7 @@ async fn a_root_may_be_replaced_and_cut_short_at_every_step() {
         office.settle().await;
         office.expect(&keys).await;
 
-        let root = office.folder.path().join("old.key");
+        let root = office.place.folder().join("old.key");
         key_files::create(&root, &Key32::from_slice(&old).unwrap()).unwrap();
         let refused = Keyring::open(&office.app().store, &RootFile::at(root))
             .await

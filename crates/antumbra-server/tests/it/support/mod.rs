@@ -19,7 +19,7 @@ use antumbra_server::{
     organization::OrganizationId,
     silos::DataSiloId,
 };
-use antumbra_store::{Blobs, Store};
+use antumbra_store::{Blobs, Store, StoreConfig};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
@@ -49,7 +49,7 @@ impl TestServer {
     /// A server with `config`.
     pub async fn with(config: ServerConfig) -> TestServer {
         canary::watch();
-        let place = Place::fresh().await;
+        let place = Place::fresh();
         let clock = Clock::manual("2026-03-02T10:00:00Z".parse::<Timestamp>().unwrap());
         let mut server = TestServer {
             server: None,
@@ -219,7 +219,8 @@ impl Drop for TestServer {
         }
         canary::check();
         // On PostgreSQL the connections live on the runtime that is blocked here; the embedded engine needs none.
-        if let Some(server) = self.server.take().filter(|_| self.place.is_embedded()) {
+        let embedded = matches!(self.place.store(), StoreConfig::Embedded(_));
+        if let Some(server) = self.server.take().filter(|_| embedded) {
             let left = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
