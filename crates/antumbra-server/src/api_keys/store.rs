@@ -29,9 +29,6 @@ pub(crate) const RECORDS: &[fn(&[u8])] = &[
     crate::fuzz::same_when_written_again::<ApiKeyRecord>,
 ];
 
-/// Keys of one organization that [`list`] gives at most.
-const LIST_MAX: usize = 10_000;
-
 #[derive(Serialize, Deserialize)]
 struct Kept {
     record: ApiKeyRecord,
@@ -144,7 +141,7 @@ pub(super) async fn delete(
 
 /// All keys of an organization, oldest first.
 pub(super) async fn list(reader: &mut Reader, organization: OrganizationId) -> Result<Vec<Listed>, StoreError> {
-    let all = || Scan::prefix(&(organization,)).limit(LIST_MAX);
+    let all = || Scan::prefix(&(organization,));
     let kept = reader.scan(&KEYS, all()).await?;
     let uses: std::collections::HashMap<ApiKeyId, Timestamp> = reader
         .scan(&USES, all())

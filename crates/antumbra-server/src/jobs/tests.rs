@@ -44,7 +44,10 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Bench {
-        let place = Place::fresh();
+        Bench::within(Place::fresh()).await
+    }
+
+    async fn within(place: Place) -> Bench {
         let tables: Vec<&'static str> = TABLES.iter().copied().chain(["counts"]).collect();
         let store = Store::open(place.store(), &tables).await.unwrap();
         let clock = Clock::manual("2026-03-01T00:00:00Z".parse().unwrap());
@@ -164,7 +167,7 @@ async fn a_job_whose_process_died_runs_again_when_its_lease_ends() {
 
 #[tokio::test]
 async fn where_the_store_is_ours_alone_a_job_cut_short_goes_on_at_the_next_start() {
-    let bench = Bench::new().await;
+    let bench = Bench::within(Place::embedded()).await;
     let subject = Uuid::from_u128(1);
     bench.enqueue(subject, None, Duration::ZERO).await;
     let later = Uuid::from_u128(2);
@@ -182,8 +185,28 @@ async fn where_the_store_is_ours_alone_a_job_cut_short_goes_on_at_the_next_start
 }
 
 #[tokio::test]
-async fn a_job_that_is_cut_short_again_and_again_waits_longer_and_never_beyond_its_lease() {
-    let bench = Bench::new().await;
+async fn where_the_store_is_shared_a_job_cut_short_waits_for_its_lease() {
+    let place = Place::fresh();
+    if matches!(place.store(), antumbra_store::StoreConfig::Embedded(_)) {
+        return;
+    }
+    let bench = Bench::within(place).await;
+    let subject = Uuid::from_u128(1);
+    bench.enqueue(subject, None, Duration::ZERO).await;
+    drop(hold_one(&bench).await);
+
+    let mut runner = bench.runner(bench.counting());
+    assert_eq!(runner.take_over_leases().await.unwrap(), 0);
+    runner.run_until_idle().await.unwrap();
+    assert_eq!(bench.count(subject).await, 0);
+    bench.clock.advance(COUNT_UP.lease);
+    runner.run_until_idle().await.unwrap();
+    assert_eq!(bench.count(subject).await, 1);
+}
+
+#[tokio::test]
+async fn where_the_store_is_ours_alone_a_job_cut_short_again_waits_longer_and_never_beyond_its_lease() {
+    let bench = Bench::within(Place::embedded()).await;
     let subject = Uuid::from_u128(1);
     bench.enqueue(subject, None, Duration::ZERO).await;
     for wait in [0, 0, 10] {

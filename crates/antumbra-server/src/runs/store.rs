@@ -46,9 +46,6 @@ pub(crate) const RECORDS: &[fn(&[u8])] = &[
 
 type WorkKey = (OrganizationId, DataSiloId, String, u64, Uuid, RunId);
 
-/// Runs of one request that are read at once: one for each silo and phase.
-const RUNS_MAX: usize = 20_000;
-
 impl Record for SiloRun {
     const VERSION: u8 = 1;
 }
@@ -125,15 +122,13 @@ pub(super) async fn find_by_id(
     }
 }
 
-/// Every run of a request, in the order in which they were made.
+/// Every run of a request, in the order in which they were made: one for each silo and phase.
 pub(super) async fn list(
     reader: &mut Reader,
     organization: OrganizationId,
     request: DsrId,
 ) -> Result<Vec<SiloRun>, StoreError> {
-    let rows = reader
-        .scan(&RUNS, Scan::prefix(&(organization, request.0)).limit(RUNS_MAX))
-        .await?;
+    let rows = reader.scan(&RUNS, Scan::prefix(&(organization, request.0))).await?;
     Ok(rows.into_iter().map(|(_, run)| run).collect())
 }
 

@@ -108,7 +108,9 @@ impl Committer {
         }
         let (transactions, rows, began) = (accepted.len(), writes.len(), Instant::now());
         if cfg!(sabotage = "answer") {
+            // A kill within the moment between answer and write is what the control waits for: here it is long enough.
             self.answer(std::mem::take(&mut accepted));
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
         match self.write(commit, writes) {
             Ok(()) => {
