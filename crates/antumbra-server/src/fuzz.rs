@@ -66,8 +66,10 @@ struct Answer {
 
 impl Desk {
     fn open() -> Desk {
-        let folder = std::env::temp_dir().join(format!("antumbra-fuzz-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
+        // Not the process's number: whoever had that before may have been killed, and left its store.
+        let number = u64::from_ne_bytes(antumbra_crypto::random_bytes());
+        let folder = std::env::temp_dir().join(format!("antumbra-fuzz-{number:016x}"));
+        std::fs::create_dir(&folder).expect("a temporary folder can be made");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -186,6 +186,23 @@ async fn a_wrapped_key_moved_to_another_owner_or_kind_does_not_open() {
     }
 }
 
+#[test]
+fn rows_of_epochs_and_re_wrappings_stay_readable() {
+    fn read<V: antumbra_store::Value>(row: &[u8]) -> V {
+        V::decode(row).unwrap()
+    }
+    let epoch: store::EpochRow = read(include_bytes!("../../../../fuzz/seeds/records/key_epoch"));
+    assert_eq!((epoch.number, epoch.key_id), (2, Some([1, 2, 3, 4, 5, 6, 7, 8])));
+    let epoch: store::EpochRow = read(include_bytes!("../../../../fuzz/seeds/records/key_epoch_without_key"));
+    assert_eq!((epoch.number, epoch.key_id), (1, None));
+    let rewrap: store::RewrapRow = read(include_bytes!("../../../../fuzz/seeds/records/key_rewraps"));
+    assert_eq!((rewrap.kek_version, rewrap.kind), (3, 2));
+    assert_eq!(
+        rewrap.after,
+        Some(Uuid::from_u128(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f))
+    );
+}
+
 #[tokio::test]
 async fn nothing_of_a_key_is_stored_in_clear_in_the_files_of_the_embedded_engine() {
     let house = House::within(Place::embedded()).await;
