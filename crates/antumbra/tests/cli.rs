@@ -178,10 +178,14 @@ fn a_port_that_is_taken_is_named_with_the_way_out() {
 
 #[test]
 fn a_second_process_on_one_data_folder_is_refused_and_told_who_holds_it() {
-    let place = Place::embedded();
+    let place = Place::fresh();
     let server = Server::start(&place);
     let data = place.path().join("data");
-    let output = antumbra(&["key", "list", "--data", data.to_str().unwrap()]);
+    let output = place
+        .antumbra()
+        .args(["key", "list", "--data", data.to_str().unwrap()])
+        .output()
+        .unwrap();
     let told = told(&output, place.path()).replace(&server.process.id().to_string(), "PID");
     insta::assert_snapshot!(told);
 }

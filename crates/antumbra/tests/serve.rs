@@ -157,12 +157,57 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn a_second_server_on_one_folder_is_refused_and_told_who_holds_it() {
-    let place = Place::embedded();
+    let place = Place::fresh();
     let first = Server::start(&place);
     let second = place.serve().output().unwrap();
     assert_eq!((second.status.code(), second.stdout.as_slice()), (Some(1), &b""[..]));
     let holder = format!("is in use by process {}", first.process.id());
     assert!(said(&second).contains(&holder), "{}", said(&second));
+}
+
+#[test]
+fn the_key_of_a_first_start_under_the_systems_log_stands_in_a_file_of_its_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::fresh();
+    let mut command = place.antumbra();
+    let data = place.path().join("data");
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .env("ANTUMBRA_LOGS__LEVEL", "error")
+        .env("JOURNAL_STREAM", "8:12345")
+        .stdout(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let mut out = BufReader::new(process.stdout.take().unwrap());
+    let mut banner = String::new();
+    while !banner.contains("Listening on this machine only") {
+        assert_ne!(out.read_line(&mut banner).unwrap(), 0, "{banner}");
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let file = data.join("first-key");
+    let key = std::fs::read_to_string(&file).unwrap();
+    assert!(key.starts_with("ant_") && key.ends_with('\n'));
+    assert!(!banner.contains("ant_"), "{banner}");
+    assert!(banner.contains(file.to_str().unwrap()), "{banner}");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_key_for_this_machine_is_not_sent_through_a_proxy() {
+    let place = Place::fresh();
+    let server = Server::start(&place);
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = place.antumbra();
+    command
+        .args(["key", "list", "--url", server.text("url"), "--key", server.text("key")])
+        .env("http_proxy", format!("http://{}", proxy.local_addr().unwrap()))
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy");
+    let listed = command.output().unwrap();
+    assert!(listed.status.success(), "{}", said(&listed));
+    proxy.set_nonblocking(true).unwrap();
+    assert!(proxy.accept().is_err(), "somebody called the proxy");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use antumbra_crypto::token::VerifyingKey;
 use antumbra_server::{
     api_keys::ScopeName,
     dsr::{self, DsrId},
+    http::Access,
     organization::Action,
     runs::{self, RunStatus, Verdict},
 };

@@ -1,6 +1,10 @@
 //! What known clients send about each slice's things, selected and decoded exactly as they do.
 
-use antumbra_server::{api_keys::ScopeName::*, organization::Action};
+use antumbra_server::{
+    api_keys::ScopeName::{self, *},
+    organization::Action,
+    silos::DataSiloId,
+};
 use serde_json::{Value, json};
 
 use super::Management;
@@ -428,6 +432,46 @@ async fn a_key_gives_no_scope_that_it_does_not_have() {
         .await;
     let wanted = "Client error: a key can give only the scopes that it has, and this one lacks Full Admin";
     assert_eq!(error["message"], wanted);
+}
+
+#[tokio::test]
+async fn who_may_not_connect_silos_gives_keys_to_those_of_their_own_only() {
+    let story = Story::with(story::config(), &["profile"]).await;
+    let server = &story.server;
+    let other = story::add_silo(server, "Warehouse", None, &[]).await;
+    let holding = async |scopes: &[ScopeName]| Management::of(server, server.key_for(scopes, &[story.silo]).await);
+    let (manager, connector) = (
+        holding(&[ManageApiKeys]).await,
+        holding(&[ManageApiKeys, ConnectDataSilos]).await,
+    );
+    let create = "mutation($input: ApiKeyInput!) { createApiKey(input: $input) { apiKey { id } } }";
+    let update = "mutation($input: UpdateApiKeyInput!) { updateApiKey(input: $input) { apiKey { id } } }";
+    let made = async |by: &Management, silos: &[DataSiloId]| {
+        let silos: Vec<_> = silos.iter().map(|silo| silo.0).collect();
+        let input = json!({ "input": { "title": "a", "dataSilos": silos } });
+        let (_, answer) = by.send(&json!({ "query": create, "variables": input })).await;
+        answer
+    };
+    let changed = async |by: &Management, key: &Value, silos: &[DataSiloId]| {
+        let silos: Vec<_> = silos.iter().map(|silo| silo.0).collect();
+        let input = json!({ "input": { "id": key, "dataSilos": silos } });
+        let (_, answer) = by.send(&json!({ "query": update, "variables": input })).await;
+        answer
+    };
+    let is_refused = |answer: &Value| answer["errors"][0]["message"].as_str().is_some();
+
+    assert!(is_refused(&made(&manager, &[other]).await));
+    assert!(is_refused(&made(&manager, &[story.silo, other]).await));
+    let own = made(&manager, &[story.silo]).await;
+    let own = &own["data"]["createApiKey"]["apiKey"]["id"];
+    assert!(own.is_string());
+    assert!(is_refused(&changed(&manager, own, &[story.silo, other]).await));
+
+    // What a connector has attached stays when a manager changes something else.
+    assert!(!is_refused(&made(&connector, &[other]).await));
+    assert!(!is_refused(&changed(&connector, own, &[story.silo, other]).await));
+    assert!(!is_refused(&changed(&manager, own, &[other]).await));
+    assert!(!is_refused(&changed(&manager, own, &[other, story.silo]).await));
 }
 
 /// A story's server, with a key that may do everything.
