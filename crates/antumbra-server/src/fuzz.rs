@@ -4,10 +4,7 @@
 //! What comes over the wire is sent to the whole server, without its sockets: whatever a stranger writes, no handler fails
 //! or panics, and no refusal repeats what may be personal. What is read by one function is given to that function.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use antumbra_store::{EmbeddedConfig, StoreConfig, Value as Stored};
 use axum::{
@@ -53,7 +50,8 @@ pub(crate) struct Desk {
     router: Router,
     key: HeaderValue,
     pub(crate) keys: Arc<keyring::OrganizationKeys>,
-    folder: PathBuf,
+    #[cfg(test)]
+    folder: std::path::PathBuf,
 }
 
 /// One for the whole process; [`Desk::clear`] removes what it leaves.
@@ -93,6 +91,7 @@ impl Desk {
             keys: keys.expect("the organization has keys"),
             router: routes::router(app),
             key: format!("Bearer {key}").parse().expect("a key is plain text"),
+            #[cfg(test)]
             folder,
             runtime,
         }
