@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `http.rs` | the two handlers |
 //! | `wire.rs` | JSON in, JSON out |
+//! | `known.rs` | objects that would mean something else with a misspelt member |
 //! | `check.rs`, `identifiers.rs`, `moment.rs` | from what a caller wrote to what the rules take |
 //! | `model.rs` | a record, and the rules by which writes become part of it |
 //! | `encoding.rs` | records and history as bytes, before they are sealed |
@@ -21,6 +22,7 @@ mod encoding;
 pub(crate) mod fuzz;
 pub(crate) mod http;
 mod identifiers;
+mod known;
 mod model;
 mod moment;
 mod query;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
 use super::{
+    known::Known,
     model::{Choice, ConsentString, PurposeAnswer, Record, RecordId},
     moment::Moment,
 };
@@ -29,7 +30,7 @@ pub(crate) struct UpsertBatch {
 
 /// What one person chose.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct UpsertRecord {
     /// The key of the partition.
     pub(super) partition: String,
@@ -241,9 +242,10 @@ pub(crate) struct Query {
     pub(super) cursor: Option<String>,
 }
 
-/// Which records. Bounds on time include their ends.
+/// Which records. Bounds on time include their ends. Members of other names are ignored, but there have to be some of these
+/// among them.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct QueryFilter {
     /// Records that have at least one of these, at most 100.
     pub(super) identifiers: Option<Vec<QueryIdentifier>>,
@@ -266,7 +268,7 @@ pub(crate) struct QueryIdentifier {
 
 /// Bounds on when we last wrote a record.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct QuerySystem {
     /// Not before this.
     pub(super) updated_after: Option<String>,
@@ -601,6 +603,39 @@ impl<'a> PurposeNode<'a> {
             source_system: answer.consent.value.source_system.as_deref(),
             preferences: preferences.collect(),
         })
+    }
+}
+
+// `remote = "Self"` has serde write `T::deserialize` beside the trait's, which adds what a struct cannot say by itself.
+
+impl<'de> Deserialize<'de> for UpsertRecord {
+    /// A record may consist of identifiers alone; one whose contents are all under names we do not know is a mistake.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<UpsertRecord, D::Error> {
+        let telling = &[
+            "purposes",
+            "consentManagement",
+            "usp",
+            "gpp",
+            "tcf",
+            "airgapVersion",
+            "metadata",
+            "birthDate",
+        ];
+        UpsertRecord::deserialize(Known { from, telling })
+    }
+}
+
+impl<'de> Deserialize<'de> for QueryFilter {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<QueryFilter, D::Error> {
+        let telling = &["identifiers", "timestampAfter", "timestampBefore", "system"];
+        QueryFilter::deserialize(Known { from, telling })
+    }
+}
+
+impl<'de> Deserialize<'de> for QuerySystem {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<QuerySystem, D::Error> {
+        let telling = &["updatedAfter", "updatedBefore"];
+        QuerySystem::deserialize(Known { from, telling })
     }
 }
 

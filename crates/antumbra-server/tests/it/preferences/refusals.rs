@@ -3,6 +3,56 @@
 use super::*;
 
 #[tokio::test]
+async fn a_filter_all_of_whose_members_are_unknown_is_refused_and_does_not_mean_everybody() {
+    let store = Preferences::start().await;
+    store
+        .record_choice("ada@example.test", "Analytics", true, "2026-03-02T10:00:00Z")
+        .await;
+    let by_email = json!([{"value": "bob@example.test"}]);
+    let members = "must have one of the members identifiers, timestampAfter, timestampBefore, system";
+    let of_system = "must have one of the members updatedAfter, updatedBefore";
+    for (filter, path, rule) in [
+        (json!({"identifers": by_email}), "filter", members),
+        (json!({"identifers": by_email, "confirmed": true}), "filter", members),
+        (json!({"system": {"updatedSince": "x"}}), "filter.system", of_system),
+    ] {
+        let (status, answer) = store.query(SHOP, json!({"filter": filter})).await;
+        assert_eq!(status, 400, "{answer}");
+        assert_eq!(details(&answer), [(path.to_owned(), rule.to_owned())]);
+        assert!(
+            !answer.to_string().contains("identifers"),
+            "what was sent is not sent back"
+        );
+    }
+    // What is known beside it counts, and an empty filter is none.
+    let known = json!({"identifiers": by_email, "confirmed": true});
+    assert_eq!(store.find(known).await.len(), 0);
+    for everybody in [
+        json!({}),
+        json!({"system": {}}),
+        json!({"system": {}, "confirmed": true}),
+    ] {
+        assert_eq!(store.find(everybody.clone()).await.len(), 1, "{everybody}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_all_of_whose_contents_are_unknown_is_refused_and_one_of_identifiers_alone_is_not() {
+    let store = Preferences::start().await;
+    let choice = json!([{"purpose": "Analytics", "enabled": false}]);
+    let misspelt = json!({"identifiers": [email_of("ada@example.test")], "purpose": choice, "confirmed": true});
+    let [(path, rule)] = &store.refusal(misspelt).await[..] else {
+        panic!("one complaint");
+    };
+    assert_eq!(path, "records[0]");
+    assert!(rule.starts_with("must have one of the members purposes, "), "{rule}");
+    let identifiers = json!({"identifiers": [email_of("ada@example.test")]});
+    assert_eq!(store.record(identifiers).await["purposes"], json!([]));
+    let known = json!({"identifiers": [email_of("ada@example.test")], "purposes": choice, "colour": "red"});
+    assert_eq!(store.record(known).await["purposes"][0]["enabled"], false);
+}
+
+#[tokio::test]
 async fn each_rule_is_refused_with_its_place_and_without_the_value() {
     let store = Preferences::start().await;
     let with = |member: &str, value: Value| {
