@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -15,16 +15,14 @@ const PAGE: usize = 100;
 
 #[derive(Subcommand)]
 pub(crate) enum JobCommand {
-    /// List the jobs that were given up, with the reason
-    #[command(after_help = "Example:\n  antumbra job list --parked --key \"$KEY\"")]
+    /// List the jobs that fail or were given up, with the reason
+    #[command(
+        after_help = "A data silo that does not accept its webhook is a failing job; it is tried again as [webhooks] says.\n\n\
+Examples:\n  antumbra job list --failing --key \"$KEY\"\n  antumbra job list --parked --key \"$KEY\""
+    )]
     List {
-        /// Jobs that were given up after their last attempt
-        #[arg(long, required = true)]
-        #[allow(
-            dead_code,
-            reason = "there is no other list; scripts say which one they mean all the same"
-        )]
-        parked: bool,
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         remote: Remote,
     },
@@ -37,10 +35,26 @@ pub(crate) enum JobCommand {
     },
 }
 
+/// Which jobs are listed.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// Jobs whose last attempt failed, with the time of the next
+    #[arg(long)]
+    failing: bool,
+    /// Jobs that were given up after their last attempt
+    #[arg(long)]
+    #[allow(dead_code, reason = "one of the two is given: this one, unless it is the other")]
+    parked: bool,
+}
+
 /// Runs one of the job commands.
 pub(crate) async fn run(command: JobCommand) -> Result<ExitCode> {
     match command {
-        JobCommand::List { remote, .. } => print(&list_parked(&remote.client()?).await?),
+        JobCommand::List { which, remote } => {
+            let list = if which.failing { &FAILING } else { &PARKED };
+            print(list, &all(&remote.client()?, list).await?);
+        }
         JobCommand::Retry { id, remote } => {
             let document = "mutation RetryJob($id: ID!) { retryJob(id: $id) { clientMutationId } }";
             remote.client()?.graphql(document, json!({ "id": id })).await?;
@@ -50,17 +64,49 @@ pub(crate) async fn run(command: JobCommand) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list_parked(client: &Client) -> Result<Vec<Value>> {
-    let document = "query ParkedJobs($first: Int!, $after: ID) {
-        parkedJobs(first: $first, after: $after) { nodes { id kind subjects attempts parkedAt reason } }
-    }";
+/// One of the lists, as the management API gives it and as it is shown.
+struct List {
+    field: &'static str,
+    /// The time of the list, and the heading of its column.
+    time: (&'static str, &'static str),
+    /// How often, and the heading of its column.
+    count: (&'static str, &'static str),
+    if_empty: &'static str,
+}
+
+const FAILING: List = List {
+    field: "failingJobs",
+    time: ("nextTryAt", "NEXT TRY AT"),
+    count: ("failures", "FAILURES"),
+    if_empty: "No job is failing.",
+};
+
+const PARKED: List = List {
+    field: "parkedJobs",
+    time: ("parkedAt", "PARKED AT"),
+    count: ("attempts", "ATTEMPTS"),
+    if_empty: "No job is parked.",
+};
+
+async fn all(client: &Client, list: &List) -> Result<Vec<Value>> {
+    let List {
+        field,
+        time: (time, _),
+        count: (count, _),
+        ..
+    } = list;
+    let document = format!(
+        "query Jobs($first: Int!, $after: ID) {{
+            {field}(first: $first, after: $after) {{ nodes {{ id kind subjects {count} {time} reason }} }}
+        }}"
+    );
     let mut jobs: Vec<Value> = Vec::new();
     loop {
         let after = jobs.last().map(|job| job["id"].clone());
         let answer = client
-            .graphql(document, json!({ "first": PAGE, "after": after }))
+            .graphql(&document, json!({ "first": PAGE, "after": after }))
             .await?;
-        let page = answer["parkedJobs"]["nodes"].as_array();
+        let page = answer[field]["nodes"].as_array();
         let page = page.context("the server listed no jobs")?;
         jobs.extend(page.iter().cloned());
         if page.len() < PAGE {
@@ -69,16 +115,16 @@ async fn list_parked(client: &Client) -> Result<Vec<Value>> {
     }
 }
 
-fn print(jobs: &[Value]) {
+fn print(list: &List, jobs: &[Value]) {
     if jobs.is_empty() {
-        println!("No job is parked.");
+        println!("{}", list.if_empty);
         return;
     }
     let text = |job: &Value, name: &str| job[name].as_str().unwrap_or_default().to_owned();
     let kinds = jobs.iter().map(|job| text(job, "kind").len()).fold(4, usize::max);
     println!(
-        "{:36}  {:kinds$}  {:24}  ATTEMPTS  ABOUT, AND WHY",
-        "ID", "KIND", "PARKED AT"
+        "{:36}  {:kinds$}  {:24}  {}  ABOUT, AND WHY",
+        "ID", "KIND", list.time.1, list.count.1
     );
     for job in jobs {
         let about: Vec<&str> = job["subjects"]
@@ -91,8 +137,8 @@ fn print(jobs: &[Value]) {
             "{:36}  {:kinds$}  {:24}  {:>8}  {}: {}",
             text(job, "id"),
             text(job, "kind"),
-            text(job, "parkedAt"),
-            job["attempts"],
+            text(job, list.time.0),
+            job[list.count.0].to_string(),
             about.join(" "),
             text(job, "reason")
         );

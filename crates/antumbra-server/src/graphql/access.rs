@@ -41,6 +41,7 @@ const QUERIES: &[FieldAccess] = &[
     needs("dataSilo", &[ViewDataMap]),
     needs("dataSilos", &[ViewDataMap]),
     needs("enrichers", &[ViewRequestIdentitySettings]),
+    needs("failingJobs", &[FullAdmin]),
     needs("identifiers", &[ViewRequestIdentitySettings, ViewPreferenceStoreSettings]),
     needs("initializer", &[ViewRequestIdentitySettings]),
     needs("internalSubjects", &[ViewDataSubjectRequestSettings]),

@@ -1,8 +1,9 @@
-//! The part of the management API that is about jobs: those that were given up, for whoever repairs them.
+//! The part of the management API that is about jobs: those that fail and those that were given up, for whoever
+//! repairs them.
 
 use async_graphql::{Context, ID, Object, SimpleObject};
 
-use super::{JobId, Parked, list_parked, retry_parked};
+use super::{Failing, JobId, Parked, list_failing, list_parked, retry_parked};
 use crate::graphql::{Acknowledged, Date, Refusal, Session, bound, parse_id};
 
 /// Jobs on a page that asks for no number of them.
@@ -16,6 +17,23 @@ pub(crate) struct JobQueries;
 
 #[Object]
 impl JobQueries {
+    /// Jobs whose last attempt failed, in the order in which they were made. They are tried again by themselves.
+    async fn failing_jobs(
+        &self,
+        context: &Context<'_>,
+        first: Option<i32>,
+        #[graphql(desc = "The last job of the page before.")] after: Option<ID>,
+    ) -> Result<FailingJobsPayload, Refusal> {
+        let session = Session::of(context);
+        let first = bound("first", first, FIRST_MAX)?.unwrap_or(FIRST);
+        let after = after.map(|id| parse_id(&id, "job")).transpose()?.map(JobId);
+        let mut reader = session.read().await;
+        let listed = list_failing(&mut reader, session.organization(), after, first).await?;
+        Ok(FailingJobsPayload {
+            nodes: listed.into_iter().map(FailingJob::from).collect(),
+        })
+    }
+
     /// Jobs that were given up after their last attempt, in the order in which they were made. Nothing happens to them
     /// until somebody has them tried again.
     async fn parked_jobs(
@@ -89,4 +107,44 @@ impl From<Parked> for ParkedJob {
 struct ParkedJobsPayload {
     /// The page.
     nodes: Vec<ParkedJob>,
+}
+
+/// A job whose last attempt failed.
+#[derive(SimpleObject)]
+struct FailingJob {
+    /// Its id.
+    id: ID,
+    /// What sort of work it is.
+    kind: String,
+    /// The ids of what it is about.
+    subjects: Vec<ID>,
+    /// Attempts that failed since one did not.
+    failures: u32,
+    /// When the last attempt failed.
+    failed_at: Date,
+    /// When it is tried again; in the past if that is under way.
+    next_try_at: Date,
+    /// Why the last attempt failed.
+    reason: String,
+}
+
+impl From<Failing> for FailingJob {
+    fn from(failing: Failing) -> FailingJob {
+        FailingJob {
+            id: failing.id.0.into(),
+            kind: failing.kind,
+            subjects: failing.subjects.into_iter().map(ID::from).collect(),
+            failures: failing.failures,
+            failed_at: Date(failing.failed_at),
+            next_try_at: Date(failing.next_try_at),
+            reason: failing.reason,
+        }
+    }
+}
+
+/// A page of jobs whose last attempt failed.
+#[derive(SimpleObject)]
+struct FailingJobsPayload {
+    /// The page.
+    nodes: Vec<FailingJob>,
 }

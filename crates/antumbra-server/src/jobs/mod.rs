@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use runner::{Handler, Runner};
-pub use store::{Parked, TABLES};
+pub use store::{Failing, Parked, TABLES};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;
@@ -141,6 +141,10 @@ pub enum JobError {
     /// The lease ended and another runner has the job. Nothing was changed.
     #[error("the job's lease has ended")]
     Lost,
+    /// Somebody outside did not do their part, and the job has seen to what follows itself, with [`fail_until`] if it is
+    /// tried again. Nothing is left to settle.
+    #[error("somebody outside did not do their part")]
+    InVain,
     /// Storage did not do its part. A conflict is tried again at once.
     #[error("storage failed")]
     Store(#[from] StoreError),
@@ -187,6 +191,33 @@ pub async fn finish(tx: &mut Tx, claimed: &Claimed) -> Result<(), JobError> {
 /// The job is done for now and runs once more at `due_at`, with its attempts counted afresh. Fails as [`finish`] does.
 pub async fn finish_until(tx: &mut Tx, claimed: &Claimed, due_at: Timestamp) -> Result<Waiting, JobError> {
     store::finish_until(tx, claimed, due_at).await
+}
+
+/// How an attempt failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// Why; seen by whoever lists failing jobs, so it holds no personal data and no address.
+    pub reason: &'a str,
+    /// When the next attempt is due.
+    pub next_try_at: Timestamp,
+}
+
+/// As [`finish_until`], but the job is listed as failing until an attempt succeeds. For what others do wrong, whom the
+/// job gives a schedule of its own; its handler ends with [`JobError::InVain`].
+pub async fn fail_until(tx: &mut Tx, claimed: &Claimed, failure: &Failure<'_>) -> Result<Waiting, JobError> {
+    store::fail_until(tx, claimed, failure).await
+}
+
+/// Jobs whose last attempt failed and that are tried again, oldest id first, at most `limit` of them after `after`.
+pub async fn list_failing(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<Failing>, StoreError> {
+    store::list_failing(reader, organization, after, limit).await
 }
 
 /// Jobs that were given up, oldest id first, at most `limit` of them after `after`.

@@ -12,7 +12,7 @@ use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Claimed, JobError, JobId, JobKind, Wake, store};
+use super::{Claimed, Failure, JobError, JobId, JobKind, Wake, store};
 use crate::{organization::OrganizationId, world::Clock};
 
 /// What a kind of job does. It calls [`super::finish`] in the transaction that holds its effect.
@@ -458,6 +458,7 @@ impl Attempt {
         let outcome = outcome.unwrap_or(Err(JobError::Failed("the attempt took longer than its lease")));
         match outcome {
             Ok(()) => count(self.kind.name, "done"),
+            Err(JobError::InVain) => count(self.kind.name, "failed"),
             Err(JobError::Lost) => {
                 count(self.kind.name, "lost");
                 tracing::warn!(job.kind = self.kind.name, job.id = %self.claimed.id.0, "another runner took the job over");
@@ -489,7 +490,7 @@ async fn settle(store: &Store, clock: &Clock, kind: &'static JobKind, claimed: &
     match retry {
         Some(_) => {
             count(kind.name, "failed");
-            tracing::warn!(job.kind = kind.name, job.id = %claimed.id.0, cause, "a job failed and is tried again");
+            tracing::warn!(job.kind = kind.name, job.id = %claimed.id.0, attempt = claimed.attempt, cause, "a job failed and is tried again");
         }
         None => given_up(kind.name, claimed.id, &cause),
     }
@@ -498,7 +499,12 @@ async fn settle(store: &Store, clock: &Clock, kind: &'static JobKind, claimed: &
         match retry {
             Some(wait) => {
                 let wait = jittered(*wait, claimed.id.0.as_u64_pair().1 ^ u64::from(claimed.attempt));
-                store::try_again(&mut tx, claimed, now + wait).await?;
+                let failure = Failure {
+                    at: now,
+                    reason: &cause,
+                    next_try_at: now + wait,
+                };
+                store::try_again(&mut tx, claimed, &failure).await?;
             }
             None => store::park(&mut tx, claimed, now, cause).await?,
         }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Claimed, Job, JobError, JobId, JobKind, Waiting};
+use super::{Claimed, Failure, Job, JobError, JobId, JobKind, Waiting};
 use crate::organization::OrganizationId;
 
 /// Key of a waiting or claimed job.
@@ -21,14 +21,18 @@ const JOBS: Table<JobKey, JobRow> = Table::new("jobs");
 /// Jobs that were given up.
 const PARKED_JOBS: Table<(OrganizationId, JobId), ParkedRow> = Table::new("parked_jobs");
 
+/// Those of the waiting and claimed jobs whose last attempt failed.
+const FAILING_JOBS: Table<(OrganizationId, JobId), FailingRow> = Table::new("failing_jobs");
+
 /// Names of this slice's tables.
-pub const TABLES: &[&str] = &["jobs", "parked_jobs"];
+pub const TABLES: &[&str] = &["jobs", "parked_jobs", "failing_jobs"];
 
 /// Every kind of row, for the fuzz target that reads them.
 #[cfg(any(test, fuzzing))]
 pub(crate) const RECORDS: &[fn(&[u8])] = &[
     crate::fuzz::same_when_written_again::<JobRow>,
     crate::fuzz::same_when_written_again::<ParkedRow>,
+    crate::fuzz::same_when_written_again::<FailingRow>,
 ];
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +47,9 @@ pub(super) struct JobRow {
     /// A runner has it. Rows of before this was kept do not say so, and wait for their lease to end.
     #[serde(default)]
     pub(super) claimed: bool,
+    /// Attempts that failed since one did not. Invariant: a row with any stands in `FAILING_JOBS` too.
+    #[serde(default)]
+    failures: u32,
 }
 
 impl Record for JobRow {
@@ -58,6 +65,39 @@ struct ParkedRow {
 
 impl Record for ParkedRow {
     const VERSION: u8 = 1;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct FailingRow {
+    kind: String,
+    subjects: Vec<Uuid>,
+    failures: u32,
+    failed_at_ms: u64,
+    next_try_at_ms: u64,
+    reason: String,
+}
+
+impl Record for FailingRow {
+    const VERSION: u8 = 1;
+}
+
+/// A job whose last attempt failed and that waits for its next.
+#[derive(Clone, Debug)]
+pub struct Failing {
+    /// Which job.
+    pub id: JobId,
+    /// Its kind's name.
+    pub kind: String,
+    /// What it is about.
+    pub subjects: Vec<Uuid>,
+    /// Attempts that failed since one did not.
+    pub failures: u32,
+    /// When the last attempt failed.
+    pub failed_at: Timestamp,
+    /// When it is tried again; in the past if that is under way.
+    pub next_try_at: Timestamp,
+    /// Why the last attempt failed.
+    pub reason: String,
 }
 
 /// A job that was given up, and why.
@@ -94,6 +134,7 @@ pub(super) fn enqueue(tx: &mut Tx, organization: OrganizationId, job: Job, due_a
         attempts: 0,
         token: 0,
         claimed: false,
+        failures: 0,
     };
     tx.put(&JOBS, &(organization, waiting.due_at_ms, waiting.id), &row);
     waiting
@@ -101,6 +142,7 @@ pub(super) fn enqueue(tx: &mut Tx, organization: OrganizationId, job: Job, due_a
 
 pub(super) fn cancel(tx: &mut Tx, organization: OrganizationId, waiting: Waiting) {
     tx.delete(&JOBS, &(organization, waiting.due_at_ms, waiting.id));
+    tx.delete(&FAILING_JOBS, &(organization, waiting.id));
 }
 
 /// Organizations that have jobs, one short read each.
@@ -201,6 +243,9 @@ pub(super) async fn release(tx: &mut Tx, claimed: &Claimed) -> Result<JobRow, Jo
         .filter(|row| row.token == claimed.token)
         .ok_or(JobError::Lost)?;
     tx.delete(&JOBS, &key);
+    if row.failures > 0 {
+        tx.delete(&FAILING_JOBS, &(claimed.organization, claimed.id));
+    }
     Ok(JobRow { claimed: false, ..row })
 }
 
@@ -235,6 +280,7 @@ pub(super) fn take_over(tx: &mut Tx, key: JobKey, mut row: JobRow, due_at: Times
 pub(super) async fn finish_until(tx: &mut Tx, claimed: &Claimed, due_at: Timestamp) -> Result<Waiting, JobError> {
     let row = JobRow {
         attempts: 0,
+        failures: 0,
         ..release(tx, claimed).await?
     };
     let waiting = Waiting {
@@ -245,11 +291,38 @@ pub(super) async fn finish_until(tx: &mut Tx, claimed: &Claimed, due_at: Timesta
     Ok(waiting)
 }
 
-/// Puts a job whose attempt failed back, to be tried again at `due_at`.
-pub(super) async fn try_again(tx: &mut Tx, claimed: &Claimed, due_at: Timestamp) -> Result<(), JobError> {
+/// Puts a job whose attempt failed back, to be tried again.
+pub(super) async fn try_again(tx: &mut Tx, claimed: &Claimed, failure: &Failure<'_>) -> Result<(), JobError> {
     let row = release(tx, claimed).await?;
-    tx.put(&JOBS, &(claimed.organization, millis(due_at), claimed.id), &row);
+    put_back(tx, claimed, row, failure);
     Ok(())
+}
+
+pub(super) async fn fail_until(tx: &mut Tx, claimed: &Claimed, failure: &Failure<'_>) -> Result<Waiting, JobError> {
+    let row = JobRow {
+        attempts: 0,
+        ..release(tx, claimed).await?
+    };
+    Ok(put_back(tx, claimed, row, failure))
+}
+
+fn put_back(tx: &mut Tx, claimed: &Claimed, mut row: JobRow, failure: &Failure<'_>) -> Waiting {
+    row.failures = row.failures.saturating_add(1);
+    let waiting = Waiting {
+        due_at_ms: millis(failure.next_try_at),
+        id: claimed.id,
+    };
+    let failing = FailingRow {
+        kind: row.kind.clone(),
+        subjects: row.subjects.clone(),
+        failures: row.failures,
+        failed_at_ms: millis(failure.at),
+        next_try_at_ms: waiting.due_at_ms,
+        reason: failure.reason.to_owned(),
+    };
+    tx.put(&JOBS, &(claimed.organization, waiting.due_at_ms, waiting.id), &row);
+    tx.put(&FAILING_JOBS, &(claimed.organization, claimed.id), &failing);
+    waiting
 }
 
 /// Gives a claimed job up.
@@ -275,6 +348,7 @@ pub(super) async fn park_waiting(
         return Ok(None);
     };
     tx.delete(&JOBS, key);
+    tx.delete(&FAILING_JOBS, &(key.0, key.2));
     let kind = job.kind.clone();
     let row = ParkedRow {
         job,
@@ -305,18 +379,44 @@ fn parked(id: JobId, row: ParkedRow) -> Parked {
         parked_at_ms,
         reason,
     } = row;
-    let parked_at = i64::try_from(parked_at_ms)
-        .ok()
-        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let parked_at = parked_at.unwrap_or(Timestamp::UNIX_EPOCH);
     Parked {
         id,
         kind: job.kind,
         subjects: job.subjects,
         attempts: job.attempts,
-        parked_at,
+        parked_at: moment(parked_at_ms),
         reason,
     }
+}
+
+fn moment(ms: u64) -> Timestamp {
+    let moment = i64::try_from(ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    moment.unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+pub(super) async fn list_failing(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<Failing>, StoreError> {
+    let mut scan = Scan::prefix(&organization).limit(limit);
+    if let Some(after) = after {
+        scan = scan.after(&(organization, after));
+    }
+    let rows = reader.scan(&FAILING_JOBS, scan).await?.into_iter();
+    let failing = rows.map(|((_, id), row)| Failing {
+        id,
+        kind: row.kind,
+        subjects: row.subjects,
+        failures: row.failures,
+        failed_at: moment(row.failed_at_ms),
+        next_try_at: moment(row.next_try_at_ms),
+        reason: row.reason,
+    });
+    Ok(failing.collect())
 }
 
 pub(super) async fn retry_parked(
@@ -329,6 +429,7 @@ pub(super) async fn retry_parked(
         return Ok(false);
     };
     job.attempts = 0;
+    job.failures = 0;
     job.claimed = false;
     tx.delete(&PARKED_JOBS, &(organization, id));
     tx.put(&JOBS, &(organization, millis(due_at), id), &job);

@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     AppState,
-    audit::Actor,
+    audit::{self, Actor, AuditEntry, Detail},
     dsr::{self, Deed, Dsr, DsrError, DsrEvent, DsrHead, DsrId, DsrStatus, OPEN_RUNS, Phase},
-    jobs::{self, Claimed, INNER_RETRIES, Job, JobError, JobKind, Waiting},
+    jobs::{self, Claimed, Failure, INNER_RETRIES, Job, JobError, JobKind, Waiting},
     keyring::{KeyKind, OrganizationKeys},
     organization::{Action, OrganizationId},
     silos::{self, DataSilo, DataSiloId, Header},
@@ -70,6 +70,9 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
     let kept = runs.clone();
     if runs.is_empty() {
         runs = make_runs(&app, &mut tx, &keys, &dsr, phase, &silos).await?;
+        if runs.iter().all(|run| run.profiles.is_empty()) {
+            nobody_to_ask(&app, &mut tx, &keys, &dsr.head, phase, silos.len());
+        }
     }
     for run in runs.iter_mut().filter(|run| run.is_open()) {
         // Nobody is left to answer for a silo that was taken away.
@@ -203,6 +206,27 @@ async fn make_runs(
     Ok(runs)
 }
 
+/// Leaves word of a request that goes on without any silo having been asked: whoever reviews it sees only that there is
+/// no data.
+fn nobody_to_ask(app: &AppState, tx: &mut Tx, keys: &OrganizationKeys, head: &DsrHead, phase: Phase, silos: usize) {
+    let action = head.rules.action_in(phase).as_str();
+    tracing::warn!(
+        dsr.id = %head.id,
+        action,
+        silos,
+        "no data silo could be asked about the request: none takes part that is live, does the action and looks up an \
+         identifier of the request; it goes on as if no data had been found"
+    );
+    let entry = AuditEntry {
+        actor: Actor::System,
+        action: "dsr.no_silo_to_ask",
+        object: ("dsr", head.id.0),
+        at: app.clock.now(),
+        details: vec![("action", action.into()), ("silos", Detail::Count(silos as u64))],
+    };
+    audit::record(tx, &app.ids, keys.organization, entry);
+}
+
 fn may_take_part(silo: &DataSilo, head: &DsrHead) -> bool {
     (silo.is_live || head.is_test)
         && head.silos.includes(silo.id.0)
@@ -320,20 +344,45 @@ pub async fn send_notice(app: AppState, job: Claimed) -> Result<(), JobError> {
             }))
         }
     };
-    if let Some(Delivery { received, why }) = &delivery {
-        tracing::info!(
-            dsr.id = %about.request, run.id = %about.run.0, ?received, why, "a notice was sent to a data silo"
-        );
-    }
     for _ in 0..CONFLICTS_MAX {
-        match keep_outcome(&app, &job, &about, delivery.as_ref().map(|delivery| delivery.received)).await {
+        match keep_outcome(&app, &job, &about, delivery.as_ref()).await {
             Err(JobError::Store(StoreError::Conflict)) => tokio::task::yield_now().await,
-            outcome => return outcome,
+            Err(error) => return Err(error),
+            Ok(next) => return delivery.map_or(Ok(()), |delivery| tell(&job, &about, &delivery, next)),
         }
     }
     Err(JobError::Failed(
         "the outcome of a notice could not be kept, others changed the run all the time",
     ))
+}
+
+/// Says in the log what came of a notice, and to the runner whether it failed.
+fn tell(job: &Claimed, about: &About, delivery: &Delivery, next: Option<Next>) -> Result<(), JobError> {
+    let (received, why) = (delivery.received, delivery.why.as_str());
+    let silo = job.target.map(tracing::field::display);
+    if received != Received::Failed {
+        tracing::info!(
+            dsr.id = %about.request, run.id = %about.run.0, silo.id = silo, ?received, why, "a notice was sent to a data silo"
+        );
+        return Ok(());
+    }
+    tracing::warn!(
+        dsr.id = %about.request,
+        run.id = %about.run.0,
+        silo.id = silo,
+        why,
+        failures = next.map(|next| next.failures),
+        next_try_at = next.map(|next| tracing::field::display(next.at)),
+        "a notice to a data silo failed"
+    );
+    Err(JobError::InVain)
+}
+
+/// The try that follows one that failed.
+#[derive(Clone, Copy)]
+struct Next {
+    failures: u32,
+    at: Timestamp,
 }
 
 /// What a notice is about.
@@ -446,22 +495,29 @@ pub(super) fn text_context(run: &SiloRun) -> [&[u8]; 2] {
     [b"silo-run", run.id.0.as_bytes()]
 }
 
-/// Keeps what came of a notice, and plans the next. `None`: there was nothing to say.
+/// Keeps what came of a notice, and plans the next; `None`: there was nothing to say. Answers when a notice that failed is
+/// sent again, if it is.
 async fn keep_outcome(
     app: &AppState,
     job: &Claimed,
     about: &About,
-    received: Option<Received>,
-) -> Result<(), JobError> {
+    delivery: Option<&Delivery>,
+) -> Result<Option<Next>, JobError> {
+    let received = delivery.map(|delivery| delivery.received);
+    let reason = delivery.filter(|delivery| delivery.received == Received::Failed);
+    let reason = reason.map(|delivery| delivery.why.as_str());
+    let mut again = None;
     let mut tx = app.store.begin_write().await?;
     let organization = job.organization;
     let run = store::find(&mut tx, organization, about.request, about.run).await?;
-    let Some(mut run) = run else { return done(tx, job).await };
+    let Some(mut run) = run else {
+        return done(tx, job).await.map(|()| None);
+    };
     let now = app.clock.now();
     let windows = &app.config.webhooks.windows;
     let was_open = run.is_open();
     let Some(profile) = run.profiles.iter_mut().find(|profile| profile.id == about.profile) else {
-        return done(tx, job).await;
+        return done(tx, job).await.map(|()| None);
     };
     let is_mine = |waiting: &Waiting| waiting.id == job.id;
     if let Some(received) = received {
@@ -472,9 +528,21 @@ async fn keep_outcome(
         let next = profile
             .notice_at(windows, now)
             .filter(|_| received.is_some() && was_open);
-        profile.next_notice = match next {
-            Some(at) => Some(jobs::finish_until(&mut tx, job, at).await?),
-            None => {
+        profile.next_notice = match (next, reason) {
+            (Some(next_try_at), Some(reason)) => {
+                let failure = Failure {
+                    at: now,
+                    reason,
+                    next_try_at,
+                };
+                again = Some(Next {
+                    failures: profile.failed_notices,
+                    at: next_try_at,
+                });
+                Some(jobs::fail_until(&mut tx, job, &failure).await?)
+            }
+            (Some(at), None) => Some(jobs::finish_until(&mut tx, job, at).await?),
+            (None, _) => {
                 jobs::finish(&mut tx, job).await?;
                 None
             }
@@ -494,5 +562,5 @@ async fn keep_outcome(
     }
     tx.commit().await?;
     app.jobs.ring();
-    Ok(())
+    Ok(again)
 }

@@ -5,11 +5,18 @@ use std::{sync::Arc, time::Duration};
 use antumbra_server::{
     api_keys::ScopeName::{self, *},
     jobs::{self, Handler, Job, JobKind, Runner, Wake},
-    organization::OrganizationId,
+    organization::{Action, OrganizationId},
+    runs::{self, Verdict},
 };
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, key_input, story};
+use crate::support::{
+    TestServer, key_input,
+    receiver::status,
+    story::{self, Story},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A kind that no server knows, as a newer version might have left it behind.
 static OF_TOMORROW: JobKind = JobKind {
@@ -29,6 +36,16 @@ async fn ask(server: &TestServer, key: &str, query: &str, variables: Value) -> V
     let call = server.client().post(server.url("/graphql")).bearer_auth(key);
     let body = json!({ "query": query, "variables": variables });
     call.json(&body).send().await.unwrap().json().await.unwrap()
+}
+
+const FAILING: &str = "{ failingJobs { nodes { id kind subjects failures failedAt nextTryAt reason } } }";
+
+async fn failing(server: &TestServer, key: &str) -> Vec<Value> {
+    let answer = ask(server, key, FAILING, json!({})).await;
+    answer["data"]["failingJobs"]["nodes"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{answer}"))
+        .clone()
 }
 
 async fn parked(server: &TestServer, key: &str) -> Vec<Value> {
@@ -111,6 +128,66 @@ async fn a_job_that_was_given_up_is_listed_with_its_reason_and_tried_again_on_de
 }
 
 #[tokio::test]
+async fn a_notice_that_failed_is_listed_until_one_is_received() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let key = story.server.key(&[FullAdmin]).await;
+    assert!(failing(&story.server, &key).await.is_empty());
+    story.receiver.answers(status(500));
+    let request = story.submit(Action::Access).await;
+    let listed = failing(&story.server, &key).await;
+    let expected = |failures: u32, failed_at: &str, next_try_at: &str| {
+        json!([{
+            "id": listed[0]["id"],
+            "kind": "runs.send_notice",
+            "subjects": listed[0]["subjects"],
+            "failures": failures,
+            "failedAt": failed_at,
+            "nextTryAt": next_try_at,
+            "reason": "answered 500",
+        }])
+    };
+    assert_eq!(listed[0]["subjects"][0], request.to_string());
+    let first = expected(1, "2026-03-02T10:00:00.000Z", "2026-03-02T11:00:00.000Z");
+    assert_eq!(json!(listed), first);
+
+    story.server.pass(HOUR).await;
+    let second = expected(2, "2026-03-02T11:00:00.000Z", "2026-03-02T12:00:00.000Z");
+    assert_eq!(json!(failing(&story.server, &key).await), second);
+    let shown = story
+        .server
+        .client()
+        .get(story.server.url("/metrics"))
+        .send()
+        .await
+        .unwrap();
+    let shown = shown.text().await.unwrap();
+    assert!(
+        shown.contains(r#"antumbra_jobs_total{kind="runs.send_notice",outcome="failed"}"#),
+        "{shown}"
+    );
+
+    story.receiver.answers(status(200));
+    story.server.pass(HOUR).await;
+    assert!(failing(&story.server, &key).await.is_empty());
+    story.server.pass(24 * HOUR).await;
+    assert!(parked(&story.server, &key).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_notice_that_failed_and_is_no_longer_wanted_is_not_listed() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let key = story.server.key(&[FullAdmin]).await;
+    story.receiver.answers(status(503));
+    let request = story.submit(Action::Access).await;
+    assert_eq!(failing(&story.server, &key).await.len(), 1);
+    let run = story.run_of(request).await.id;
+    story
+        .administrate(async |tx, deed| runs::change_status(tx, deed, run, Verdict::Skipped).await)
+        .await;
+    assert!(failing(&story.server, &key).await.is_empty());
+}
+
+#[tokio::test]
 async fn parked_jobs_are_listed_page_by_page() {
     let server = TestServer::with(story::config()).await;
     let key = server.key(&[FullAdmin]).await;
@@ -146,7 +223,7 @@ async fn parked_jobs_are_for_the_administrators_of_their_own_organization() {
 
     let every_other: Vec<ScopeName> = ScopeName::ALL.into_iter().filter(|scope| *scope != FullAdmin).collect();
     let other_scopes = server.key(&every_other).await;
-    for (query, variables) in [(LIST, json!({})), (RETRY, json!({ "id": id }))] {
+    for (query, variables) in [(LIST, json!({})), (FAILING, json!({})), (RETRY, json!({ "id": id }))] {
         let answer = ask(&server, &other_scopes, query, variables).await;
         assert_eq!(answer["errors"][0]["extensions"]["code"], "ACCESS_DENIED", "{answer}");
     }

@@ -414,6 +414,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("dataSilos", "{ dataSilos(filterBy: {ids: [\"@silo\"]}) { nodes { id } } }"),
     ("dataSilos", "{ dataSilos(filterBy: {titles: [\"@silo_title\"]}) { nodes { id } } }"),
     ("enrichers", "{ enrichers(filterBy: {text: \"Look\"}) { nodes { id } } }"),
+    ("failingJobs", "{ failingJobs { nodes { id } } }"),
     ("identifiers", "{ identifiers { nodes { id name } } }"),
     ("initializer", "{ initializer { id } }"),
     ("internalSubjects", "{ internalSubjects { id type } }"),
