@@ -62,7 +62,11 @@ pub async fn settle_identities(app: AppState, job: Claimed) -> Result<(), JobErr
                 &deed,
                 id,
                 "dsr.verification_awaited",
-                vec![("count", Detail::Count(count as u64))],
+                vec![
+                    ("count", Detail::Count(count as u64)),
+                    ("waits_for", "verified identifiers".into()),
+                    ("continued_by", "removeRequestIdentifiers".into()),
+                ],
             );
             Some(count)
         }
@@ -72,7 +76,12 @@ pub async fn settle_identities(app: AppState, job: Claimed) -> Result<(), JobErr
     tx.commit().await?;
     app.jobs.ring();
     if let Some(count) = unverified {
-        tracing::warn!(dsr.id = %id, count, "the request waits for someone to verify or remove its identifiers");
+        tracing::warn!(
+            dsr.id = %id,
+            count,
+            "the request waits: it was submitted with identifiers that are not verified. Nothing verifies them later: the \
+             mutation removeRequestIdentifiers takes them out and lets the request go on, cancelRequest ends it"
+        );
     }
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! Data subject requests from outside: submitting, asking how they stand, reading their identifiers.
 
-use antumbra_server::{ServerConfig, api_keys::ScopeName, config::RunJobs};
+use antumbra_server::{
+    ServerConfig,
+    api_keys::ScopeName,
+    audit::{self, Detail},
+    config::RunJobs,
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -752,4 +757,47 @@ async fn an_address_called_unverified_holds_its_request_until_it_is_taken_out() 
     );
     intake.settle().await;
     assert_eq!(intake.status(&request).await, "APPROVING");
+}
+
+#[tokio::test]
+async fn what_a_request_waits_for_and_that_nobody_could_be_asked_stand_in_the_audit_log() {
+    let intake = Intake::start().await;
+    let told = async |request: &Value, action: &str| {
+        let mut reader = intake.server.app().store.begin_read().await.unwrap();
+        let entries = audit::list(&mut reader, intake.server.organization, None, 100)
+            .await
+            .unwrap();
+        let id = request["id"].as_str().unwrap();
+        let mut entries = entries.into_iter().map(|(_, entry)| entry);
+        let entry = entries.find(|entry| entry.action == action && entry.object_id.to_string() == id);
+        entry.map(|entry| entry.details)
+    };
+    let word = |word: &'static str| Detail::from(word);
+
+    let mut body = silent("acct_1");
+    body["subject"]["email"] = json!("ada@example.test");
+    body["subject"]["emailIsVerified"] = json!(false);
+    let request = intake.submitted(body).await;
+    intake.settle().await;
+    assert_eq!(
+        told(&request, "dsr.verification_awaited").await.unwrap(),
+        [
+            ("count".into(), Detail::Count(1)),
+            ("waits_for".into(), word("verified identifiers")),
+            ("continued_by".into(), word("removeRequestIdentifiers")),
+        ]
+    );
+    assert_eq!(
+        told(&request, "dsr.no_silo_to_ask").await,
+        None,
+        "it has not come so far"
+    );
+
+    let request = intake.submitted(silent("acct_2")).await;
+    intake.settle().await;
+    assert_eq!(intake.status(&request).await, "APPROVING");
+    assert_eq!(
+        told(&request, "dsr.no_silo_to_ask").await.unwrap(),
+        [("action".into(), word("ACCESS")), ("silos".into(), Detail::Count(0))]
+    );
 }
