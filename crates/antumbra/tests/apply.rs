@@ -180,10 +180,10 @@ fn each_fault_of_a_file_is_named_by_its_line_and_nothing_is_kept() {
         (format!("{silo}    datapoints:\n      - key: a\n      - key: a\n"), ":6: data-silos[0].datapoints[1].key: names a data point that the file has already named"),
         ("identifiers:\n  - name: email\n    type: custom\n".to_owned(), ":3: identifiers[0].type: is email on the server and does not change"),
         ("identifiers:\n  - name: card\n    type: custom\n    regex: (?=a)\n".to_owned(), ":2: identifiers[0]: identifier `card`: is not a regular expression"),
-        ("identifiers:\n  - name: card\n    type: carnet\n".to_owned(), ":2: identifiers[0]: "),
-        ("actions:\n  - type: FORGET\n    requiresReview: true\n".to_owned(), ":2: actions[0].type: is no action that this server knows"),
+        ("identifiers:\n  - name: card\n    type: carnet\n".to_owned(), "is not a value of IdentifierType, which has only: "),
+        ("actions:\n  - type: FORGET\n    requiresReview: true\n".to_owned(), ":2: actions[0].type: is no action that this server knows; it knows ACCESS, "),
         ("actions:\n  - type: ACCESS\n    waitingPeriod: 40000\n".to_owned(), ":2: actions[0]: action `ACCESS`: must be at most ten years of days"),
-        ("actions:\n  - type: ACCESS\n    waitingPeriod: 99999\n".to_owned(), ":3: actions[0].waitingPeriod: is a integer, expected u16"),
+        ("actions:\n  - type: ACCESS\n    waitingPeriod: 99999\n".to_owned(), ":3: actions[0].waitingPeriod: is a number, expected a whole number, not negative and not too large"),
         ("purposes:\n  - name: a\n    trackingType: a/b\n".to_owned(), ":2: purposes[0]: purpose `a/b`: a name has 1 to 64"),
         ("purposes:\n  - name: a\n    trackingType: a\n    preference-topics:\n      - { title: t, type: SELECT, options: [{ title: x, slug: s }, { title: y, slug: s }] }\n".to_owned(), ":5: purposes[0].preference-topics[0].options[1].title: differs from `x`, which the file has for the same option"),
         ("partitions:\n  - name: a\n    partition: \"\\n\"\n".to_owned(), ":2: partitions[0]: partition `a`: the key of a partition"),
@@ -253,7 +253,13 @@ fn what_the_vendor_knows_and_this_server_does_not_is_said() {
 fn a_server_that_is_away_and_a_key_that_may_not_end_with_codes_of_their_own() {
     let mut site = Site::start();
     let file = "partitions:\n  - name: a\n";
-    assert_eq!(site.apply("", &[]).code, 0);
+    let told = site.apply("# nothing yet\n", &[]);
+    assert_eq!(told.code, 0);
+    assert!(
+        told.out.starts_with("Nothing to do: antumbra.yml describes nothing.\n"),
+        "{}",
+        told.out
+    );
     let key = std::mem::replace(&mut site.key, "ant_nobody".to_owned());
     let told = site.apply(file, &[]);
     assert_eq!(told.code, 5, "{}", told.err);

@@ -1,6 +1,6 @@
 //! How a field says no.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use antumbra_store::StoreError;
 use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
@@ -66,7 +66,8 @@ impl Refusal {
         let Some(refusal) = error.source::<Refusal>() else {
             // Everything else that can be wrong is found by comparing the document with the schema.
             extensions.set("code", "GRAPHQL_VALIDATION_FAILED");
-            error.message = format!("Client error: {}", error.message);
+            let said = with_known_values(&error.message);
+            error.message = format!("Client error: {}", said.as_deref().unwrap_or(&error.message));
             error.extensions = Some(extensions);
             return;
         };
@@ -90,6 +91,45 @@ impl Refusal {
             Refusal::Client { .. } | Refusal::Denied { .. } => None,
         }
     }
+}
+
+/// What is said of a value that an enumeration does not have, with the values that it has in place of the one that was
+/// sent, which may be anything. None if the message is about something else.
+fn with_known_values(message: &str) -> Option<String> {
+    let quoted = |text: &str| Some(text.split('"').nth(1)?.to_owned());
+    let name = match message.split_once(" does not contain ") {
+        Some((before, _)) => match before.split_once("enumeration type ") {
+            // The document was compared with the schema.
+            Some((_, name)) => quoted(name)?,
+            // A variable was read: the type is named first.
+            None if before.ends_with("Enumeration type") => quoted(before)?,
+            None => return None,
+        },
+        None => return None,
+    };
+    let values = values_of(&name)?.join(", ");
+    let argument = message
+        .split_once("argument \"")
+        .and_then(|(_, rest)| rest.split('"').next());
+    let place = argument.map(|argument| format!("{argument}: ")).unwrap_or_default();
+    Some(format!("{place}is not a value of {name}, which has only: {values}"))
+}
+
+/// The values of an enumeration of the schema.
+fn values_of(name: &str) -> Option<Vec<String>> {
+    static SCHEMA: LazyLock<String> = LazyLock::new(super::schema_text);
+    let (_, from) = SCHEMA.split_once(&format!("\nenum {name} {{\n"))?;
+    let (body, _) = from.split_once("\n}")?;
+    let mut described = false;
+    let values = body.lines().map(str::trim).filter(|line| {
+        described ^= line.matches("\"\"\"").count() == 1;
+        !described
+            && !line.is_empty()
+            && line
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    });
+    Some(values.map(str::to_owned).collect())
 }
 
 fn slug(code: Code) -> &'static str {
@@ -132,5 +172,34 @@ impl From<Problem> for Refusal {
             },
             _ => Refusal::Failed(problem),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_an_enumeration_does_not_have_is_answered_with_those_that_it_has_and_not_repeated() {
+        let name = "RequestAction";
+        let values = values_of(name).unwrap();
+        assert!(values.contains(&"ACCESS".to_owned()) && values.len() > 5, "{values:?}");
+        for (message, place) in [
+            (
+                format!(
+                    "Invalid value for argument \"input.type\", enumeration type \"{name}\" does not contain the value \"ada\""
+                ),
+                "input.type: ",
+            ),
+            (
+                format!("Failed to parse \"{name}\": Enumeration type does not contain value \"ada\"."),
+                "",
+            ),
+        ] {
+            let said = with_known_values(&message).unwrap();
+            let rule = format!("is not a value of {name}, which has only: {}", values.join(", "));
+            assert_eq!(said, format!("{place}{rule}"));
+        }
+        assert_eq!(with_known_values("Unknown field \"ada\" on type \"Query\"."), None);
     }
 }

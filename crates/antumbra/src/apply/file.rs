@@ -30,6 +30,41 @@ pub(crate) struct ConfigFile {
     pub(crate) ignored: Vec<String>,
 }
 
+impl ConfigFile {
+    /// Whether the file says nothing at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        let ConfigFile {
+            api_keys,
+            attributes,
+            data_subjects,
+            actions,
+            identifiers,
+            enrichers,
+            preference_options,
+            purposes,
+            partitions,
+            templates,
+            data_silos,
+            ignored,
+        } = self;
+        let said = [
+            api_keys.len(),
+            attributes.len(),
+            data_subjects.len(),
+            actions.len(),
+            identifiers.len(),
+            enrichers.len(),
+            preference_options.len(),
+            purposes.len(),
+            partitions.len(),
+            templates.len(),
+            data_silos.len(),
+            ignored.len(),
+        ];
+        said.iter().all(|entries| *entries == 0)
+    }
+}
+
 /// An API key, found by its title.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -635,9 +670,26 @@ fn without_values(message: &str) -> String {
     };
     let found = rest.split([' ', ',']).next().unwrap_or("something");
     match rest.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("is a {found}, expected {expected}"),
-        None => format!("is a {found}, which does not belong here"),
+        Some((_, expected)) => format!("is {}, expected {}", in_words(found), in_words(expected)),
+        None => format!("is {}, which does not belong here", in_words(found)),
     }
+}
+
+/// The parser's names of types, in the words of YAML.
+fn in_words(name: &str) -> String {
+    let word = match name {
+        "integer" => "a number",
+        "floating" => "a number with a fraction",
+        "unit" => "nothing",
+        "map" | "a map" => "a mapping",
+        "sequence" | "a sequence" => "a list",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative and not too large",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number, not too large",
+        name if name.starts_with("struct ") => "a mapping",
+        name if name.contains(' ') => return name.to_owned(),
+        name => return format!("a {name}"),
+    };
+    word.to_owned()
 }
 
 /// Walks a document along a path and stops there with an error, whose location is then the place's.
@@ -766,7 +818,7 @@ mod tests {
             ),
             (
                 "data-silos:\n  - title: CRM\n    integrationName: server\n    datapoints:\n      - key: [hunter2]\n",
-                "a.yml:5: data-silos[0].datapoints[0].key: is a sequence, expected a string",
+                "a.yml:5: data-silos[0].datapoints[0].key: is a list, expected a string",
             ),
             (
                 "actions:\n  - type: ACCESS\n    waitingPeriod: -3\n",

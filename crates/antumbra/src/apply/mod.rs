@@ -15,7 +15,7 @@ mod plan;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
 use crate::{
@@ -47,11 +47,17 @@ pub(crate) struct Arguments {
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let path = &arguments.file;
-    let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let bytes = std::fs::read(path)
+        .map_err(|cause| Ended::new(Outcome::Usage, format!("{} cannot be read: {cause}", path.display())))?;
     let file = file::parse(path, &bytes).map_err(usage)?;
     let client = arguments.remote.client()?;
     let refused = |faults: &[Fault]| usage(Faults::new(path, &String::from_utf8_lossy(&bytes), faults));
 
+    if file.is_empty() {
+        println!("Nothing to do: {} describes nothing.", path.display());
+        println!("A file has sections, such as data-silos and purposes: antumbra apply --help names them.");
+        return Ok(ExitCode::SUCCESS);
+    }
     for ignored in &file.ignored {
         println!("  {ignored}: kept out, this server has no use for it yet");
     }

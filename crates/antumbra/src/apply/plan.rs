@@ -224,6 +224,12 @@ impl Planner<'_> {
             let name = name_of(kind, &wanted).to_owned();
             match self.find(kind, &place, &present, &name) {
                 Some(node) => self.change(kind, place, &wanted, node, &name, |input| input),
+                None if kind.create.is_empty() => {
+                    let known = present.iter().filter_map(|node| node[kind.name_at].as_str());
+                    let known = known.collect::<Vec<_>>().join(", ");
+                    let message = format!("is no {} that this server knows; it knows {known}", kind.word);
+                    self.fault(&place.key(kind.name), message);
+                }
                 None => self.create(kind, place, &wanted, &name, whole),
             }
         }
@@ -255,12 +261,6 @@ impl Planner<'_> {
         name: &str,
         finish: impl FnOnce(Value) -> Value,
     ) {
-        if kind.create.is_empty() {
-            return self.fault(
-                &place.key(kind.name),
-                format!("is no {} that this server knows", kind.word),
-            );
-        }
         let given = kind
             .fields
             .iter()
