@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use crate::{runs::Windows, silos::address::Network};
+use crate::{
+    http::{TlsError, tls_acceptor},
+    runs::Windows,
+    silos::address::Network,
+};
 
 /// Every setting of the server. `Default` is what a server with no configuration at all runs with.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +59,13 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+impl TlsFiles {
+    /// Reads them as the listener will. For whoever checks a configuration before it is put to use.
+    pub fn check(&self) -> Result<(), TlsError> {
+        tls_acceptor(self).map(drop)
+    }
 }
 
 /// Bounds on connections, bodies and rates.

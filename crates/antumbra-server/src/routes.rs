@@ -31,10 +31,10 @@ fn table() -> Vec<Route> {
         scope(routes!(dsr::http::request_identifiers), ViewRequestCompilation).budget(DSR),
         any_key(routes!(files::download_file)).budget(DSR),
         // What data silos hand over.
-        attached(routes!(runs::hand_over)).budget(DSR),
-        attached(routes!(runs::report)).budget(DSR),
-        attached(routes!(runs::upload_file)).streamed().budget(DSR),
-        attached(routes!(runs::upload_page)).budget(DSR),
+        attached(routes!(runs::hand_over)).may_be_closed().budget(DSR),
+        attached(routes!(runs::report)).may_be_closed().budget(DSR),
+        attached(routes!(runs::upload_file)).may_be_closed().streamed().budget(DSR),
+        attached(routes!(runs::upload_page)).may_be_closed().budget(DSR),
         attached(routes!(runs::pending_requests)).budget(DSR),
         open(routes!(runs::public_key), PUBLIC_KEY),
         // Preferences.
@@ -48,6 +48,7 @@ fn table() -> Vec<Route> {
         open(routes!(probes::livez), PROBE).own(),
         open(routes!(probes::readyz), PROBE).own(),
         open(routes!(metrics::show), PROBE).own(),
+        open(routes!(docs::root), PUBLIC).own(),
         open(routes!(docs::document), PUBLIC).own(),
         open(routes!(docs::enter), PUBLIC).own(),
         open(routes!(docs::page), PUBLIC).own(),
@@ -108,6 +109,8 @@ pub struct RouteFacts {
     pub body: BodyRule,
     /// What calls are counted against.
     pub budget: Option<Budget>,
+    /// Whether what it changes may be over and done with, which it answers with 409.
+    pub may_be_closed: bool,
     pub(crate) dialect: Dialect,
     pub(crate) answers: Arc<Answers>,
 }
@@ -166,6 +169,7 @@ impl Route {
             access,
             body: BodyRule::Buffered,
             budget: None,
+            may_be_closed: false,
             dialect: Dialect::Envelope,
             answers: Arc::default(),
         };
@@ -175,6 +179,12 @@ impl Route {
     /// The body goes to the handler as it arrives.
     pub(crate) fn streamed(mut self) -> Route {
         self.facts.body = BodyRule::Stream;
+        self
+    }
+
+    /// What it changes may be over and done with.
+    fn may_be_closed(mut self) -> Route {
+        self.facts.may_be_closed = true;
         self
     }
 

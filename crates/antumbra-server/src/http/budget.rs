@@ -128,14 +128,67 @@ impl Budgets {
 fn limit_of(budget: &Budget, grants: &Grants, limits: &Limits) -> Option<u32> {
     let special = |id: Uuid| match limits.budgets.is_empty() {
         true => None,
-        false => limits.budgets.get(&format!("{}@{id}", budget.name)),
+        false => limits.budgets.get(&format!("{}@{id}", budget.name)).copied(),
     };
-    let vendor = (limits.profile == RateProfile::Vendor).then_some(&budget.vendor);
     special(grants.key.0)
         .or_else(|| special(grants.organization.0))
-        .or_else(|| limits.budgets.get(budget.name))
-        .or(vendor)
-        .copied()
+        .or_else(|| limit_of_anybody(budget, limits))
+}
+
+fn limit_of_anybody(budget: &Budget, limits: &Limits) -> Option<u32> {
+    let vendor = (limits.profile == RateProfile::Vendor).then_some(budget.vendor);
+    limits.budgets.get(budget.name).copied().or(vendor)
+}
+
+/// Says on an answer what there is to spend, where nobody was known who could have spent any of it.
+pub(crate) fn describe_unspent(budget: &Budget, limits: &Limits, clock: &Clock, headers: &mut HeaderMap) {
+    if let Some(limit) = limit_of_anybody(budget, limits) {
+        let window = Minute::of(clock);
+        window.describe(limit, limit, budget.reset, headers);
+    }
+}
+
+/// A window of time, seen from a moment in it.
+#[derive(Clone, Copy)]
+struct Minute {
+    number: i64,
+    now_ms: i64,
+}
+
+impl Minute {
+    fn of(clock: &Clock) -> Minute {
+        let now_ms = clock.now().as_millisecond();
+        Minute {
+            number: now_ms.div_euclid(WINDOW_MS),
+            now_ms,
+        }
+    }
+
+    fn resets_at(self) -> Timestamp {
+        Timestamp::from_millisecond((self.number + 1) * WINDOW_MS).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whole seconds, rounded up, so that waiting them is enough.
+    fn reset_seconds(self) -> i64 {
+        let left = self.resets_at().as_millisecond() - self.now_ms;
+        (left + 999).div_euclid(1000).max(1)
+    }
+
+    fn describe(self, limit: u32, remaining: u32, reset: ResetStyle, headers: &mut HeaderMap) {
+        const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+        const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+        const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+        headers.insert(LIMIT, HeaderValue::from(limit));
+        headers.insert(REMAINING, HeaderValue::from(remaining));
+        let reset = match reset {
+            ResetStyle::Seconds => self.reset_seconds().to_string(),
+            ResetStyle::Instant => format!("{:.3}", self.resets_at()),
+        };
+        headers.insert(
+            RESET,
+            HeaderValue::try_from(reset).expect("digits and an instant are plain text"),
+        );
+    }
 }
 
 /// What one HTTP request may spend.
@@ -174,7 +227,7 @@ impl Allowance {
     }
 
     fn exhausted(&self) -> Problem {
-        Problem::new(Code::RateLimited).retry_after(u32::try_from(self.reset_seconds()).unwrap_or(1))
+        Problem::new(Code::RateLimited).retry_after(u32::try_from(Minute::of(&self.clock).reset_seconds()).unwrap_or(1))
     }
 
     fn remaining(&self) -> u32 {
@@ -183,33 +236,11 @@ impl Allowance {
     }
 
     fn number(&self) -> i64 {
-        self.clock.now().as_millisecond().div_euclid(WINDOW_MS)
-    }
-
-    fn resets_at(&self) -> Timestamp {
-        Timestamp::from_millisecond((self.number() + 1) * WINDOW_MS).unwrap_or(Timestamp::MAX)
-    }
-
-    /// Whole seconds, rounded up, so that waiting them is enough.
-    fn reset_seconds(&self) -> i64 {
-        let left = self.resets_at().as_millisecond() - self.clock.now().as_millisecond();
-        (left + 999).div_euclid(1000).max(1)
+        Minute::of(&self.clock).number
     }
 
     /// Says on an answer what is left.
     pub(crate) fn describe(&self, headers: &mut HeaderMap) {
-        const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-        const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-        const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
-        headers.insert(LIMIT, HeaderValue::from(self.limit));
-        headers.insert(REMAINING, HeaderValue::from(self.remaining()));
-        let reset = match self.budget.reset {
-            ResetStyle::Seconds => self.reset_seconds().to_string(),
-            ResetStyle::Instant => format!("{:.3}", self.resets_at()),
-        };
-        headers.insert(
-            RESET,
-            HeaderValue::try_from(reset).expect("digits and an instant are plain text"),
-        );
+        Minute::of(&self.clock).describe(self.limit, self.remaining(), self.budget.reset, headers);
     }
 }

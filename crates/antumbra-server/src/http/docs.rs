@@ -15,7 +15,7 @@ use utoipa::openapi::{
 use utoipa_swagger_ui::Config;
 
 use super::{Access, Code, Path, Problem};
-use crate::routes::{self, RouteFacts};
+use crate::routes::{self, BodyRule, RouteFacts};
 
 const KEY: &str = "apiKey";
 const INTERNAL_KEY: &str = "internalKey";
@@ -33,6 +33,12 @@ static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
 pub(crate) async fn document() -> Response {
     let kind = HeaderValue::from_static("application/json");
     ([(header::CONTENT_TYPE, kind)], routes::document()).into_response()
+}
+
+/// `GET /`: on to the page, for whoever opens the server's bare address.
+#[utoipa::path(get, path = "/", tag = "operations", responses((status = 307, description = "To the page")))]
+pub(crate) async fn root() -> Redirect {
+    Redirect::temporary("docs/")
 }
 
 /// `GET /docs`: on to the page.
@@ -122,7 +128,7 @@ pub(crate) fn complete(item: &mut PathItem, facts: &RouteFacts) {
 /// The refusals that a route shares with all others of its kind.
 fn refusals(facts: &RouteFacts) -> Vec<Code> {
     let mut codes = vec![Code::ValidationFailed, Code::Unauthenticated, Code::RateLimited];
-    codes.extend([Code::Internal, Code::UpstreamUnavailable]);
+    codes.extend([Code::Internal, Code::StorageUnavailable]);
     if !matches!(facts.access, Access::AnyKey) {
         codes.push(Code::AccessDenied);
     }
@@ -131,6 +137,13 @@ fn refusals(facts: &RouteFacts) -> Vec<Code> {
     }
     if facts.method != Method::GET {
         codes.push(Code::BodyTooLarge);
+        // What is streamed is taken as it is.
+        if facts.body == BodyRule::Buffered {
+            codes.push(Code::UnsupportedMediaType);
+        }
+    }
+    if facts.may_be_closed {
+        codes.push(Code::NotModifiable);
     }
     codes
 }

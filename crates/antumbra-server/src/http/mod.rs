@@ -19,6 +19,7 @@ pub(crate) mod shell;
 pub use budget::{Budget, BudgetOwner, BudgetUnit, ResetStyle};
 pub use caller::{Caller, Grants};
 pub use connection::TlsError;
+pub(crate) use connection::tls_acceptor;
 pub use json::{DEPTH_MAX, Json, JsonOrList, LongJson, VALUES_MAX, parse};
 pub(crate) use metrics::Answers;
 pub(crate) use parameters::{Path, Query, parse_uuid};

@@ -48,8 +48,8 @@ pub enum Code {
     Overloaded,
     /// A bug. The log has the cause.
     Internal,
-    /// Storage, or something else we stand on, does not answer.
-    UpstreamUnavailable,
+    /// Storage does not answer, or cannot be written.
+    StorageUnavailable,
     /// Not ready to serve; only our own routes say so.
     Unavailable,
     /// Two transactions wished to change the same thing. The shell runs the handler again, so callers rarely see it.
@@ -111,7 +111,11 @@ impl Code {
                 "Too many requests change the same thing at once",
             ),
             Code::Internal => (S::INTERNAL_SERVER_ERROR, "INTERNAL", "Internal error"),
-            Code::UpstreamUnavailable => (S::BAD_GATEWAY, "UPSTREAM_UNAVAILABLE", "An upstream service has issues"),
+            Code::StorageUnavailable => (
+                S::BAD_GATEWAY,
+                "STORAGE_UNAVAILABLE",
+                "The server's storage does not answer or cannot be written",
+            ),
             Code::Unavailable => (S::SERVICE_UNAVAILABLE, "UNAVAILABLE", "Not ready"),
         }
     }
@@ -214,10 +218,10 @@ impl Problem {
         Problem::new(Code::Internal)
     }
 
-    /// 502: something we stand on does not answer. The cause is logged here, where it stops travelling.
-    pub fn upstream(cause: &(dyn std::error::Error + 'static)) -> Problem {
-        tracing::error!(cause = chain(cause), "something the server stands on does not answer");
-        Problem::new(Code::UpstreamUnavailable).retry_after(2)
+    /// 502: storage does not do its part. The cause is logged here, where it stops travelling.
+    pub fn storage(cause: &(dyn std::error::Error + 'static)) -> Problem {
+        tracing::error!(cause = chain(cause), "storage does not answer or cannot be written");
+        Problem::new(Code::StorageUnavailable).retry_after(2)
     }
 
     /// The code.
@@ -243,7 +247,7 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Conflict => Problem::new(Code::WriteConflict).retry_after(1),
             StoreError::Overloaded => Problem::new(Code::Overloaded).retry_after(1),
-            StoreError::Unavailable { .. } | StoreError::Stopped { .. } => Problem::upstream(&error),
+            StoreError::Unavailable { .. } | StoreError::Stopped { .. } => Problem::storage(&error),
             StoreError::Corrupt { .. } | StoreError::Misused { .. } => Problem::internal(&error),
         }
     }
@@ -253,7 +257,7 @@ impl From<BlobError> for Problem {
     /// A blob that should be there and is not is our fault, not the caller's.
     fn from(error: BlobError) -> Problem {
         match error {
-            BlobError::Unavailable { .. } => Problem::upstream(&error),
+            BlobError::Unavailable { .. } => Problem::storage(&error),
             BlobError::NotFound(_) | BlobError::OutOfRange(_) => Problem::internal(&error),
         }
     }
@@ -565,7 +569,7 @@ mod tests {
     #[tokio::test]
     async fn a_failure_of_ours_says_nothing_of_its_cause() {
         let cause = std::io::Error::other("disk of the third kind");
-        for problem in [Problem::internal(&cause), Problem::upstream(&cause)] {
+        for problem in [Problem::internal(&cause), Problem::storage(&cause)] {
             assert!(!rendered(problem, Dialect::Envelope).await.1.contains("third"));
         }
     }

@@ -23,7 +23,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     Access, Code, Grants, Problem,
-    budget::{Allowance, Budgets},
+    budget::{self, Allowance, Budgets},
     connection::{Peer, Refusal, TooSlow},
     metrics::Answers,
     problem::Dialect,
@@ -153,8 +153,12 @@ pub(crate) async fn guard(
     let mut admitted = Admitted::default();
     let answer = admit(&app, &route, request, next, &mut admitted).await;
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    if let Some(allowance) = admitted.allowance {
-        allowance.describe(response.headers_mut());
+    match (admitted.allowance, &route.budget) {
+        (Some(allowance), _) => allowance.describe(response.headers_mut()),
+        (None, Some(budget)) => {
+            budget::describe_unspent(budget, &app.config.limits, &app.clock, response.headers_mut());
+        }
+        (None, None) => {}
     }
     if let Some(grants) = admitted.grants {
         response.extensions_mut().insert(grants);

@@ -197,12 +197,16 @@ async fn a_panic_is_an_answer_that_tells_nothing() {
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_answer_is_an_upstream_with_issues() {
+async fn storage_that_does_not_do_its_part_is_called_by_its_name() {
     let bench = Bench::new(|_| ()).await;
     let answer = bench.ask("GET", "/unstored", "").await;
     assert_eq!(
         (answer.status.as_u16(), answer.code().as_str()),
-        (502, "UPSTREAM_UNAVAILABLE")
+        (502, "STORAGE_UNAVAILABLE")
+    );
+    assert!(
+        !answer.text.to_lowercase().contains("an upstream"),
+        "nobody else has issues"
     );
     assert!(!answer.text.contains("ada") && !answer.header("retry-after").is_empty());
 }
@@ -215,7 +219,11 @@ async fn a_handler_that_asks_for_a_caller_on_an_open_line_answers_nobody() {
 
 #[tokio::test]
 async fn too_much_at_once_is_refused_at_once() {
-    let bench = Bench::new(|config| config.limits.in_flight_max = 1).await;
+    let bench = Bench::new(|config| {
+        config.limits.in_flight_max = 1;
+        config.limits.budgets = [("dsr".into(), 7)].into();
+    })
+    .await;
     let hold = HOLD.with(Arc::clone);
     let second = async {
         let refused = bench.ask("GET", "/calls", "").await;
@@ -226,6 +234,15 @@ async fn too_much_at_once_is_refused_at_once() {
     assert_eq!(first.status, 200);
     assert_eq!((second.status.as_u16(), second.code().as_str()), (429, "OVERLOADED"));
     assert!((1..=5).contains(&second.header("retry-after").parse::<u32>().unwrap()));
+    assert_eq!(
+        (
+            second.header("x-ratelimit-limit"),
+            second.header("x-ratelimit-remaining"),
+            second.header("x-ratelimit-reset")
+        ),
+        ("7", "7", "45"),
+        "nothing was spent"
+    );
     assert_eq!(
         bench.ask("GET", "/calls", "").await.status,
         200,
@@ -301,6 +318,23 @@ async fn a_budget_of_calls_is_on_every_answer_and_ends_in_429() {
         bench.ask("GET", "/calls", "").await.header("x-ratelimit-remaining"),
         "1"
     );
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_the_budget_of_a_route_and_spends_nothing_of_it() {
+    let mut bench = Bench::new(|config| config.limits.profile = RateProfile::Vendor).await;
+    let key = std::mem::replace(&mut bench.key, "ant_nobody".to_owned());
+    let limits = |answer: &Answer| {
+        ["limit", "remaining", "reset"].map(|name| answer.header(&format!("x-ratelimit-{name}")).to_owned())
+    };
+    let answer = bench.ask("GET", "/calls", "").await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(limits(&answer), ["1000", "1000", "45"]);
+    let answer = bench.ask("PUT", "/records", "[1]").await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(limits(&answer), ["10000", "10000", "2026-03-02T10:01:00.000Z"]);
+    bench.key = key;
+    assert_eq!(limits(&bench.ask("GET", "/calls", "").await)[1], "999");
 }
 
 #[tokio::test]

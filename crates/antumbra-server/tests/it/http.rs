@@ -63,6 +63,29 @@ mod raw {
         }
     }
 
+    #[tokio::test]
+    async fn who_is_refused_in_the_middle_of_an_upload_is_told_that_the_connection_ends() {
+        let server = TestServer::start().await;
+        let upload = |framing: &str| {
+            format!(
+                "POST /v1/datapoint HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ant_nobody\r\n{framing}\r\n\r\n10\r\n{}\r\n",
+                "x".repeat(16)
+            )
+        };
+        for framing in ["Transfer-Encoding: chunked", "Content-Length: 1000000"] {
+            let answer = talk(&server, upload(framing).as_bytes()).await.to_lowercase();
+            assert!(answer.starts_with("http/1.1 401 "), "{answer}");
+            assert!(answer.contains("\r\nconnection: close\r\n"), "{framing}: {answer}");
+        }
+        // A short body, or none, is no reason to end a connection.
+        let short = "POST /v1/data-silo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
+        let bare = "GET /v1/data-subject-request/1 HTTP/1.1\r\nHost: a\r\n\r\n";
+        let last = "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answer = talk(&server, format!("{short}{bare}{last}").as_bytes()).await;
+        let answered = ["HTTP/1.1 401 ", "HTTP/1.1 200 "].map(|status| answer.matches(status).count());
+        assert_eq!(answered, [2, 1], "{answer}");
+    }
+
     fn statuses(answer: &str) -> Vec<&str> {
         answer.lines().filter(|line| line.starts_with("HTTP/1.1")).collect()
     }

@@ -1,6 +1,9 @@
 //! The OpenAPI document and the page that shows it.
 
-use antumbra_server::routes;
+use antumbra_server::{
+    api_keys::ScopeName,
+    routes::{self, BodyRule},
+};
 use serde_json::Value;
 
 use crate::support::TestServer;
@@ -29,11 +32,34 @@ fn the_document_matches_its_snapshot() {
 }
 
 #[tokio::test]
+async fn a_body_of_another_kind_is_refused_as_the_document_says() {
+    let server = TestServer::start().await;
+    let key = server.key(&[ScopeName::FullAdmin]).await;
+    let document: Value = serde_json::from_str(routes::document()).unwrap();
+    let mut reads_json = 0;
+    for route in routes::list() {
+        let operation = &document["paths"][&route.path][route.method.as_str().to_lowercase()];
+        let says = |status: &str| operation["responses"].get(status).is_some();
+        assert_eq!(says("409"), route.may_be_closed, "{}", route.path);
+        let takes_json = route.method != "GET" && route.body == BodyRule::Buffered;
+        assert_eq!(says("415"), takes_json, "{}", route.path);
+        if takes_json {
+            let call = server.client().request(route.method.clone(), server.url(&route.path));
+            let call = call.bearer_auth(&key).header("content-type", "text/plain").body("{}");
+            assert_eq!(call.send().await.unwrap().status(), 415, "{}", route.path);
+            reads_json += 1;
+        }
+    }
+    assert!(reads_json >= 7, "{reads_json}");
+}
+
+#[tokio::test]
 async fn the_page_comes_from_here_and_asks_nobody_else() {
     let server = TestServer::start().await;
     let get = async |path: &str| server.client().get(server.url(path)).send().await.unwrap();
     let entered = get("/docs").await;
     assert_eq!(entered.url().path(), "/docs/");
+    assert_eq!(get("/").await.url().path(), "/docs/", "so does the bare address");
     let policy = entered.headers()["content-security-policy"]
         .to_str()
         .unwrap()

@@ -12,9 +12,15 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Version, header},
+    response::Response,
+};
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -39,6 +45,9 @@ use crate::config::{Limits, TlsFiles};
 /// When the system has no more descriptors to give, closing connections gives some back; asking again at once would only
 /// burn the processor.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// A body no longer than this has mostly arrived by the time it is answered unread: the engine drops it and serves on.
+const LEFT_OVER_MAX: u64 = 4 * 1024;
 
 /// The address at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +212,16 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Door {
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let flight = Flight::begin(self.shared.clone());
-        let mut request: Request = request.map(|body| Body::new(Paced::new(body, self.pace)));
+        let is_http1 = request.version() < Version::HTTP_2;
+        let mut ended = None;
+        let mut request: Request = request.map(|body| {
+            let most = body.size_hint().upper();
+            let body = Paced::new(body, self.pace);
+            if is_http1 && most.is_none_or(|bytes| bytes > LEFT_OVER_MAX) {
+                ended = Some(body.ended());
+            }
+            Body::new(body)
+        });
         request.extensions_mut().insert(self.peer);
         if request.method().as_str() == REFUSED
             && let Some(refusal) = self.shared.refusal.get()
@@ -212,7 +230,12 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Door {
         }
         let answer = self.router.clone().call(request);
         Box::pin(async move {
-            let response: Response = answer.await?;
+            let mut response: Response = answer.await?;
+            // The engine does not read on in a body that nobody wanted; a client has to be told that this is the end.
+            if ended.is_some_and(|ended| !ended.load(Ordering::Relaxed)) {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
             let flight = flight.respond();
             Ok(response.map(|body| Counted { body, flight }))
         })

@@ -18,6 +18,7 @@ pub(crate) use accept::{Listening, Peer};
 pub(crate) use framing::Refusal;
 pub(crate) use pace::TooSlow;
 pub use tls::TlsError;
+pub(crate) use tls::acceptor as tls_acceptor;
 
 /// What the fuzz targets look at.
 #[cfg(any(test, fuzzing))]

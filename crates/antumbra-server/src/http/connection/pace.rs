@@ -5,6 +5,10 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -26,6 +30,7 @@ pub(crate) struct Paced<B> {
     most: Duration,
     left: Duration,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    ended: Arc<AtomicBool>,
 }
 
 impl<B> Paced<B> {
@@ -36,7 +41,13 @@ impl<B> Paced<B> {
             most,
             left: most,
             waiting: None,
+            ended: Arc::default(),
         }
+    }
+
+    /// Becomes true once the whole body was read.
+    pub(crate) fn ended(&self) -> Arc<AtomicBool> {
+        self.ended.clone()
     }
 
     fn earn(&mut self, bytes: usize) {
@@ -68,6 +79,9 @@ where
                     .as_ref()
                     .and_then(|frame| frame.as_ref().ok()?.data_ref().map(Bytes::len));
                 this.earn(bytes.unwrap_or(0));
+                if frame.is_none() || this.inner.is_end_stream() {
+                    this.ended.store(true, Ordering::Relaxed);
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
