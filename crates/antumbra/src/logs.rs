@@ -4,11 +4,10 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{LogFormat, Logs};
-use crate::outcome::{Ended, Outcome};
+use crate::config::{LogFormat, Logs, Mistake};
 
-/// Begins to write log lines for the rest of the process.
-pub(crate) fn begin(logs: &Logs) -> Result<(), Ended> {
+/// Which lines are written.
+pub(crate) fn filter(logs: &Logs) -> Result<EnvFilter, Mistake> {
     // A plain level means ours: the libraries below us speak up only when something is wrong.
     let level = &logs.level;
     let wanted = match level.chars().all(char::is_alphanumeric) {
@@ -16,15 +15,16 @@ pub(crate) fn begin(logs: &Logs) -> Result<(), Ended> {
         false => level.clone(),
     };
     let filter = EnvFilter::try_new(wanted)
-        .map_err(|cause| Ended::new(Outcome::Usage, format!("`logs.level` cannot be \"{level}\": {cause}")))?
-        // Below this level the PostgreSQL client writes out the rows that it is given.
-        .add_directive(
-            "tokio_postgres::query=info"
-                .parse()
-                .expect("the directive is well formed"),
-        );
+        .map_err(|cause| Mistake::in_setting("logs.level", format_args!("cannot be \"{level}\": {cause}")))?;
+    // Below this level the PostgreSQL client writes out the rows that it is given.
+    let quiet = "tokio_postgres::query=info".parse();
+    Ok(filter.add_directive(quiet.expect("the directive is well formed")))
+}
+
+/// Begins to write log lines for the rest of the process.
+pub(crate) fn begin(logs: &Logs) -> Result<(), Mistake> {
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(logs)?)
         .with_writer(std::io::stderr);
     let json = match logs.format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),

@@ -29,15 +29,18 @@ pub(crate) struct Mistake {
     what: String,
     place: Option<String>,
     hint: Option<String>,
+    /// The setting whose place is to be found.
+    setting: Option<&'static str>,
 }
 
 impl Mistake {
-    /// A mistake that only shows when settings are put to use.
-    pub(super) fn new(what: impl Into<String>) -> Mistake {
+    /// A mistake in the value of one setting, such as `logs.level`: what the setting `cannot` be.
+    pub(crate) fn in_setting(setting: &'static str, cannot: impl fmt::Display) -> Mistake {
         Mistake {
-            what: what.into(),
+            what: format!("`{setting}` {cannot}"),
             place: None,
             hint: None,
+            setting: Some(setting),
         }
     }
 }
@@ -57,7 +60,8 @@ impl fmt::Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
-/// Reads every layer into one [`Config`].
+/// Reads every layer into one [`Config`], in which every setting makes sense: what this lets pass, `serve` does not refuse
+/// for a setting's sake.
 pub(crate) fn load(flags: &Flags) -> Result<Config, Mistake> {
     let layers = layers(flags)?;
     let file = flags.file.as_deref();
@@ -69,9 +73,22 @@ pub(crate) fn load(flags: &Flags) -> Result<Config, Mistake> {
                 what: format!("`{}` is not a setting", path.join(".")),
                 place: place(&path, &layers, file),
                 hint: Some(hint),
+                setting: None,
             });
         }
     }
+    config.verify().map_err(|mistake| {
+        let path: Vec<String> = mistake
+            .setting
+            .into_iter()
+            .flat_map(|name| name.split('.'))
+            .map(str::to_owned)
+            .collect();
+        Mistake {
+            place: place(&path, &layers, file),
+            ..mistake
+        }
+    })?;
     Ok(config)
 }
 
@@ -139,6 +156,7 @@ fn file(path: &Path) -> Result<Layer, Mistake> {
         what,
         place: Some(path.display().to_string()),
         hint: None,
+        setting: None,
     };
     let text = std::fs::read_to_string(path)
         .map_err(|cause| mistake(format!("the configuration file cannot be read: {cause}")))?;
@@ -211,6 +229,7 @@ fn explain(error: figment::Error, layers: &Figment, file: Option<&Path>) -> Mist
         what,
         place: place(&path, layers, file),
         hint,
+        setting: None,
     }
 }
 
@@ -388,9 +407,84 @@ mod tests {
     #[test]
     fn an_internal_key_that_is_empty_is_refused() {
         for empty in ["", "  "] {
-            let config = with_file(&format!("[access]\ninternal_key = \"{empty}\"\n")).unwrap();
-            let refused = config.for_server().unwrap_err().to_string();
+            let refused = with_file(&format!("[access]\ninternal_key = \"{empty}\"\n")).unwrap_err();
             assert!(refused.contains("`access.internal_key` is empty"), "{refused}");
+            assert!(refused.contains("\n  at file ~/antumbra.toml:2"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_the_address_of_a_server_and_nothing_more() {
+        let with_url = |url: &str| with_file(&format!("[server]\npublic_url = \"{url}\"\n"));
+        for good in [
+            "",
+            "https://privacy.example.test",
+            "http://10.0.0.1:8080/",
+            "https://example.test/privacy",
+        ] {
+            assert!(with_url(good).is_ok(), "{good}");
+        }
+        for (wrong, why) in [
+            ("privacy.example.test", "must be an absolute http or https URL"),
+            ("/privacy", "must be an absolute http or https URL"),
+            ("ftp://example.test", "must be an absolute http or https URL"),
+            ("localhost:8080", "must be an absolute http or https URL"),
+            ("https://", "must be an absolute http or https URL"),
+            ("https://exa mple.test", "must be an absolute http or https URL"),
+            ("https://example.test?a=b", "must not have a query or a fragment"),
+            ("https://example.test/#top", "must not have a query or a fragment"),
+            (
+                "https://ada:canary@example.test",
+                "must not carry a user name or a password",
+            ),
+        ] {
+            let refused = with_url(wrong).unwrap_err();
+            assert_eq!(
+                refused,
+                format!("`server.public_url` {why}\n  at file ~/antumbra.toml:2"),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_only_shows_when_it_is_put_to_use_is_found_before() {
+        for (section, setting, value, why) in [
+            ("logs", "level", "\"loud\"", "cannot be \"loud\": "),
+            (
+                "logs",
+                "level",
+                "\"info,antumbra=loud\"",
+                "cannot be \"info,antumbra=loud\": ",
+            ),
+            ("server", "stop_within", "\"-3s\"", "cannot be less than nothing"),
+            ("webhooks", "remind_after", "\"-1h\"", "cannot be less than nothing"),
+            ("keys", "webhook_key", "\"canary\"", "cannot be used: "),
+            (
+                "server",
+                "tls",
+                "{ certificate = \"/nowhere/a.pem\", private_key = \"/nowhere/b.pem\" }",
+                "cannot be used: cannot read /nowhere/a.pem",
+            ),
+        ] {
+            let refused = with_file(&format!("[{section}]\n{setting} = {value}\n")).unwrap_err();
+            assert!(
+                refused.starts_with(&format!("`{section}.{setting}` {why}")),
+                "{refused}"
+            );
+            assert!(refused.ends_with("\n  at file ~/antumbra.toml:2"), "{refused}");
+            assert!(!refused.contains("canary"), "{refused}");
+        }
+        let postgres = "[storage]\nengine = \"postgres\"\n";
+        for (line, setting) in [
+            (
+                "url = \"postgres://db.example.test/a\"\nconnections = 0\n",
+                "`storage.connections`",
+            ),
+            ("url = \"mysql://ada:canary@db.example.test/a\"\n", "`storage.url`"),
+        ] {
+            let refused = with_file(&format!("{postgres}{line}")).unwrap_err();
+            assert!(refused.starts_with(setting) && !refused.contains("canary"), "{refused}");
         }
     }
 

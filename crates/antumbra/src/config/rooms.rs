@@ -11,6 +11,9 @@ use antumbra_server::keyring::{RootFile, erasure_horizon};
 use antumbra_server::silos::address::Network;
 use antumbra_store::{EmbeddedConfig, PostgresConfig, StoreConfig};
 use jiff::SignedDuration;
+use reqwest::Url;
+
+use crate::logs;
 
 use super::{Config, DownloadKeySize, LimitsProfile, Mistake, Review, Storage, webhook_key};
 
@@ -80,7 +83,34 @@ impl Config {
     pub(crate) fn webhook_key(&self) -> Result<Option<SigningKey>, Mistake> {
         let brought = self.keys.webhook_key.as_ref();
         let read = brought.map(|key| webhook_key::read(key.reveal())).transpose();
-        read.map_err(|fault| Mistake::new(format!("`keys.webhook_key`: {fault}")))
+        read.map_err(|fault| Mistake::in_setting("keys.webhook_key", format_args!("cannot be used: {fault}")))
+    }
+
+    /// Looks at every setting that can be wrong although it has the right type.
+    pub(super) fn verify(&self) -> Result<(), Mistake> {
+        let config = self.for_server()?;
+        self.webhook_key()?;
+        logs::filter(&self.logs)?;
+        if let Some(url) = &self.server.public_url {
+            check_public_url(url).map_err(|why| Mistake::in_setting("server.public_url", why))?;
+        }
+        if let Some(tls) = &config.tls {
+            tls.check()
+                .map_err(|cause| Mistake::in_setting("server.tls", format_args!("cannot be used: {cause}")))?;
+        }
+        if let Storage::Postgres { url, connections, .. } = &self.storage {
+            if *connections == 0 {
+                return Err(Mistake::in_setting("storage.connections", "must be at least 1"));
+            }
+            if !["postgres://", "postgresql://"]
+                .iter()
+                .any(|start| url.reveal().starts_with(start))
+            {
+                let rule = "must begin with postgres:// or postgresql://";
+                return Err(Mistake::in_setting("storage.url", rule));
+            }
+        }
+        Ok(())
     }
 
     /// What the server needs to know.
@@ -100,8 +130,8 @@ impl Config {
         config.limits.shutdown = span("server.stop_within", self.server.stop_within)?;
         if let Some(key) = &self.access.internal_key {
             if key.reveal().trim().is_empty() {
-                let empty = "`access.internal_key` is empty: give a long random text, or leave it out to ask for none";
-                return Err(Mistake::new(empty));
+                let empty = "is empty: give a long random text, or leave it out to ask for none";
+                return Err(Mistake::in_setting("access.internal_key", empty));
             }
             config.internal_key_hash = Some(internal_key_hash(key.reveal()));
         }
@@ -138,6 +168,24 @@ impl Config {
 }
 
 /// A span as the server wants it: one that can pass.
-fn span(setting: &str, span: SignedDuration) -> Result<Duration, Mistake> {
-    Duration::try_from(span).map_err(|_| Mistake::new(format!("`{setting}` cannot be less than nothing")))
+fn span(setting: &'static str, span: SignedDuration) -> Result<Duration, Mistake> {
+    Duration::try_from(span).map_err(|_| Mistake::in_setting(setting, "cannot be less than nothing"))
+}
+
+/// Links are made by writing a path behind it, so there may be nothing that has to come after a path. Its parts are not
+/// repeated: it may hold a password.
+fn check_public_url(text: &str) -> Result<(), &'static str> {
+    let url = Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && !text.contains(char::is_whitespace)
+    });
+    let Some(url) = url else {
+        return Err("must be an absolute http or https URL");
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not carry a user name or a password");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must not have a query or a fragment");
+    }
+    Ok(())
 }
