@@ -4,17 +4,29 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::outcome::Outcome;
+
 /// The open, self-hosted server for people's privacy rights.
 #[derive(Parser)]
 #[command(name = "antumbra", version, arg_required_else_help = true, max_term_width = 110)]
-#[command(
-    after_help = "Start here:\n  antumbra serve                       a server on this machine, nothing to set up\n  \
-antumbra demo                        the whole story on a throw-away server, in under a minute\n  \
-antumbra apply -f antumbra.yml       create what a file describes, after showing what would change"
-)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What `antumbra --help` ends with.
+pub(crate) fn after_help() -> String {
+    let mut text =
+        "Start here:\n  antumbra serve                       a server on this machine, nothing to set up\n  \
+         antumbra demo                        the whole story on a throw-away server, in under a minute\n  \
+         antumbra apply -f antumbra.yml       create what a file describes, after showing what would change\n\n\
+         Exit codes:\n"
+            .to_owned();
+    for (outcome, meaning) in Outcome::TABLE {
+        text.push_str(&format!("  {:<3} {meaning}\n", outcome as u8));
+    }
+    text.truncate(text.trim_end().len());
+    text
 }
 
 #[derive(Subcommand)]
@@ -33,7 +45,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
-    /// List jobs that were given up, and have them tried again.
+    /// List jobs that fail or were given up, and have them tried again.
     Job {
         #[command(subcommand)]
         command: crate::jobs::JobCommand,
@@ -171,4 +183,7 @@ pub(crate) struct DemoArguments {
     /// Size of the film that is uploaded and downloaded, in bytes
     #[arg(long, default_value_t = 456_711_231, value_name = "BYTES")]
     pub(crate) film_bytes: u64,
+    /// Give up after so many seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
 }

@@ -19,7 +19,7 @@ mod store_check;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use cli::{Cli, Command, ConfigArguments, ConfigCommand, StoreCommand};
 use config::Flags;
@@ -29,7 +29,8 @@ use config::Flags;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let command = Cli::command().after_help(cli::after_help());
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => outcome::report(&error),

@@ -16,10 +16,26 @@ pub(crate) enum Outcome {
     NotFound = 4,
     /// The key may not do this.
     Denied = 5,
-    /// The server cannot be reached.
+    /// The server or the database cannot be reached.
     Unreachable = 69,
-    /// The disk failed: nothing more is acknowledged until the data folder has been looked at.
+    /// The disk failed, or what lies on it is not what was written: somebody has to look at the data folder.
     Disk = 74,
+}
+
+impl Outcome {
+    /// Every exit code with what it means: the one table, which `antumbra --help` prints and `docs/exit-codes.md` repeats.
+    pub(crate) const TABLE: [(Outcome, &str); 7] = [
+        (Outcome::Success, "done"),
+        (Outcome::Failed, "failed, for a reason without a code of its own"),
+        (
+            Outcome::Usage,
+            "the command line, the configuration or the applied file cannot be; nothing was changed",
+        ),
+        (Outcome::NotFound, "the thing named does not exist"),
+        (Outcome::Denied, "the API key is unknown, or may not do this"),
+        (Outcome::Unreachable, "the server or the database cannot be reached"),
+        (Outcome::Disk, "what lies on the disk cannot be relied on"),
+    ];
 }
 
 impl From<Outcome> for ExitCode {
@@ -65,4 +81,17 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         None => Outcome::Failed,
     };
     outcome.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_about_exit_codes_says_what_the_table_says() {
+        let page = include_str!("../../../docs/exit-codes.md");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        let table = Outcome::TABLE.map(|(outcome, meaning)| format!("| `{}` | {meaning} |", outcome as u8));
+        assert_eq!(rows, table);
+    }
 }

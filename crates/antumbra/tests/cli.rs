@@ -310,7 +310,7 @@ fn keys_are_made_listed_and_revoked_on_a_running_server() {
 }
 
 #[test]
-fn parked_jobs_are_listed_and_tried_again_on_a_running_server() {
+fn jobs_are_listed_and_tried_again_on_a_running_server() {
     let place = Place::fresh();
     let server = Server::start(&place);
     let (url, key) = (
@@ -323,6 +323,11 @@ fn parked_jobs_are_listed_and_tried_again_on_a_running_server() {
         told(&listed, place.path()),
         "exit 0\n--- out\nNo job is parked.\n--- err\n"
     );
+    let listed = antumbra(&[&["job", "list", "--failing"][..], &server].concat());
+    assert_eq!(
+        told(&listed, place.path()),
+        "exit 0\n--- out\nNo job is failing.\n--- err\n"
+    );
     let nobody = "00000000-0000-7000-8000-000000000000";
     let refused = antumbra(&[&["job", "retry", nobody][..], &server].concat());
     assert_eq!(
@@ -332,7 +337,7 @@ fn parked_jobs_are_listed_and_tried_again_on_a_running_server() {
     assert_eq!(
         antumbra(&["job", "list"]).status.code(),
         Some(2),
-        "only parked jobs are listed"
+        "which jobs is to be said"
     );
 }
 
@@ -347,4 +352,32 @@ fn a_server_that_is_not_there_is_told_apart_from_one_that_refuses() {
 fn the_story_of_the_demo_holds() {
     let output = antumbra(&["demo", "--film-bytes", "3000001"]);
     assert!(output.status.success(), "{}", told(&output, Path::new("~")));
+}
+
+#[test]
+fn a_demo_that_takes_too_long_is_given_up() {
+    let output = antumbra(&["demo", "--film-bytes", "400000000000", "--timeout", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = told(&output, Path::new("~"));
+    assert!(told.contains("it took longer than --timeout, 1 s"), "{told}");
+}
+
+#[test]
+fn what_check_lets_pass_serve_does_not_refuse_for_a_settings_sake() {
+    let folder = folder();
+    let file = folder.path().join("antumbra.toml");
+    for text in [
+        "[logs]\nlevel = \"loud\"\n",
+        "[server]\npublic_url = \"privacy.example.test\"\n",
+        "[server.tls]\ncertificate = \"/nowhere/a.pem\"\nprivate_key = \"/nowhere/b.pem\"\n",
+        "[access]\ninternal_key = \"\"\n",
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let path = file.to_str().unwrap();
+        let checked = antumbra(&["config", "check", "--config", path]);
+        let served = antumbra(&["serve", "--listen", "127.0.0.1:0", "--config", path]);
+        assert_eq!(checked.status.code(), Some(2), "{text}");
+        assert_eq!(checked.stderr, served.stderr, "{text}");
+        assert_eq!(served.status.code(), Some(2), "{text}");
+    }
 }

@@ -2,10 +2,15 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+
+/// How long a process may take to become ready, or to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running `antumbra serve --json`.
 pub(super) struct Server {
@@ -31,21 +36,21 @@ impl Server {
             .spawn()
             .context("the server cannot be started")?;
         let output = process.stdout.take().context("the server has no output")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
+        // From here on it is killed when something goes wrong.
+        let mut server = Server {
+            process,
+            url: String::new(),
+            key: None,
+        };
+        let line = first_line(&mut server.process, output)?;
         let object: Value = match serde_json::from_str(&line) {
             Ok(object) => object,
-            Err(_) => bail!("the server did not become ready: {}", process.wait()?),
+            Err(_) => bail!("the server did not become ready: {}", ended(&mut server.process)?),
         };
-        let url = object["url"]
-            .as_str()
-            .context("the server named no address")?
-            .to_owned();
-        Ok(Server {
-            process,
-            url,
-            key: object["key"].as_str().map(str::to_owned),
-        })
+        let url = object["url"].as_str().context("the server named no address")?;
+        server.url = url.to_owned();
+        server.key = object["key"].as_str().map(str::to_owned);
+        Ok(server)
     }
 
     /// `kill -9`: no warning, no farewell.
@@ -59,7 +64,7 @@ impl Server {
     pub(super) fn stop(mut self) -> Result<()> {
         let id = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
-        let status = self.process.wait()?;
+        let status = ended(&mut self.process)?;
         if !status.success() {
             bail!("the server ended with {status} when it was asked to stop");
         }
@@ -77,13 +82,21 @@ impl Drop for Server {
 
 /// Runs another command of this executable and gives what it printed.
 pub(super) fn command(arguments: &[&str], url: &str, key: &str) -> Result<String> {
-    let output = Command::new(executable()?)
+    let mut process = Command::new(executable()?)
         .args(arguments)
         .env("ANTUMBRA_URL", url)
         .env("ANTUMBRA_KEY", key)
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .context("the command cannot be started")?;
-    if !output.status.success() {
+    // What the commands of the story say fits into a pipe, so it can be read afterwards.
+    let status = ended(&mut process);
+    if status.is_err() {
+        process.kill().ok();
+    }
+    let output = process.wait_with_output()?;
+    if !status?.success() {
         bail!(
             "antumbra {}: {}",
             arguments.join(" "),
@@ -91,6 +104,42 @@ pub(super) fn command(arguments: &[&str], url: &str, key: &str) -> Result<String
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The first line that a process writes, or its end.
+fn first_line(process: &mut Child, output: ChildStdout) -> Result<String> {
+    let (sender, arrived) = mpsc::channel();
+    let reader = std::thread::Builder::new()
+        .name("first line".to_owned())
+        .spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(output).read_line(&mut line);
+            sender.send(read.map(|_| line)).ok();
+        })?;
+    let line = arrived.recv_timeout(PATIENCE);
+    if line.is_err() {
+        // Ends what the reader waits for.
+        process.kill()?;
+    }
+    reader.join().ok();
+    match line {
+        Ok(line) => Ok(line?),
+        Err(_) => bail!("the server did not become ready within {} s", PATIENCE.as_secs()),
+    }
+}
+
+/// Waits for a process to end by itself.
+fn ended(process: &mut Child) -> Result<ExitStatus> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = process.try_wait()? {
+            return Ok(status);
+        }
+        if begun.elapsed() > PATIENCE {
+            bail!("a process did not end within {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Writes a file of the demo's folder and gives its path.

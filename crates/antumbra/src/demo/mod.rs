@@ -32,7 +32,12 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
         env!("CARGO_PKG_VERSION")
     );
     let begun = Instant::now();
-    let played = runtime.block_on(story::play(folder.path(), arguments.film_bytes));
+    let patience = Duration::from_secs(arguments.timeout);
+    let played = runtime.block_on(async {
+        let story = story::play(folder.path(), arguments.film_bytes);
+        let late = || format!("it took longer than --timeout, {} s", arguments.timeout);
+        tokio::time::timeout(patience, story).await.with_context(late)?
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
     let seconds = begun.elapsed().as_secs_f64();
     match played {
