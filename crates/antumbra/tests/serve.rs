@@ -380,7 +380,7 @@ fn a_certificate_that_cannot_be_read_is_named() {
         .env("ANTUMBRA_SERVER__TLS__PRIVATE_KEY", "/nowhere/key.pem")
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(
         said(&output).contains("cannot read /nowhere/chain.pem"),
         "{}",
