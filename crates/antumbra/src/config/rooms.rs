@@ -95,8 +95,10 @@ impl Config {
             check_public_url(url).map_err(|why| Mistake::in_setting("server.public_url", why))?;
         }
         if let Some(tls) = &config.tls {
-            tls.check()
-                .map_err(|cause| Mistake::in_setting("server.tls", format_args!("cannot be used: {cause}")))?;
+            tls.check().map_err(|cause| {
+                let causes: Vec<String> = anyhow::Chain::new(&cause).map(ToString::to_string).collect();
+                Mistake::in_setting("server.tls", format_args!("cannot be used: {}", causes.join(": ")))
+            })?;
         }
         if let Storage::Postgres { url, connections, .. } = &self.storage {
             if *connections == 0 {
