@@ -364,8 +364,8 @@ fn a_demo_that_takes_too_long_is_given_up() {
 
 #[test]
 fn what_check_lets_pass_serve_does_not_refuse_for_a_settings_sake() {
-    let folder = folder();
-    let file = folder.path().join("antumbra.toml");
+    let place = Place::embedded();
+    let file = place.path().join("antumbra.toml");
     for text in [
         "[logs]\nlevel = \"loud\"\n",
         "[server]\npublic_url = \"privacy.example.test\"\n",
