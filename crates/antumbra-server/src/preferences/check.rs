@@ -1,7 +1,8 @@
 //! From what a caller wrote to what the rules of the store take: every reference looked up, every value normalised.
 //!
 //! All problems of a batch are found in one go, each with its place, because callers that get a refusal split the batch
-//! to find the bad row. No message quotes what the caller sent.
+//! to find the bad row; only a refusal of more than a thousand lines ends with how many it leaves out. No message quotes
+//! what the caller sent.
 
 use std::collections::HashSet;
 
@@ -24,6 +25,9 @@ pub(super) const RECORDS_MAX: usize = 100;
 
 /// Most entries of any list inside a record. Places in messages stay below it.
 const LIST_MAX: usize = 200;
+
+/// Most problems that are told one by one. A body of some megabytes can hold hundreds of thousands.
+const TOLD_MAX: usize = 1_000;
 
 /// Longest consent string, in bytes.
 const CONSENT_STRING_BYTES_MAX: usize = 16 * 1024;
@@ -70,7 +74,7 @@ pub(super) enum OnConflict {
     Refuse,
 }
 
-/// Checks a whole batch.
+/// Checks a whole batch. Fails with every problem up to a thousand; past them, one more line says how many are left out.
 pub(super) fn check(batch: UpsertBatch, rules: &Rules<'_>) -> Result<Vec<Checked>, Vec<Broken>> {
     if !(1..=RECORDS_MAX).contains(&batch.records.len()) {
         return Err(vec![(
@@ -81,11 +85,16 @@ pub(super) fn check(batch: UpsertBatch, rules: &Rules<'_>) -> Result<Vec<Checked
     let mut checker = Checker {
         rules,
         broken: Vec::new(),
+        untold: 0,
     };
     let records = batch.records.into_iter().enumerate();
     let checked: Vec<Option<Checked>> = records
         .map(|(place, record)| checker.record(&Place::root("records").at(place), record))
         .collect();
+    if checker.untold > 0 {
+        let rule = format!("have {} further problems, which are not listed", checker.untold);
+        checker.broken.push(("records".to_owned(), rule));
+    }
     if checker.broken.is_empty() {
         Ok(checked
             .into_iter()
@@ -144,11 +153,17 @@ impl<'a> Place<'a> {
 struct Checker<'a> {
     rules: &'a Rules<'a>,
     broken: Vec<Broken>,
+    /// Problems past those that are told.
+    untold: usize,
 }
 
 impl<'a> Checker<'a> {
     fn complain(&mut self, place: &Place<'_>, rule: impl Into<String>) {
-        self.broken.push((place.written(), rule.into()));
+        if self.broken.len() < TOLD_MAX {
+            self.broken.push((place.written(), rule.into()));
+        } else {
+            self.untold += 1;
+        }
     }
 
     fn record(&mut self, place: &Place<'_>, record: UpsertRecord) -> Option<Checked> {
@@ -276,6 +291,7 @@ impl<'a> Checker<'a> {
             };
             if !seen.insert(purpose.number) {
                 self.complain(&place.member("purpose"), "is given twice in this record");
+                continue;
             }
             writes.extend(self.purpose(&place, said, purpose, base));
         }
@@ -316,6 +332,7 @@ impl<'a> Checker<'a> {
             };
             if !seen.insert(topic.number) {
                 self.complain(&place.member("topic"), "is given twice under this purpose");
+                continue;
             }
             topics.push((topic.number, self.choice(&place, said, topic)));
         }

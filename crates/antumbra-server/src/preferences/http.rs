@@ -59,7 +59,7 @@ pub(crate) async fn upsert_preferences(
         audit::record(&mut tx, &app.ids, caller.organization, entry);
     }
     tx.commit().await?;
-    Ok(Json(upsert_outcome(&batch.records, &outcomes, &known.catalog)).into_response())
+    Ok(Json(upsert_outcome(&batch.records, &outcomes, &known)).into_response())
 }
 
 /// `POST /v1/preferences/{partition}/query`: finds records by identifiers and times, newest first, page by page.
@@ -87,7 +87,7 @@ pub(crate) async fn query_preferences(
     let nodes = hits.iter().map(|hit| {
         let shown = wire::Shown {
             user_id: hit.user_id.as_deref(),
-            ..shown(&hit.held, &partition)
+            ..shown(&hit.held, &partition, &known.settings)
         };
         wire::QueryNode::new(shown, &known.catalog)
     });
@@ -154,13 +154,16 @@ impl Known {
 fn upsert_outcome<'a>(
     records: &'a [check::Checked],
     outcomes: &'a [Result<store::Held, store::Refused>],
-    catalog: &'a Catalog,
+    known: &'a Known,
 ) -> wire::UpsertOutcome<'a> {
     let mut nodes = Vec::with_capacity(outcomes.len());
     let mut failures = Vec::new();
     for (index, (checked, outcome)) in records.iter().zip(outcomes).enumerate() {
         match outcome {
-            Ok(held) => nodes.push(wire::UpsertNode::new(shown(held, &checked.partition_key), catalog)),
+            Ok(held) => {
+                let shown = shown(held, &checked.partition_key, &known.settings);
+                nodes.push(wire::UpsertNode::new(shown, &known.catalog));
+            }
             Err(refused) => failures.push(wire::Failure {
                 index,
                 error: refused.to_string(),
@@ -174,7 +177,7 @@ fn upsert_outcome<'a>(
     }
 }
 
-fn shown<'a>(held: &'a store::Held, partition: &'a str) -> wire::Shown<'a> {
+fn shown<'a>(held: &'a store::Held, partition: &'a str, settings: &'a Settings) -> wire::Shown<'a> {
     wire::Shown {
         id: held.id,
         partition,
@@ -182,6 +185,7 @@ fn shown<'a>(held: &'a store::Held, partition: &'a str) -> wire::Shown<'a> {
         updated_at: held.updated_at,
         record: held.record.as_deref(),
         user_id: None,
+        settings,
     }
 }
 

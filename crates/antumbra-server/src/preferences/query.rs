@@ -35,6 +35,10 @@ const CARRIED_MAX: usize = 40;
 /// Rows that are read at once where a second bound leaves some out.
 const CHUNK: usize = 200;
 
+/// Rows that one call looks at where a second bound leaves some out. A page that is not full by then goes out as it is:
+/// its cursor says where the next goes on. Only an empty one must not, since clients take it for the last, and looks on.
+const LOOKED_AT_MAX: usize = 2_000;
+
 /// A query, checked.
 pub(super) struct Query {
     pub(super) partition: PartitionId,
@@ -176,14 +180,15 @@ pub(super) async fn run(
     site: &Site<'_>,
     query: &Query,
 ) -> Result<(Vec<Hit>, Option<String>), KeyringError> {
-    let mut page = match &query.filter.lookups {
-        Some(lookups) => found(reader, site, query, lookups).await?,
+    let (mut page, looked_at) = match &query.filter.lookups {
+        Some(lookups) => (found(reader, site, query, lookups).await?, None),
         None => listed(reader, site, query).await?,
     };
     let more = page.len() > query.limit;
     page.truncate(query.limit);
     let last = page.last().filter(|_| more).map(|(after, _)| *after);
     let cursor = last
+        .or(looked_at)
         .map(|after| Cursor::new(site, query, after))
         .map(|cursor| site.keys.tokens.sign(&cursor));
     Ok((page.into_iter().map(|(_, hit)| hit).collect(), cursor))
@@ -213,7 +218,7 @@ async fn found(reader: &mut Reader, site: &Site<'_>, query: &Query, lookups: &[L
         .zip(held)
         .filter_map(|((place, _), held)| Some((place, held?)));
     let mut page: Page = hits
-        .filter(|(_, held)| query.filter.holds_for(held))
+        .filter(|(_, held)| query.filter.holds_for(held.timestamp, held.updated_at))
         .map(|(place, held)| {
             let after = match by_time {
                 None => After::Lookup(place),
@@ -274,8 +279,11 @@ async fn find_all(
     Ok(lookups.iter().map(next).collect())
 }
 
-/// Records of the partition in the order of a time. One more than the page holds, if there is one more.
-async fn listed(reader: &mut Reader, site: &Site<'_>, query: &Query) -> Result<Page, KeyringError> {
+/// Records of the partition in the order of a time: one more than the page holds, if there is one more. Where it looked at
+/// all it may before it had them, also the last row it looked at, and at least one record.
+///
+/// Both times of a record stand in clear before its seal, so that what a bound leaves out is never opened.
+async fn listed(reader: &mut Reader, site: &Site<'_>, query: &Query) -> Result<(Page, Option<After>), KeyringError> {
     let filter = &query.filter;
     let dimension = filter.order().unwrap_or(Dimension::Update);
     let (bounds, others) = match dimension {
@@ -283,29 +291,42 @@ async fn listed(reader: &mut Reader, site: &Site<'_>, query: &Query) -> Result<P
         Dimension::Update => (filter.update, filter.event),
     };
     let wanted = query.limit + 1;
-    let chunk = if others == Bounds::default() { wanted } else { CHUNK };
+    let is_narrowed = others != Bounds::default();
+    let chunk = if is_narrowed { CHUNK } else { wanted };
     let range = (bounds.from.map(Moment), bounds.to.map(Moment));
     let mut after = match query.after {
         Some(After::Time(time, id)) => Some((Moment(time), id)),
         _ => None,
     };
-    let mut page = Page::new();
+    let (mut page, mut looked_at) = (Page::new(), 0);
     loop {
-        let rows = store::list_by(reader, site, query.partition, dimension, range, after, chunk).await?;
-        let ids: Vec<RecordId> = rows.iter().map(|(_, id)| *id).collect();
-        let held = store::find_records(reader, site, query.partition, &ids).await?;
-        let hits = rows
-            .iter()
-            .zip(held)
-            .filter_map(|((time, id), held)| Some((After::Time(time.0, *id), held?)));
-        page.extend(
-            hits.filter(|(_, held)| filter.holds_for(held))
-                .map(|(after, held)| (after, Hit { held, user_id: None })),
-        );
-        if rows.len() < chunk || page.len() >= wanted {
-            return Ok(page);
-        }
+        let mut rows = store::list_by(reader, site, query.partition, dimension, range, after, chunk).await?;
         after = rows.last().copied();
+        looked_at += rows.len();
+        let is_end = rows.len() < chunk;
+        let ids = |rows: &[(Moment, RecordId)]| -> Vec<RecordId> { rows.iter().map(|(_, id)| *id).collect() };
+        if is_narrowed {
+            let times = store::find_times(reader, site, query.partition, &ids(&rows)).await?;
+            let mut holds = times
+                .into_iter()
+                .map(|times| times.is_some_and(|(event, update)| filter.holds_for(event, update)));
+            rows.retain(|_| holds.next() == Some(true));
+        }
+        let held = store::find_records(reader, site, query.partition, &ids(&rows)).await?;
+        page.extend(rows.iter().zip(held).filter_map(|((time, id), held)| {
+            let hit = Hit {
+                held: held?,
+                user_id: None,
+            };
+            Some((After::Time(time.0, *id), hit))
+        }));
+        if is_end || page.len() >= wanted {
+            return Ok((page, None));
+        }
+        if is_narrowed && looked_at >= LOOKED_AT_MAX && !page.is_empty() {
+            return Ok((page, after.map(|(time, id)| After::Time(time.0, id))));
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -351,8 +372,8 @@ impl Filter {
         }
     }
 
-    fn holds_for(&self, held: &Held) -> bool {
-        self.event.hold_for(held.timestamp) && self.update.hold_for(held.updated_at)
+    fn holds_for(&self, event: Moment, update: Moment) -> bool {
+        self.event.hold_for(event) && self.update.hold_for(update)
     }
 
     /// Tells filters apart.

@@ -178,6 +178,23 @@ pub(super) async fn find_records(
     Ok(opened.into_iter().map(|opened| Some(opened?.held)).collect())
 }
 
+/// When the people of these records last chose, and when we last wrote the records: in their order, and without any key.
+pub(super) async fn find_times(
+    reader: &mut Reader,
+    site: &Site<'_>,
+    partition: PartitionId,
+    ids: &[RecordId],
+) -> Result<Vec<Option<(Moment, Moment)>>, StoreError> {
+    let keys: Vec<_> = ids.iter().map(|id| (site.organization, partition, *id)).collect();
+    let rows = reader.get_many(&RECORDS, &keys).await?;
+    let times = |row: &Raw| {
+        let (clear, _) = split_row(&row.0)?;
+        let header = Header::read(clear)?;
+        Ok((header.timestamp, header.updated_at))
+    };
+    rows.iter().map(|row| row.as_ref().map(times).transpose()).collect()
+}
+
 /// Whether a partition holds any record: one that does is not deleted.
 pub async fn has_records(
     reader: &mut Reader,
@@ -373,6 +390,12 @@ async fn read_records(
     Ok(all)
 }
 
+/// The header of a record's row, and its seal.
+fn split_row(row: &[u8]) -> Result<(&[u8], &[u8]), StoreError> {
+    row.split_at_checked(Header::LEN)
+        .ok_or(corrupt(&RECORDS, Corrupt("the row is too short")))
+}
+
 fn open_row(
     site: &Site<'_>,
     partition: PartitionId,
@@ -380,9 +403,7 @@ fn open_row(
     row: &[u8],
     key: Option<ValueKey>,
 ) -> Result<Opened, StoreError> {
-    let (clear, sealed) = row
-        .split_at_checked(Header::LEN)
-        .ok_or(corrupt(&RECORDS, Corrupt("the row is too short")))?;
+    let (clear, sealed) = split_row(row)?;
     let Header {
         timestamp,
         updated_at,

@@ -8,11 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
 use super::{
+    identifiers::EMAIL_NAME,
     known::Known,
     model::{Choice, ConsentString, PurposeAnswer, Record, RecordId},
     moment::Moment,
 };
-use crate::purposes::Catalog;
+use crate::{organization::Settings, purposes::Catalog};
 
 /// `PUT /v1/preferences`: records of up to 100 people.
 #[derive(Deserialize, ToSchema)]
@@ -446,6 +447,8 @@ pub(super) struct Shown<'a> {
     pub(super) record: Option<&'a Record>,
     /// What `userId` shall say in place of what the record says.
     pub(super) user_id: Option<&'a str>,
+    /// Which identifiers tell people apart.
+    pub(super) settings: &'a Settings,
 }
 
 impl<'a> UpsertNode<'a> {
@@ -532,13 +535,23 @@ impl<'a> Shown<'a> {
         }
     }
 
+    /// What stands for the person in the older way: what was asked for, else what was once given as `userId`, else their
+    /// first e-mail address, else the first identifier that is nobody else's.
     fn user_id(&self) -> Option<&'a str> {
         let record = self.record?;
-        let first = |name: &str| record.identifiers.iter().find(|identifier| identifier.name == name);
         let said = self
             .user_id
             .or(record.user_id.as_ref().map(|user_id| user_id.value.as_str()));
-        said.or_else(|| Some(first("email").or(record.identifiers.first())?.value.as_str()))
+        let is_unique = |name: &str| {
+            let known = self.settings.find_identifier(name);
+            known.is_some_and(|known| known.identifier.is_unique_on_preference_store)
+        };
+        said.or_else(|| {
+            let mut held = record.identifiers.iter();
+            let email = held.clone().find(|identifier| identifier.name == EMAIL_NAME);
+            let found = email.or_else(|| held.find(|identifier| is_unique(&identifier.name)));
+            found.map(|identifier| identifier.value.as_str())
+        })
     }
 
     fn identifiers(&self) -> Vec<IdentifierNode<'a>> {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antumbra_server::{
     api_keys::{ApiKeyInput, ScopeName},
+    audit::Actor,
     keyring::{KeyKind, destroy_key},
-    organization::OrganizationId,
+    organization::{Changes, Identifier, IdentifierId, IdentifierKind, OrganizationId},
     purposes::{self, NewPurpose, NewTopic, OptionChange, OptionId, PurposeId, TopicKind},
 };
 use serde_json::{Value, json};
@@ -241,7 +242,6 @@ fn without_timestamps(purposes: &Value) -> Value {
     }
     purposes
 }
-
 /// Looks at every row of the store: each is led to, and leads to something, as the tables promise. Gives the number of
 /// rows of each table.
 async fn check_tables(server: &TestServer) -> BTreeMap<&'static str, usize> {

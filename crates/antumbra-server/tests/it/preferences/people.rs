@@ -23,6 +23,41 @@ async fn a_legacy_user_id_is_returned_as_it_was_sent_and_found_without_a_name() 
 }
 
 #[tokio::test]
+async fn a_user_id_that_nobody_gave_is_the_email_or_else_an_identifier_that_is_nobody_elses() {
+    let store = Preferences::start().await;
+    let app = store.server.app();
+    let mut tx = app.store.begin_write().await.unwrap();
+    let now = app.clock.now();
+    let plan = Identifier::new(
+        IdentifierId(app.ids.uuid()),
+        "aPlan".to_owned(),
+        IdentifierKind::Custom,
+        now,
+    );
+    let mut changes = Changes {
+        tx: &mut tx,
+        ids: &app.ids,
+        organization: store.server.organization,
+        actor: Actor::Operator,
+        at: now,
+    };
+    changes.save_identifier(&plan).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let plan = json!({"name": "aPlan", "value": "family"});
+    let account = json!({"name": "coreIdentifier", "value": "customer-17"});
+    let node = store.record(json!({"identifiers": [plan, account]})).await;
+    assert_eq!(node["identifiers"][0], plan);
+    assert_eq!(node["userId"], "customer-17");
+    let found = store.find(json!({"identifiers": [account]})).await;
+    assert_eq!(found[0]["userId"], "customer-17");
+    let node = store
+        .record(json!({"identifiers": [account, email_of("ana@example.test")]}))
+        .await;
+    assert_eq!(node["userId"], "ana@example.test");
+}
+
+#[tokio::test]
 async fn a_record_is_found_by_its_own_id_in_either_case() {
     let store = Preferences::start().await;
     let node = store

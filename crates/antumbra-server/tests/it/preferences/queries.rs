@@ -58,6 +58,37 @@ async fn the_newest_record_comes_first_on_the_filtered_dimension() {
 }
 
 #[tokio::test]
+async fn a_query_looks_at_so_many_records_and_its_cursor_goes_on_behind_the_last() {
+    let store = Preferences::start().await;
+    let chosen = |n: usize| format!("2026-01-02T{:02}:{:02}:{:02}.000Z", n / 3600, n / 60 % 60, n % 60);
+    let batch = |from: usize| {
+        let record = |n: usize| in_shop(json!({"userId": format!("p{n}@example.test"), "timestamp": chosen(n)}));
+        json!({"records": (from..from + 100).map(record).collect::<Vec<_>>()})
+    };
+    for from in (0..2_400).step_by(100) {
+        assert_eq!(store.upsert(batch(from)).await.0, 200);
+    }
+    // The one who chose last and the one who chose first are written again, later than all others.
+    store.server.clock.advance(std::time::Duration::from_secs(60));
+    for (n, usp) in [(2_399, "1YYN"), (0, "1YNN")] {
+        let record = json!({"userId": format!("p{n}@example.test"), "timestamp": chosen(n), "usp": usp});
+        store.record(record).await;
+    }
+    let late = json!({"timestampBefore": "2026-01-03T00:00:00Z", "system": {"updatedAfter": "2026-03-02T10:00:30Z"}});
+    let (_, first) = store.query(SHOP, json!({"filter": late, "limit": 10})).await;
+    assert_eq!(first["nodes"].as_array().unwrap().len(), 1);
+    assert_eq!(first["nodes"][0]["userId"], "p2399@example.test");
+    let (_, last) = store.query(SHOP, json!({"cursor": first["cursor"], "limit": 10})).await;
+    assert_eq!(last["nodes"].as_array().unwrap().len(), 1);
+    assert_eq!(last["nodes"][0]["userId"], "p0@example.test");
+    assert_eq!(last.get("cursor"), None);
+    // A page without a record would pass for the last: the call looks on until it has one.
+    let before = json!({"timestampBefore": chosen(2_300), "system": {"updatedAfter": "2026-03-02T10:00:30Z"}});
+    let (_, only) = store.query(SHOP, json!({"filter": before, "limit": 10})).await;
+    assert_eq!(only["nodes"][0]["userId"], "p0@example.test");
+}
+
+#[tokio::test]
 async fn bounds_take_in_both_their_ends() {
     let store = Preferences::start().await;
     store

@@ -262,6 +262,39 @@ async fn all_problems_of_a_batch_are_told_at_once_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn of_very_many_problems_a_thousand_are_told_and_the_rest_counted() {
+    let store = Preferences::start().await;
+    let batch = |purposes: usize| {
+        let bad = in_shop(json!({"userId": "a@example.test", "purposes": vec![json!({"purpose": "x"}); purposes]}));
+        json!({"records": vec![bad; 10]})
+    };
+    let (status, at) = store.upsert(batch(100)).await;
+    let told = details(&at);
+    assert_eq!((status, told.len()), (400, 1_000));
+    assert_eq!(told[999].0, "records[9].purposes[99].purpose");
+    let (status, past) = store.upsert(batch(200)).await;
+    let told = details(&past);
+    assert_eq!((status, told.len()), (400, 1_001));
+    let rest = "have 1000 further problems, which are not listed".to_owned();
+    assert_eq!(told[1_000], ("records".to_owned(), rest));
+}
+
+#[tokio::test]
+async fn what_is_given_twice_is_told_once_and_not_looked_into() {
+    let store = Preferences::start().await;
+    let topics = json!([{"topic": "Nope", "choice": {}}]);
+    let twice = json!([
+        {"purpose": "ProductNews", "enabled": true},
+        {"purpose": "ProductNews", "consent": "Granted", "preferences": topics},
+    ]);
+    let refused = store
+        .refusal(json!({"userId": "a@example.test", "purposes": twice}))
+        .await;
+    let paths: Vec<&str> = refused.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["records[0].purposes[1].purpose"]);
+}
+
+#[tokio::test]
 async fn a_bad_row_in_a_batch_is_found_by_halving() {
     let store = Preferences::start().await;
     let row = |n: usize| {
