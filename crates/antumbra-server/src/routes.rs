@@ -14,7 +14,7 @@ use utoipa_axum::{
 use crate::{
     AppState,
     api_keys::ScopeName,
-    dsr, files, graphql,
+    dsr, graphql,
     http::{Access, Answers, Budget, Dialect, docs, metrics, probes, shell},
     preferences, runs,
 };
@@ -29,7 +29,7 @@ fn table() -> Vec<Route> {
         scope(routes!(dsr::http::status), ViewRequests).budget(DSR),
         scope(routes!(dsr::http::download_keys), ViewRequestCompilation).budget(DSR),
         scope(routes!(dsr::http::request_identifiers), ViewRequestCompilation).budget(DSR),
-        any_key(routes!(files::download_file)).budget(DSR),
+        any_key(routes!(dsr::http::download_file)).budget(DSR),
         // What data silos hand over.
         attached(routes!(runs::hand_over)).may_be_closed().budget(DSR),
         attached(routes!(runs::report)).may_be_closed().budget(DSR),

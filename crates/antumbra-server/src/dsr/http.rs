@@ -1,5 +1,6 @@
 //! The handlers.
 
+mod download_file;
 mod download_keys;
 
 use antumbra_store::Reader;
@@ -18,6 +19,7 @@ use crate::{
     silos,
 };
 
+pub(crate) use download_file::{__path_download_file, download_file};
 pub(crate) use download_keys::{__path_download_keys, download_keys};
 
 /// `POST /v1/data-subject-request`: takes a new request in and starts it.

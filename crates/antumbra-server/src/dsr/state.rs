@@ -455,6 +455,27 @@ impl DsrState {
         }
     }
 
+    /// When the data subject can no longer see what was delivered; none where no such time is set.
+    pub fn available_until(&self) -> Option<Timestamp> {
+        match self {
+            DsrState::Downloadable { until, .. } | DsrState::ViewCategories { until, .. } => Some(*until),
+            DsrState::RequestMade
+            | DsrState::Enriching
+            | DsrState::OnHold { .. }
+            | DsrState::Waiting { .. }
+            | DsrState::Compiling
+            | DsrState::Approving { .. }
+            | DsrState::Delayed { .. }
+            | DsrState::Secondary
+            | DsrState::SecondaryApproving
+            | DsrState::SecondaryCompleted { .. }
+            | DsrState::Completed { .. }
+            | DsrState::Canceled { .. }
+            | DsrState::Revoked { .. }
+            | DsrState::FailedVerification { .. } => None,
+        }
+    }
+
     /// When the demand was met; none while it is not, and none if it never was.
     pub fn completed_at(&self) -> Option<Timestamp> {
         match self {

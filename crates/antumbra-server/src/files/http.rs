@@ -1,4 +1,6 @@
-//! `GET /v1/files`, and the keys that open it.
+//! The keys that open files, and what a download answers.
+//!
+//! The handler of `GET /v1/files` is in [`crate::dsr`], which knows whether a request still shows its files.
 
 use std::{fmt::Write, ops::Range, time::Duration};
 
@@ -6,9 +8,9 @@ use antumbra_crypto::{
     sha256,
     token::{Claims, TokenRefused},
 };
+use antumbra_store::Reader;
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -24,11 +26,11 @@ use super::{
 };
 use crate::{
     AppState,
-    http::{Caller, Code, Problem, Query, scope},
+    http::{Code, Problem, Query},
     keyring::OrganizationKeys,
 };
 
-/// How long a download key opens its file.
+/// How long a download key opens its file at most.
 pub const DOWNLOAD_KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Lets its holder, together with any API key of the organization, fetch one file until it expires.
@@ -44,51 +46,67 @@ impl Claims for DownloadKey {
     const KIND: &'static str = "download";
 }
 
+impl DownloadKey {
+    /// The request whose file it opens.
+    pub fn request(&self) -> Uuid {
+        self.request
+    }
+}
+
 /// A key to one file that expires at `expires_at`.
 pub fn mint_download_key(keys: &OrganizationKeys, request: Uuid, file: FileId, expires_at: Timestamp) -> String {
     let exp = expires_at.as_second();
     keys.tokens.sign(&DownloadKey { request, file, exp })
 }
 
-/// `GET /v1/files`: the bytes of one file, checked before they leave.
-#[utoipa::path(
-    get,
-    path = "/v1/files",
-    params(
-        ("downloadKey" = String, Query, description = "From the list of download keys; `key` is another name for it"),
-        ("Range" = Option<String>, Header, description = "One range of bytes"),
-    ),
-    responses(
-        (status = 200, description = "The bytes of the file", content_type = "application/octet-stream"),
-        (status = 206, description = "The range that was asked for", content_type = "application/octet-stream"),
-        (status = 304, description = "The file is the one that the client has"),
-        (status = 400, description = "The download key is missing, malformed, foreign or no longer valid"),
-        (status = 416, description = "The range lies outside the file"),
-    )
-)]
-pub(crate) async fn download_file(
-    State(app): State<AppState>,
-    caller: Caller<scope::AnyKey>,
-    query: Query,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+/// The download key that a query brings. Refuses one that is missing, broken, foreign or too old.
+pub(crate) fn read_download_key(
+    keys: &OrganizationKeys,
+    query: &Query,
+    now: Timestamp,
+) -> Result<DownloadKey, Problem> {
     // `key` is the name that some clients use.
     let Some(presented) = query.text("downloadKey").or_else(|| query.text("key")) else {
         return Err(Problem::validation([("downloadKey", "is required")]));
     };
-    let keys = app.keys.organization(caller.organization).await?;
-    let key = read_key(&keys, presented, app.clock.now())?;
-    let mut reader = app.store.begin_read().await?;
-    let found = store::find(&mut reader, &keys, key.request, key.file).await?;
-    let (content_key, listed, manifest) = found.ok_or_else(no_longer_valid)?;
+    let key: DownloadKey = keys.tokens.verify(presented).map_err(|refused| match refused {
+        TokenRefused::Malformed => Problem::validation([("downloadKey", "is not a download key")]),
+        TokenRefused::Foreign | TokenRefused::OtherKind => {
+            Problem::validation([("downloadKey", "was not issued for a file of this organization")])
+        }
+    })?;
+    if now.as_second() < key.exp {
+        Ok(key)
+    } else {
+        Err(no_longer_available())
+    }
+}
+
+/// What a key answers that once opened a file.
+pub(crate) fn no_longer_available() -> Problem {
+    Problem::new(Code::DownloadKeyExpired)
+}
+
+/// Answers with the file that `key` opens, or the part of it that `headers` ask for, checked before it leaves.
+///
+/// Whether the file's request still shows its files is the caller's to find out.
+pub(crate) async fn download(
+    app: &AppState,
+    mut reader: Reader,
+    keys: &OrganizationKeys,
+    key: &DownloadKey,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let found = store::find(&mut reader, keys, key.request, key.file).await?;
+    let (content_key, listed, manifest) = found.ok_or_else(no_longer_available)?;
     drop(reader);
 
     let etag = etag(&manifest);
     let mut answer = describing(&listed, &etag);
-    if matches(&headers, header::IF_NONE_MATCH, &etag) {
+    if matches(headers, header::IF_NONE_MATCH, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, answer).into_response());
     }
-    let body = match asked_range(&headers, &etag, listed.bytes) {
+    let body = match asked_range(headers, &etag, listed.bytes) {
         Asked::Whole => {
             answer.insert(header::CONTENT_LENGTH, HeaderValue::from(listed.bytes));
             let bytes = send::whole(&app.blobs, &content_key, &manifest).await?;
@@ -107,24 +125,6 @@ pub(crate) async fn download_file(
         }
     };
     Ok(body)
-}
-
-fn read_key(keys: &OrganizationKeys, presented: &str, now: Timestamp) -> Result<DownloadKey, Problem> {
-    let key: DownloadKey = keys.tokens.verify(presented).map_err(|refused| match refused {
-        TokenRefused::Malformed => Problem::validation([("downloadKey", "is not a download key")]),
-        TokenRefused::Foreign | TokenRefused::OtherKind => {
-            Problem::validation([("downloadKey", "was not issued for a file of this organization")])
-        }
-    })?;
-    if now.as_second() < key.exp {
-        Ok(key)
-    } else {
-        Err(no_longer_valid())
-    }
-}
-
-fn no_longer_valid() -> Problem {
-    Problem::new(Code::DownloadKeyExpired)
 }
 
 /// Waits for the first bytes, so that a file that cannot be read is refused with a status and not by a cut connection.

@@ -24,8 +24,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub(crate) use http::{__path_download_file, download_file};
 pub use http::{DOWNLOAD_KEY_LIFETIME, DownloadKey, mint_download_key};
+pub(crate) use http::{download, no_longer_available, read_download_key};
 pub use receive::{Received, Upload, receive};
 pub use store::{Listed, TABLES, discard, discard_all, list, record, sweep};
 

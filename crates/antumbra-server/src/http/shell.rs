@@ -302,7 +302,8 @@ fn body_problem(error: &axum::Error) -> Problem {
     }
 }
 
-fn declared_length(headers: &HeaderMap) -> u64 {
+/// The length of the body as its head states it; 0 where it does not.
+pub(crate) fn declared_length(headers: &HeaderMap) -> u64 {
     let value = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());

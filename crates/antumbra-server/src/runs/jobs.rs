@@ -84,7 +84,7 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
     for run in &mut runs {
         let is_noticed = silos.iter().any(|silo| silo.id == run.silo && silo.is_noticed());
         if is_noticed && run.is_open() && run.waits_for.is_empty() {
-            plan_missing_notices(&app, &mut tx, job.organization, run, now);
+            plan_missing_notices(&app, &mut tx, job.organization, run, now).await?;
         }
         if !kept.contains(run) {
             store::save(&mut tx, job.organization, run);
@@ -257,14 +257,27 @@ fn release(runs: &mut [SiloRun]) {
     }
 }
 
-fn plan_missing_notices(app: &AppState, tx: &mut Tx, organization: OrganizationId, run: &mut SiloRun, now: Timestamp) {
+/// Plans the notices that no profile has, and has those tried again that were given up: nobody else would send them.
+async fn plan_missing_notices(
+    app: &AppState,
+    tx: &mut Tx,
+    organization: OrganizationId,
+    run: &mut SiloRun,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let (request, id, silo) = (run.request, run.id, run.silo);
-    for profile in run.profiles.iter_mut().filter(|profile| profile.next_notice.is_none()) {
-        if let Some(at) = profile.notice_at(&app.config.webhooks.windows, now) {
+    for profile in &mut run.profiles {
+        if let Some(Waiting { id, .. }) = profile.next_notice {
+            if jobs::retry_parked(tx, organization, id, now).await? {
+                let due_at_ms = u64::try_from(now.as_millisecond()).unwrap_or(0);
+                profile.next_notice = Some(Waiting { due_at_ms, id });
+            }
+        } else if let Some(at) = profile.notice_at(&app.config.webhooks.windows, now) {
             let job = notice_job(app, request, id, profile.id, silo);
             profile.next_notice = Some(jobs::enqueue(tx, organization, job, at));
         }
     }
+    Ok(())
 }
 
 fn notice_job(app: &AppState, request: DsrId, run: RunId, profile: ProfileId, silo: DataSiloId) -> Job {

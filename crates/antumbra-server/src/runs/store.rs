@@ -243,6 +243,13 @@ pub(super) async fn find_handed_over(reader: &mut Reader, slot: &Slot) -> Result
         .map(|HandedOver { file }| file))
 }
 
+/// Whether anything that was handed over about the slot's data point still stands.
+pub(super) async fn any_handed_over(reader: &mut Reader, slot: &Slot) -> Result<bool, StoreError> {
+    let point = (slot.organization, slot.request.0, slot.profile, slot.data_point);
+    let rows = reader.scan(&HANDED_OVER, Scan::prefix(&point).limit(1)).await?;
+    Ok(!rows.is_empty())
+}
+
 /// From now on `file` holds what is there; nothing does after `None`.
 pub(super) fn put_handed_over(tx: &mut Tx, slot: &Slot, file: Option<Uuid>) {
     match file {

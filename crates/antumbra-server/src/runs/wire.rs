@@ -26,14 +26,14 @@ impl Success {
 
 /// Entries of `profiles` at most.
 pub(super) const PROFILES_MAX: usize = 1_000;
-/// Data points that one call may name.
+/// Data points that one call may name, and values with data in it that it may hold.
 pub(super) const NAMES_MAX: usize = 2_000;
 
 /// Body of `POST /v1/data-silo`.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct HandOver {
-    /// What was found. Several entries add up; which account each is about is told by the nonce.
+    /// What was found. Several entries add up, also where they hold data for the same data point.
     #[serde(default, deserialize_with = "few_profiles")]
     pub(super) profiles: Vec<FoundProfile>,
     /// The silo's verdict on its work as a whole.
@@ -48,6 +48,10 @@ pub(crate) struct HandOver {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FoundProfile {
+    /// Tells entries apart, so that a later call replaces what it brings again. Whom the data is about, the nonce says.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) profile_id: Option<Box<RawValue>>,
     /// Data by name of data point: any JSON. `null`, `[]` and `{}` say that there is none.
     #[serde(default, deserialize_with = "few_names")]
     #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]

@@ -179,6 +179,20 @@ impl Archive {
         (answer.status(), answer.json().await.unwrap())
     }
 
+    async fn fetch(&self, download_key: &str) -> (StatusCode, String) {
+        let mut url = reqwest::Url::parse(&self.server.url("/v1/files")).unwrap();
+        url.query_pairs_mut().append_pair("downloadKey", download_key);
+        let answer = self
+            .server
+            .client()
+            .get(url)
+            .bearer_auth(&self.key)
+            .send()
+            .await
+            .unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
     async fn list(&self, query: &str) -> Value {
         let (status, body) = self.ask(query, "test").await;
         assert_eq!(status, 200, "{body}");
@@ -429,6 +443,25 @@ async fn files_are_listed_while_the_request_stands_where_it_shows_them() {
     assert_eq!(listed().await, 1);
     archive.happens(DsrEvent::Canceled).await;
     assert_eq!(listed().await, 0);
+}
+
+#[tokio::test]
+async fn a_download_key_opens_nothing_once_its_request_shows_no_files() {
+    let archive = Archive::open().await;
+    archive.keep_many(1).await;
+    let page = archive.list("").await;
+    let key = page["nodes"][0]["downloadKey"].as_str().unwrap();
+    assert_eq!(archive.fetch(key).await.0, StatusCode::OK);
+    archive
+        .write(async |tx, deed| dsr::cancel(tx, &deed, archive.request).await.map(drop).unwrap())
+        .await;
+    assert_eq!(archive.status().await, DsrStatus::Canceled);
+    let (status, body) = archive.fetch(key).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(
+        body.contains("DOWNLOAD_KEY_EXPIRED") && body.contains("fileMetadata#verify"),
+        "{body}"
+    );
 }
 
 #[tokio::test]

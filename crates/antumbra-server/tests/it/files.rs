@@ -10,35 +10,43 @@ use antumbra_server::{
 use bytes::Bytes;
 use futures_util::stream;
 use reqwest::{Response, StatusCode, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::TestServer;
 
-const REQUEST: Uuid = Uuid::from_u128(0xD5);
-
+/// A server with a request that shows its files.
 struct Shop {
     server: TestServer,
     key: String,
+    request: Uuid,
 }
 
 impl Shop {
     async fn open() -> Shop {
         let server = TestServer::start().await;
-        let key = server.key(&[ScopeName::ViewRequestCompilation]).await;
-        let app = server.app();
-        let keys = app.keys.organization(server.organization).await.unwrap();
-        let mut tx = app.store.begin_write().await.unwrap();
-        keys.create_key(&mut tx, KeyKind::Request, REQUEST).await.unwrap();
-        tx.commit().await.unwrap();
-        Shop { server, key }
+        let key = server
+            .key(&[ScopeName::MakeDataSubjectRequest, ScopeName::ViewRequestCompilation])
+            .await;
+        let body = json!({
+            "type": "ACCESS",
+            "subjectType": "customer",
+            "isSilent": true,
+            "subject": { "coreIdentifier": "acct_1" },
+            "completedRequestStatus": "COMPLETED",
+        });
+        let call = server.client().post(server.url("/v1/data-subject-request"));
+        let answer = call.bearer_auth(&key).json(&body).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        let request = answer["id"].as_str().unwrap().parse().unwrap();
+        Shop { server, key, request }
     }
 
     async fn upload(&self, name: &str, content_type: Option<&str>, bytes: &[u8]) -> FileId {
         let app = self.server.app();
         let upload = Upload {
             organization: self.server.organization,
-            request: REQUEST,
+            request: self.request,
             bytes_max: 0,
         };
         let body = stream::iter([Ok::<_, Infallible>(Bytes::copy_from_slice(bytes))]);
@@ -62,7 +70,12 @@ impl Shop {
     async fn download_key(&self, file: FileId) -> String {
         let app = self.server.app();
         let keys = app.keys.organization(self.server.organization).await.unwrap();
-        files::mint_download_key(&keys, REQUEST, file, app.clock.now() + files::DOWNLOAD_KEY_LIFETIME)
+        files::mint_download_key(
+            &keys,
+            self.request,
+            file,
+            app.clock.now() + files::DOWNLOAD_KEY_LIFETIME,
+        )
     }
 
     async fn get(&self, download_key: &str, headers: &[(&str, &str)]) -> Response {
@@ -85,7 +98,7 @@ impl Shop {
         let app = self.server.app();
         let keys = app.keys.organization(self.server.organization).await.unwrap();
         let mut tx = app.store.begin_write().await.unwrap();
-        files::discard(&mut tx, &keys, REQUEST, file, app.clock.now())
+        files::discard(&mut tx, &keys, self.request, file, app.clock.now())
             .await
             .unwrap();
         tx.commit().await.unwrap();
@@ -245,7 +258,7 @@ async fn a_key_that_is_missing_broken_forged_or_foreign_is_refused() {
         good.to_uppercase(),
         format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{claims}."),
         format!("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.{claims}.{signature}"),
-        files::mint_download_key(&strangers, REQUEST, file, later),
+        files::mint_download_key(&strangers, shop.request, file, later),
         "x".repeat(7000),
     ];
     for key in refused {
@@ -257,7 +270,7 @@ async fn a_key_that_is_missing_broken_forged_or_foreign_is_refused() {
         );
         assert!(!text.contains("fileMetadata#verify"));
     }
-    let unknown = files::mint_download_key(&keys, REQUEST, FileId(Uuid::from_u128(5)), later);
+    let unknown = files::mint_download_key(&keys, shop.request, FileId(Uuid::from_u128(5)), later);
     let (status, code, _) = refusal(shop.get(&unknown, &[]).await).await;
     assert_eq!(
         (status, code.as_str()),
@@ -307,7 +320,7 @@ async fn a_file_that_is_gone_or_whose_key_was_destroyed_is_no_longer_available()
 
     let app = shop.server.app();
     let mut tx = app.store.begin_write().await.unwrap();
-    destroy_key(&mut tx, shop.server.organization, KeyKind::Request, REQUEST);
+    destroy_key(&mut tx, shop.server.organization, KeyKind::Request, shop.request);
     tx.commit().await.unwrap();
     assert!(
         refusal(shop.get(&second_key, &[]).await)

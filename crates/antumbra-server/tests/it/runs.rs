@@ -7,8 +7,10 @@ use antumbra_server::{
     api_keys::ScopeName,
     dsr::{self, DsrId},
     http::Access,
+    keyring::{self, KeyKind},
     organization::Action,
     runs::{self, RunStatus, Verdict},
+    silos,
 };
 use futures_util::future::join_all;
 use reqwest::{Response, StatusCode};

@@ -53,7 +53,8 @@ pub(crate) async fn download_keys(
     } else {
         (0, Vec::new())
     };
-    let expires_at = app.clock.now() + DOWNLOAD_KEY_LIFETIME;
+    let a_while = app.clock.now() + DOWNLOAD_KEY_LIFETIME;
+    let expires_at = head.state.available_until().map_or(a_while, |until| until.min(a_while));
     let page = Pages {
         keys: &keys,
         id,

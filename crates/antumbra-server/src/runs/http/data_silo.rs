@@ -1,7 +1,8 @@
 //! `/v1/data-silo`: a silo hands over data, or reports that it is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use antumbra_store::Tx;
 use axum::{extract::State, http::HeaderMap};
 use serde_json::value::RawValue;
 
@@ -22,8 +23,9 @@ use crate::{
 
 /// `POST /v1/data-silo`: hands over JSON for data points, and says how far the work is.
 ///
-/// Several calls add up; a data point handed over again is replaced. A name that is no data point of the integration
-/// refuses the whole call.
+/// Several calls add up, and so do several entries of `profiles`, of one data point too: each value becomes a file. What is
+/// handed over again for the same data point and `profileId` takes the place of what was there. A name that is no data
+/// point of the integration refuses the whole call.
 #[utoipa::path(
     post, path = "/v1/data-silo", tag = "Fulfilment", request_body = wire::HandOver,
     params(("x-transcend-nonce" = String, Header, description = "The nonce that came with the notice")),
@@ -38,26 +40,22 @@ pub(crate) async fn hand_over(
     let admitted = Admitted::new(&app, &caller, &headers).await?;
     let found = find_points(&app, &admitted, &body).await?;
     let mut answers = Vec::with_capacity(found.len());
-    for (point, data) in found {
-        let received = match is_nothing(data) {
-            true => None,
-            false => Some(receive_json(&app, &admitted, data.get().as_bytes().to_vec()).await?),
-        };
+    for (point, values) in found {
+        let mut received = Vec::with_capacity(values.len());
+        for Value { account, data, .. } in values {
+            let data = match is_nothing(data) {
+                true => None,
+                false => Some(receive_json(&app, &admitted, data.get().as_bytes().to_vec()).await?),
+            };
+            received.push((account, data));
+        }
         answers.push((point, received));
     }
     let mut tx = app.store.begin_write().await?;
     let mut open = admitted.open(&mut tx).await?;
     let mut given = Vec::with_capacity(answers.len());
     for (point, received) in &answers {
-        keep_json(&app, &mut tx, &admitted, point, received.as_ref()).await?;
-        given.push((
-            point.id,
-            if received.is_some() {
-                Given::Data
-            } else {
-                Given::Nothing
-            },
-        ));
+        given.push((point.id, keep_json(&app, &mut tx, &admitted, point, received).await?));
     }
     open.profile()
         .hand_over(&given, body.status.map(Into::into), body.profile_status.map(Into::into));
@@ -70,33 +68,39 @@ pub(crate) async fn hand_over(
 /// Unknown names that are worth listing.
 const UNKNOWN_MAX: usize = 100;
 
-/// What the call names, each data point once: of two values for one, the later counts. Refuses before anything is kept.
+/// What one entry of `profiles` holds for a data point.
+struct Value<'a> {
+    /// The place of the entry.
+    place: usize,
+    /// Its `profileId` as it was written; empty if it has none.
+    account: &'a str,
+    data: &'a RawValue,
+}
+
+/// What the call names: each data point once, with its values in the order of the body. Refuses before anything is kept.
 async fn find_points<'a>(
     app: &AppState,
     admitted: &Admitted,
     body: &'a wire::HandOver,
-) -> Result<Vec<(DataPoint, &'a RawValue)>, Problem> {
-    let named: BTreeMap<&str, (usize, &RawValue)> = body
-        .profiles
-        .iter()
-        .enumerate()
-        .flat_map(|(place, profile)| {
-            profile
-                .profile_data
-                .iter()
-                .map(move |(name, data)| (name.as_str(), (place, data.as_ref())))
-        })
-        .collect();
-    if named.len() > NAMES_MAX {
-        let rule = format!("must name at most {NAMES_MAX} data points");
+) -> Result<Vec<(DataPoint, Vec<Value<'a>>)>, Problem> {
+    let mut named: BTreeMap<&str, Vec<Value<'_>>> = BTreeMap::new();
+    for (place, profile) in body.profiles.iter().enumerate() {
+        let account = profile.profile_id.as_deref().map_or("", RawValue::get);
+        for (name, data) in &profile.profile_data {
+            named.entry(name).or_default().push(Value { place, account, data });
+        }
+    }
+    let files = named.values().flatten().filter(|value| !is_nothing(value.data)).count();
+    if named.len() > NAMES_MAX || files > NAMES_MAX {
+        let rule = format!("must name at most {NAMES_MAX} data points, and hold data at most {NAMES_MAX} times");
         return Err(Problem::validation([("profiles", rule)]));
     }
     let mut reader = app.store.begin_read().await?;
     let (mut found, mut unknown) = (Vec::with_capacity(named.len()), Vec::new());
-    for (name, (place, data)) in named {
-        let path = path_of(place, name);
+    for (name, values) in named {
+        let path = path_of(values[0].place, name);
         match admitted.data_point(&mut reader, name, &path).await {
-            Ok(point) => found.push((point, data)),
+            Ok(point) => found.push((point, values)),
             Err(problem) if problem.code() == crate::http::Code::ValidationFailed => {
                 unknown.push((path, "is not a data point of this integration"));
                 if unknown.len() == UNKNOWN_MAX {
@@ -122,23 +126,43 @@ fn path_of(place: usize, name: &str) -> String {
     }
 }
 
-/// Puts the JSON of a data point in the place of what was there before.
+/// Puts the JSON of a data point in the place of what was there before from the same accounts, and says what is there now.
+///
+/// The values of one account are numbered without gaps, so a body sent again finds every file that it made, and takes away
+/// those that it brings no more.
 async fn keep_json(
     app: &AppState,
-    tx: &mut antumbra_store::Tx,
+    tx: &mut Tx,
     admitted: &Admitted,
     point: &DataPoint,
-    received: Option<&Received>,
-) -> Result<(), RunError> {
-    let slot = slot(admitted, point, "json", "");
-    clear_slot(app, tx, admitted, &slot).await?;
-    if let Some(received) = received {
-        let name = format!("{}.json", point.name);
-        let described = describe(app, point, Naming::Given(&name), Some(JSON));
-        let file = record(app, tx, admitted, received, described).await?;
-        store::put_handed_over(tx, &slot, Some(file.0));
+    received: &[(&str, Option<Received>)],
+) -> Result<Given, RunError> {
+    let slot_of = |account: &str, number: usize| slot(admitted, point, "json", &format!("{number} {account}"));
+    let accounts: BTreeSet<&str> = received.iter().map(|(account, _)| *account).collect();
+    for account in accounts {
+        let mut number = 0;
+        while clear_slot(app, tx, admitted, &slot_of(account, number)).await? {
+            number += 1;
+        }
     }
-    Ok(())
+    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+    let files = received
+        .iter()
+        .filter_map(|(account, data)| Some((account, data.as_ref()?)));
+    for (before, (account, data)) in files.enumerate() {
+        let name = match before {
+            0 => format!("{}.json", point.name),
+            _ => format!("{} ({}).json", point.name, before + 1),
+        };
+        let described = describe(app, point, Naming::Given(&name), Some(JSON));
+        let file = record(app, tx, admitted, data, described).await?;
+        let number = numbers.entry(account).or_default();
+        store::put_handed_over(tx, &slot_of(account, *number), Some(file.0));
+        *number += 1;
+    }
+    // Nothing from this account is no word about what came from another.
+    let nothing = numbers.is_empty() && !store::any_handed_over(tx, &slot_of("", 0)).await?;
+    Ok(if nothing { Given::Nothing } else { Given::Data })
 }
 
 /// `PUT /v1/data-silo`: reports on work that brings no data. An empty object says that it is done.

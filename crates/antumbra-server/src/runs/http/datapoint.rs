@@ -6,8 +6,8 @@ use axum::{body::Body, extract::State, http::HeaderMap};
 use super::{describe, record, text_header};
 use crate::{
     AppState,
-    files::{self, Naming, Received, Upload},
-    http::{Caller, Json, Problem, scope},
+    files::{self, FileError, Naming, Received, Upload},
+    http::{Caller, Json, Problem, scope, shell::declared_length},
     runs::{RunError, report::Admitted, wire::Success},
     silos::DataPoint,
 };
@@ -22,7 +22,7 @@ const CONFLICTS_MAX: u32 = 32;
 /// `POST /v1/datapoint`: sends one file into one data point.
 ///
 /// The body is sealed as it arrives and never held whole. Nobody reads it before nonce, key, data point and run have been
-/// found right; cut off in the middle, it leaves nothing.
+/// found right, nor at all if it says that it is too long; cut off in the middle, it leaves nothing.
 #[utoipa::path(
     post, path = "/v1/datapoint", tag = "Fulfilment",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -49,10 +49,14 @@ pub(crate) async fn upload_file(
     let point = admitted.data_point(&mut reader, &name, DATA_POINT_NAME).await?;
     admitted.open(&mut reader).await?;
     drop(reader);
+    let bytes_max = app.config.limits.datapoint_bytes;
+    if bytes_max > 0 && declared_length(&headers) > bytes_max {
+        return Err(FileError::TooLarge { bytes_max }.into());
+    }
     let upload = Upload {
         organization: admitted.organization,
         request: admitted.nonce.request.0,
-        bytes_max: app.config.limits.datapoint_bytes,
+        bytes_max,
     };
     let received = files::receive(&app, upload, body.into_data_stream()).await?;
     keep_in_spite_of_conflicts(&app, &admitted, &point, &received, &headers).await?;

@@ -132,6 +132,30 @@ async fn the_management_api_lists_runs_decides_about_them_and_has_silos_asked_ag
 }
 
 #[tokio::test]
+async fn a_download_key_lives_no_longer_than_what_was_delivered_can_be_seen() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let request = story.submit(Action::Access).await;
+    let nonce = story.receiver.take_one().nonce();
+    let body = json!({ "profiles": [{ "profileData": { "profile": 1 } }] });
+    expect(story.post_data(&nonce, body).await, 200).await;
+    let head = story
+        .administrate(async |tx, deed| dsr::approve(tx, deed, request).await)
+        .await;
+    let until = head.state.available_until().unwrap();
+    let left = Duration::try_from(until.duration_since(story.server.app().clock.now())).unwrap();
+    story.server.clock.advance(left - HOUR);
+    let files = story.files_of(request).await;
+    assert_eq!(story.download(&files[0]).await, b"1");
+    story.server.clock.advance(HOUR);
+    let path = format!("/v1/files?downloadKey={}", files[0]["downloadKey"].as_str().unwrap());
+    let call = story.server.client().get(story.server.url(&path));
+    let refused = expect(call.bearer_auth(&story.admin_key).send().await.unwrap(), 400).await;
+    assert_eq!(refused["code"], "DOWNLOAD_KEY_EXPIRED");
+    story.server.run_jobs_until_idle().await;
+    assert_eq!(story.status_of(request).await, "COMPLETED");
+}
+
+#[tokio::test]
 async fn dependencies_that_form_a_circle_keep_nobody_waiting() {
     let story = Story::with_data_points(&[]).await;
     let second = crate::support::receiver::Receiver::start().await;

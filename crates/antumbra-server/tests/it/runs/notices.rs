@@ -259,6 +259,42 @@ async fn a_silo_that_says_nothing_is_told_again_after_a_day_with_the_same_nonce(
 }
 
 #[tokio::test]
+async fn a_notice_that_was_given_up_is_tried_again_by_the_daily_look() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let (app, organization) = (story.server.app(), story.organization());
+    // The headers of the silo no longer open, so its notice cannot even be made.
+    let mut tx = app.store.begin_write().await.unwrap();
+    keyring::destroy_key(&mut tx, organization, KeyKind::Silo, story.silo.0);
+    tx.commit().await.unwrap();
+    let request = story.submit(Action::Access).await;
+    let mut hours = 0;
+    while rows_of(&story.server, "parked_jobs").await.is_empty() {
+        story.server.pass(HOUR).await;
+        hours += 1;
+        assert!(hours < 48, "the notice is never given up");
+    }
+    assert!(story.receiver.take().is_empty());
+
+    let keys = app.keys.organization(organization).await.unwrap();
+    let mut tx = app.store.begin_write().await.unwrap();
+    let silo = silos::find_silo(&mut tx, organization, story.silo)
+        .await
+        .unwrap()
+        .unwrap();
+    silos::save_silo(&mut tx, &keys, &app.addresses, silo, Some(&[]))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    for _ in 0..24 {
+        story.server.pass(HOUR).await;
+    }
+    assert!(rows_of(&story.server, "parked_jobs").await.is_empty());
+    let nonce = story.receiver.take_one().nonce();
+    expect(story.put_report(&nonce, json!({})).await, 200).await;
+    assert_eq!(story.run_of(request).await.status(), RunStatus::Resolved);
+}
+
+#[tokio::test]
 async fn what_a_silo_puts_off_is_left_alone_until_then_and_comes_back_with_its_poll_id() {
     let story = Story::with_data_points(&[]).await;
     let request = story.submit(Action::Erasure).await;

@@ -86,6 +86,96 @@ async fn json_handed_over_again_takes_the_place_of_what_was_there() {
     assert_eq!(story.download(&files[0]).await, br#"{"round":2}"#);
 }
 
+/// Names and contents of a request's files, in the order of their names.
+async fn contents_of(story: &Story, request: DsrId) -> Vec<(String, Value)> {
+    let mut contents = Vec::new();
+    for file in story.files_of(request).await {
+        let name = file["fileName"].as_str().unwrap().to_owned();
+        contents.push((name, serde_json::from_slice(&story.download(&file).await).unwrap()));
+    }
+    contents.sort_by(|(one, _), (other, _)| one.cmp(other));
+    contents
+}
+
+#[tokio::test]
+async fn every_entry_of_profiles_is_kept_and_a_body_sent_again_doubles_none() {
+    let story = Story::with_data_points(&["profile", "orders"]).await;
+    let request = story.submit(Action::Access).await;
+    let nonce = story.receiver.take_one().nonce();
+    let named = |names: [&str; 3]| {
+        let [shop, club, third] = names;
+        json!({ "profiles": [
+            { "profileId": shop, "profileData": { "orders": [{ "number": "SO-1" }] } },
+            { "profileId": club, "profileData": { "orders": [{ "number": "SO-2" }] } },
+            { "profileId": third, "profileData": { "orders": [{ "number": "SO-3" }] } },
+        ] })
+    };
+    // One account twice and another once; then entries that nothing tells apart but their place.
+    for body in [named(["shop", "club", "shop"]), named(["shop", "club", "shop"])] {
+        expect(story.post_data(&nonce, body).await, 200).await;
+    }
+    let kept = rows_of(&story.server, "files").await.len();
+    assert_eq!(kept, 3);
+    let entries = json!([
+        { "profileData": { "profile": { "name": "R. Hale" } } },
+        { "profileData": { "profile": { "name": "Robin" } } },
+    ]);
+    let nameless = json!({ "profiles": entries, "profileStatus": "WAITING" });
+    for _ in 0..3 {
+        expect(story.post_data(&nonce, nameless.clone()).await, 200).await;
+    }
+    expect(story.put_report(&nonce, json!({})).await, 200).await;
+    let expected = [
+        ("orders/orders (2).json", json!([{ "number": "SO-2" }])),
+        ("orders/orders (3).json", json!([{ "number": "SO-3" }])),
+        ("orders/orders.json", json!([{ "number": "SO-1" }])),
+        ("profile/profile (2).json", json!({ "name": "Robin" })),
+        ("profile/profile.json", json!({ "name": "R. Hale" })),
+    ];
+    assert_eq!(
+        contents_of(&story, request).await,
+        expected.map(|(name, json)| (name.to_owned(), json))
+    );
+}
+
+#[tokio::test]
+async fn what_one_account_no_longer_has_leaves_what_others_have() {
+    let story = Story::with_data_points(&["orders"]).await;
+    let request = story.submit(Action::Access).await;
+    let nonce = story.receiver.take_one().nonce();
+    let orders = |account: &str, orders: Value| json!({ "profileId": account, "profileData": { "orders": orders } });
+    let waiting = |profiles: Vec<Value>| json!({ "profiles": profiles, "profileStatus": "WAITING" });
+    let all = vec![
+        orders("shop", json!([1])),
+        orders("shop", json!([2])),
+        orders("club", json!([3])),
+    ];
+    expect(story.post_data(&nonce, waiting(all)).await, 200).await;
+    expect(
+        story.post_data(&nonce, waiting(vec![orders("shop", json!([4]))])).await,
+        200,
+    )
+    .await;
+    expect(
+        story
+            .post_data(&nonce, waiting(vec![orders("shop", json!(null))]))
+            .await,
+        200,
+    )
+    .await;
+    expect(
+        story.post_data(&nonce, waiting(vec![orders("bank", json!([5]))])).await,
+        200,
+    )
+    .await;
+    let done = json!({ "profiles": [orders("bank", json!([]))], "status": "READY" });
+    expect(story.post_data(&nonce, done).await, 200).await;
+    let point = &story.run_of(request).await.profiles[0].data_points[0];
+    assert_eq!(point.answer, runs::Answer::Data);
+    let left = contents_of(&story, request).await;
+    assert_eq!(left.into_iter().map(|(_, json)| json).collect::<Vec<_>>(), [json!([3])]);
+}
+
 #[tokio::test]
 async fn pages_add_up_a_repeated_page_does_not_and_the_last_is_the_last() {
     let story = Story::with_data_points(&["orders", "profile"]).await;
@@ -173,6 +263,29 @@ async fn a_file_over_the_limit_is_refused_and_one_cut_off_leaves_nothing() {
 
     expect(story.post_file(&nonce, "photo", &[], noise(100_000)).await, 200).await;
     assert_eq!(story.files_of(request).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_says_it_is_too_long_is_refused_before_its_first_byte() {
+    let mut config = story::config();
+    config.limits.datapoint_bytes = 100_000;
+    let story = Story::with(config, &["photo"]).await;
+    let request = story.submit(Action::Access).await;
+    let nonce = story.receiver.take_one().nonce();
+    let silent = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let call = story
+        .server
+        .client()
+        .post(story.server.url("/v1/datapoint"))
+        .bearer_auth(&story.silo_key);
+    let call = call
+        .header("x-transcend-nonce", &nonce)
+        .header("x-transcend-datapoint-name", "photo")
+        .header("content-length", "100001");
+    let answer = call.body(reqwest::Body::wrap_stream(silent)).send().await.unwrap();
+    expect(answer, 413).await;
+    assert!(rows_of(&story.server, "loose_bodies").await.is_empty());
+    assert_eq!(story.run_of(request).await.status(), RunStatus::Waiting);
 }
 
 #[tokio::test]
