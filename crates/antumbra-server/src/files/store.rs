@@ -52,6 +52,8 @@ pub(crate) const RECORDS: &[fn(&[u8])] = &[
 const UPLOAD_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// How many loose bodies one sweep removes.
 const SWEEP_MAX: usize = 1000;
+/// How many rows of a request are held at once while its files are listed.
+const LIST_CHUNK: usize = 200;
 /// How often a reservation is tried again.
 const RESERVE_TURNS: u32 = 8;
 const MANIFEST: &str = "antumbra/manifest/1";
@@ -284,6 +286,8 @@ impl fmt::Debug for Listed {
 }
 
 /// How many files a request has, and `limit` of them from the `offset`th on, in the order in which they were recorded.
+///
+/// Every page goes over all rows of the request, since their number is part of it; only those of the page are held.
 pub async fn list(
     reader: &mut Reader,
     keys: &OrganizationKeys,
@@ -294,17 +298,26 @@ pub async fn list(
     let Some(key) = keys.find_key(reader, KeyKind::Request, request).await? else {
         return Ok((0, Vec::new()));
     };
-    let rows = reader
-        .scan(&FILES, Scan::prefix(&(keys.organization.0, request)))
-        .await?;
     let values = ValueKey::new(&key);
-    let page = rows.iter().skip(offset).take(limit);
-    let listed = page.map(|((.., id), row)| {
-        let place = Place::of(keys, request, FileId(*id));
-        let manifest = open_manifest(keys, place, row)?;
-        describe(&values, place, &manifest)
-    });
-    Ok((rows.len(), listed.collect::<Result<_, FileError>>()?))
+    let (mut total, mut page) = (0, Vec::new());
+    let mut scan = Scan::prefix(&(keys.organization.0, request)).limit(LIST_CHUNK);
+    loop {
+        let rows = reader.scan(&FILES, scan).await?;
+        let before = offset.saturating_sub(total);
+        for ((.., id), row) in rows.iter().skip(before).take(limit - page.len()) {
+            let place = Place::of(keys, request, FileId(*id));
+            let manifest = open_manifest(keys, place, row)?;
+            page.push(describe(&values, place, &manifest)?);
+        }
+        total += rows.len();
+        match rows.last() {
+            Some((last, _)) if rows.len() == LIST_CHUNK => {
+                let of_request = Scan::prefix(&(keys.organization.0, request));
+                scan = of_request.limit(LIST_CHUNK).after(last);
+            }
+            _ => return Ok((total, page)),
+        }
+    }
 }
 
 /// A file with the manifest to read it by; `None` if there is no such file, or its key was destroyed.

@@ -18,8 +18,8 @@ pub use model::{
 };
 pub use store::{
     SaveError, TABLES, delete_data_point, delete_enricher, delete_silo, find_data_point, find_data_point_by_name,
-    find_enricher, find_silo, list_data_points, list_enrichers, list_silos, may_name_data_point, open_headers,
-    save_data_point, save_enricher, save_silo,
+    find_data_points, find_enricher, find_silo, list_data_points, list_enrichers, list_silos, may_name_data_point,
+    open_headers, save_data_point, save_enricher, save_silo,
 };
 
 #[cfg(any(test, fuzzing))]

@@ -224,6 +224,16 @@ pub async fn find_data_point(
     reader.get(&DATA_POINTS, &(organization, silo, id)).await
 }
 
+/// Data points of any silos, in the order of `places` and in one round trip.
+pub async fn find_data_points(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    places: &[(DataSiloId, DataPointId)],
+) -> Result<Vec<Option<DataPoint>>, StoreError> {
+    let keys: Vec<_> = places.iter().map(|(silo, id)| (organization, *silo, *id)).collect();
+    reader.get_many(&DATA_POINTS, &keys).await
+}
+
 /// Whether a data point could be called so.
 pub fn may_name_data_point(name: &str) -> bool {
     super::model::named("the name", name).is_ok()

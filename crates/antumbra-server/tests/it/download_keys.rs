@@ -413,6 +413,28 @@ async fn limit_and_offset_have_their_edges() {
 }
 
 #[tokio::test]
+async fn a_list_of_more_files_than_are_read_at_once_is_whole() {
+    let archive = Archive::open().await;
+    archive.keep_many(200).await;
+    let names = async |query: &str| {
+        let page = archive.list(query).await;
+        let names = page["nodes"].as_array().unwrap().iter();
+        let names: Vec<Value> = names.map(|node| node["fileName"].clone()).collect();
+        (page["totalCount"].as_u64().unwrap(), names)
+    };
+    let (total, all) = names("?limit=1000").await;
+    assert_eq!((total, all.len()), (200, 200));
+    archive.keep(&node()).await;
+    let (total, all) = names("?limit=1000").await;
+    assert_eq!((total, all.len()), (201, 201));
+    for (offset, limit) in [(0, 3), (198, 2), (199, 2), (200, 5), (201, 5), (150, 51)] {
+        let (total, page) = names(&format!("?offset={offset}&limit={limit}")).await;
+        let expected: Vec<Value> = all.iter().skip(offset).take(limit).cloned().collect();
+        assert_eq!((total, page), (201, expected));
+    }
+}
+
+#[tokio::test]
 async fn a_size_is_a_number_but_digits_for_the_client_that_reads_only_digits() {
     const GOT: &str = "got (https://github.com/sindresorhus/got)";
     let cases = [

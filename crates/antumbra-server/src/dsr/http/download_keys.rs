@@ -1,6 +1,6 @@
 //! `GET /v1/data-subject-request/{id}/download-keys`.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use antumbra_store::Reader;
 use axum::{
@@ -82,6 +82,11 @@ fn size_for(app: &AppState, headers: &HeaderMap) -> fn(u64) -> Size {
     }
 }
 
+/// The silo and the data point that a file came from.
+fn place_of(file: &Listed) -> (DataSiloId, DataPointId) {
+    (DataSiloId(file.silo), DataPointId(file.data_point))
+}
+
 /// What turns files into nodes of a page.
 struct Pages<'a> {
     keys: &'a OrganizationKeys,
@@ -93,10 +98,14 @@ struct Pages<'a> {
 impl Pages<'_> {
     async fn nodes(&self, reader: &mut Reader, listed: Vec<Listed>) -> Result<Vec<File>, Problem> {
         let organization = self.keys.organization;
+        let points: BTreeSet<(DataSiloId, DataPointId)> = listed.iter().map(place_of).collect();
+        let points: Vec<_> = points.into_iter().collect();
+        let found = silos::find_data_points(reader, organization, &points).await?;
+        let points: BTreeMap<_, _> = points.into_iter().zip(found).collect();
         let mut silos = BTreeMap::new();
         let mut nodes = Vec::with_capacity(listed.len());
         for file in listed {
-            let silo = DataSiloId(file.silo);
+            let (silo, point) = place_of(&file);
             let configured = match silos.entry(silo) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => place.insert(silos::find_silo(reader, organization, silo).await?),
@@ -104,8 +113,7 @@ impl Pages<'_> {
             let shown = configured
                 .as_ref()
                 .map_or_else(|| DataSilo::gone(file.silo), DataSilo::from);
-            let point = silos::find_data_point(reader, organization, silo, DataPointId(file.data_point)).await?;
-            let data_point = match point {
+            let data_point = match points.get(&(silo, point)).cloned().flatten() {
                 Some(point) => DataPoint::new(point, shown),
                 None => DataPoint::gone(file.data_point, shown),
             };
