@@ -112,9 +112,13 @@ impl Committer {
             self.answer(std::mem::take(&mut accepted));
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
+        let shared = self.shared.clone();
+        let writing = shared.published.begin_writing();
         match self.write(commit, writes) {
             Ok(()) => {
-                self.shared.transactions.commit(commit);
+                // Shown first: whoever begins at this commit must see it.
+                shared.published.publish(writing, &self.db, commit);
+                shared.transactions.commit(commit);
                 self.mark_first(commit);
             }
             Err(error) => self

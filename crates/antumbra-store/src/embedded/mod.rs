@@ -9,6 +9,7 @@ mod committer;
 mod conflicts;
 mod journal;
 mod mark;
+mod published;
 mod recovery;
 mod transactions;
 
@@ -19,6 +20,7 @@ use self::{
     committer::{Committer, Submission, Write},
     conflicts::ReadSet,
     mark::Mark,
+    published::Published,
     transactions::{OpenTransaction, Transactions},
 };
 use crate::{
@@ -72,6 +74,7 @@ pub(crate) struct Embedded {
 /// What transactions and the committer both look at.
 struct Shared {
     transactions: Arc<Transactions>,
+    published: Published,
     stopped: OnceLock<String>,
     counters: Counters,
 }
@@ -135,6 +138,7 @@ impl Embedded {
         })?;
         let shared = Arc::new(Shared {
             transactions: Arc::new(Transactions::new(committed)),
+            published: Published::new(&db, committed),
             stopped: OnceLock::new(),
             counters: Counters::default(),
         });
@@ -155,8 +159,10 @@ impl Embedded {
     }
 
     pub(crate) fn begin_read(self: &Arc<Self>) -> View {
+        let (snapshot, commit) = self.shared.published.get();
         View {
-            snapshot: self.db.snapshot(),
+            snapshot,
+            commit,
             engine: self.clone(),
             tracked: None,
         }
@@ -169,8 +175,10 @@ impl Embedded {
         // The commit is read before the snapshot is taken. So the snapshot holds at least that commit, and a later one
         // that it happens to hold too can only refuse the transaction needlessly.
         let open = self.shared.transactions.begin();
+        let (snapshot, commit) = self.shared.published.get();
         Ok(View {
-            snapshot: self.db.snapshot(),
+            snapshot,
+            commit,
             engine: self.clone(),
             tracked: Some((open, ReadSet::default())),
         })
@@ -275,10 +283,10 @@ impl Threads {
             .name("store-commit".into())
             .spawn(move || committer.run(submissions))?;
         let (marker_stop, stop) = std_mpsc::channel();
-        let (transactions, mark) = (shared.transactions.clone(), mark.clone());
+        let (shared, db, mark) = (shared.clone(), db.clone(), mark.clone());
         let marker = std::thread::Builder::new()
             .name("store-mark".into())
-            .spawn(move || follow_commits(&transactions, &mark, &stop))?;
+            .spawn(move || follow_commits(&shared, &db, &mark, &stop))?;
         Ok(Threads {
             queue,
             committer,
@@ -288,10 +296,11 @@ impl Threads {
     }
 }
 
-/// Moves the high-water mark after the commits until `stop` ends.
-fn follow_commits(transactions: &Transactions, mark: &Mark, stop: &std_mpsc::Receiver<()>) {
+/// Moves the high-water mark after the commits until `stop` ends, and keeps no snapshot longer than needed.
+fn follow_commits(shared: &Shared, db: &fjall::Database, mark: &Mark, stop: &std_mpsc::Receiver<()>) {
     while let Err(std_mpsc::RecvTimeoutError::Timeout) = stop.recv_timeout(MARK_INTERVAL) {
-        if let Err(error) = mark.follow(transactions.committed()) {
+        shared.published.renew(db);
+        if let Err(error) = mark.follow(shared.transactions.committed()) {
             tracing::warn!(%error, "writing the high-water mark of commits failed");
         }
     }
@@ -328,15 +337,17 @@ fn number_tables(
 /// One snapshot, and what was read from it.
 pub(crate) struct View {
     snapshot: Snapshot,
+    /// The last commit that the snapshot holds.
+    commit: u64,
     engine: Arc<Embedded>,
     /// What a transaction that may write has read.
     tracked: Option<(OpenTransaction, ReadSet)>,
 }
 
 impl View {
-    /// The number of the last write that this snapshot holds, unless it belongs to a transaction.
+    /// The number of the last commit that this snapshot holds, unless it belongs to a transaction.
     pub(crate) fn stamp(&self) -> Option<u64> {
-        self.tracked.is_none().then(|| self.snapshot.seqno())
+        self.tracked.is_none().then_some(self.commit)
     }
 
     pub(crate) fn get(&mut self, table: &'static str, key: &[u8]) -> Result<Option<Slice>, StoreError> {
@@ -405,6 +416,7 @@ impl View {
             snapshot,
             engine,
             tracked,
+            ..
         } = self;
         let Some((open, reads)) = tracked.filter(|_| !overlay.is_empty()) else {
             return Ok(());

@@ -11,4 +11,5 @@ mod blobs;
 mod engines;
 mod postgres;
 mod recovery;
+mod round_trips;
 mod transactions;

@@ -28,6 +28,55 @@ async fn every_engine_keeps_every_rule() {
     }
 }
 
+/// Flushes go on behind the readers' backs: the rows are large, so that there are some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_reads_sees_whole_commits_only_and_one_stamp_is_one_state() {
+    const LAST: u64 = 1_500;
+    for fresh in engines::each(&[LISTS.name()]).await {
+        let store = &fresh.store;
+        let write = async {
+            for count in 1..=LAST {
+                let mut tx = store.begin_write().await.unwrap();
+                for half in [0, 1] {
+                    tx.put(&LISTS, &half, &Raw(count.to_be_bytes().to_vec()));
+                }
+                tx.put(&LISTS, &(1 + count), &Raw(vec![count as u8; 100_000]));
+                tx.commit().await.unwrap();
+                let mut reader = store.begin_read().await.unwrap();
+                let seen = reader.get(&LISTS, &0).await.unwrap().unwrap();
+                assert_eq!(seen.0, count.to_be_bytes(), "what was acknowledged is seen");
+            }
+        };
+        let readers = (0..3).map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut seen = HashMap::new();
+                loop {
+                    let mut reader = store.begin_read().await.unwrap();
+                    let halves = reader.get_many(&LISTS, &[0, 1]).await.unwrap();
+                    assert_eq!(halves[0], halves[1], "half a commit");
+                    let before = reader
+                        .stamp()
+                        .map(|stamp| seen.insert(format!("{stamp:?}"), halves[0].clone()));
+                    assert!(
+                        before.flatten().is_none_or(|before| before == halves[0]),
+                        "one stamp, two states"
+                    );
+                    if halves[0].as_ref().is_some_and(|half| half.0 == LAST.to_be_bytes()) {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+        });
+        let readers: Vec<_> = readers.collect();
+        write.await;
+        for reader in readers {
+            reader.await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_table_of_one_row_may_have_the_empty_key() {
     const ONE: Table<(), Raw> = Table::new("one_row");
