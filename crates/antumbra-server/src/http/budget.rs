@@ -140,11 +140,11 @@ fn limit_of_anybody(budget: &Budget, limits: &Limits) -> Option<u32> {
     limits.budgets.get(budget.name).copied().or(vendor)
 }
 
-/// Says on an answer what there is to spend, where nobody was known who could have spent any of it.
-pub(crate) fn describe_unspent(budget: &Budget, limits: &Limits, clock: &Clock, headers: &mut HeaderMap) {
+/// Says on an answer what there is to spend, where nobody is known who could spend any of it: for now, nothing.
+pub(crate) fn describe_nothing(budget: &Budget, limits: &Limits, clock: &Clock, headers: &mut HeaderMap) {
     if let Some(limit) = limit_of_anybody(budget, limits) {
         let window = Minute::of(clock);
-        window.describe(limit, limit, budget.reset, headers);
+        window.describe(limit, 0, budget.reset, headers);
     }
 }
 

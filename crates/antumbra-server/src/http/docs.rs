@@ -15,7 +15,7 @@ use utoipa::openapi::{
 use utoipa_swagger_ui::Config;
 
 use super::{Access, Code, Path, Problem};
-use crate::routes::{self, BodyRule, RouteFacts};
+use crate::routes::{self, RouteFacts};
 
 const KEY: &str = "apiKey";
 const INTERNAL_KEY: &str = "internalKey";
@@ -109,7 +109,8 @@ pub(crate) fn complete(item: &mut PathItem, facts: &RouteFacts) {
             continue;
         }
         let none = [] as [&str; 0];
-        operation.security = Some(vec![SecurityRequirement::new(KEY, none).add(INTERNAL_KEY, none)]);
+        let key = || SecurityRequirement::new(KEY, none);
+        operation.security = Some(vec![key(), key().add(INTERNAL_KEY, none)]);
         for code in refusals(facts) {
             let (status, _, title) = code.row();
             let responses = &mut operation.responses.responses;
@@ -136,11 +137,7 @@ fn refusals(facts: &RouteFacts) -> Vec<Code> {
         codes.push(Code::NotFound);
     }
     if facts.method != Method::GET {
-        codes.push(Code::BodyTooLarge);
-        // What is streamed is taken as it is.
-        if facts.body == BodyRule::Buffered {
-            codes.push(Code::UnsupportedMediaType);
-        }
+        codes.extend([Code::BodyTooLarge, Code::UnsupportedMediaType]);
     }
     if facts.may_be_closed {
         codes.push(Code::NotModifiable);

@@ -9,6 +9,7 @@ pub(crate) mod docs;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod json;
+mod known;
 pub(crate) mod metrics;
 mod parameters;
 pub(crate) mod probes;
@@ -21,6 +22,7 @@ pub use caller::{Caller, Grants};
 pub use connection::TlsError;
 pub(crate) use connection::tls_acceptor;
 pub use json::{DEPTH_MAX, Json, JsonOrList, LongJson, VALUES_MAX, parse};
+pub(crate) use known::Known;
 pub(crate) use metrics::Answers;
 pub(crate) use parameters::{Path, Query, parse_uuid};
 pub use problem::{Code, Detail, Problem};

@@ -156,7 +156,7 @@ pub(crate) async fn guard(
     match (admitted.allowance, &route.budget) {
         (Some(allowance), _) => allowance.describe(response.headers_mut()),
         (None, Some(budget)) => {
-            budget::describe_unspent(budget, &app.config.limits, &app.clock, response.headers_mut());
+            budget::describe_nothing(budget, &app.config.limits, &app.clock, response.headers_mut());
         }
         (None, None) => {}
     }

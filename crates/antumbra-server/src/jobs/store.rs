@@ -143,6 +143,7 @@ pub(super) fn enqueue(tx: &mut Tx, organization: OrganizationId, job: Job, due_a
 pub(super) fn cancel(tx: &mut Tx, organization: OrganizationId, waiting: Waiting) {
     tx.delete(&JOBS, &(organization, waiting.due_at_ms, waiting.id));
     tx.delete(&FAILING_JOBS, &(organization, waiting.id));
+    tx.delete(&PARKED_JOBS, &(organization, waiting.id));
 }
 
 /// Organizations that have jobs, one short read each.

@@ -22,7 +22,6 @@ mod encoding;
 pub(crate) mod fuzz;
 pub(crate) mod http;
 mod identifiers;
-mod known;
 mod model;
 mod moment;
 mod query;

@@ -311,6 +311,7 @@ async fn listed(reader: &mut Reader, site: &Site<'_>, query: &Query) -> Result<(
                 .into_iter()
                 .map(|times| times.is_some_and(|(event, update)| filter.holds_for(event, update)));
             rows.retain(|_| holds.next() == Some(true));
+            rows.truncate(wanted - page.len());
         }
         let held = store::find_records(reader, site, query.partition, &ids(&rows)).await?;
         page.extend(rows.iter().zip(held).filter_map(|((time, id), held)| {

@@ -9,11 +9,10 @@ use utoipa::ToSchema;
 
 use super::{
     identifiers::EMAIL_NAME,
-    known::Known,
     model::{Choice, ConsentString, PurposeAnswer, Record, RecordId},
     moment::Moment,
 };
-use crate::{organization::Settings, purposes::Catalog};
+use crate::{http::Known, organization::Settings, purposes::Catalog};
 
 /// `PUT /v1/preferences`: records of up to 100 people.
 #[derive(Deserialize, ToSchema)]
@@ -232,7 +231,7 @@ pub(crate) struct Region {
 
 /// `POST /v1/preferences/{partition}/query`: which records.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct Query {
     /// Every member that is given must hold.
     pub(super) filter: Option<QueryFilter>,
@@ -635,6 +634,13 @@ impl<'de> Deserialize<'de> for UpsertRecord {
             "birthDate",
         ];
         UpsertRecord::deserialize(Known { from, telling })
+    }
+}
+
+impl<'de> Deserialize<'de> for Query {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Query, D::Error> {
+        let telling = &["filter", "cursor"];
+        Query::deserialize(Known { from, telling })
     }
 }
 

@@ -158,6 +158,13 @@ async fn make_runs(
             .iter()
             .filter(|point| action == Action::Access && point.enabled_actions.contains(&action));
         let asked: Vec<_> = asked.map(|point| point.id).collect();
+        if silo.kind == "server" && !silo.is_noticed() {
+            tracing::warn!(
+                dsr.id = %dsr.head.id,
+                silo.id = %silo.id.0,
+                "a data silo of the kind `server` has no url: it is told nothing, and the request waits until it comes for its work"
+            );
+        }
         // A silo that comes for its work itself counts as asked as soon as the work is there.
         let status = if silo.is_noticed() {
             RunStatus::Queued
@@ -180,6 +187,15 @@ async fn make_runs(
                 asked.iter().copied(),
             )
         };
+        let profiles: Vec<Profile> = known.map(profile).collect();
+        if profiles.is_empty() {
+            tracing::warn!(
+                dsr.id = %dsr.head.id,
+                silo.id = %silo.id.0,
+                keys = silo.identity_keys.len(),
+                "a data silo is left out: none of the identifiers it looks people up by is a verified one of the request"
+            );
+        }
         runs.push(SiloRun {
             id: RunId(app.ids.uuid()),
             request: dsr.head.id,
@@ -188,7 +204,7 @@ async fn make_runs(
             action,
             created_at: app.clock.now(),
             request_created_at: dsr.head.created_at,
-            profiles: known.map(profile).collect(),
+            profiles,
             decided: None,
             waits_for: if action == Action::Erasure {
                 silo.depends_on.iter().copied().collect()

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::model::Verdict;
+use crate::http::Known;
 
 /// What every write of these routes answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,6 +25,11 @@ impl Success {
     pub(super) const YES: Success = Success { success: true };
 }
 
+/// The bytes of one file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(crate) struct FileBytes(#[expect(dead_code, reason = "only its schema is used: bodies are streamed")] Vec<u8>);
+
 /// Entries of `profiles` at most.
 pub(super) const PROFILES_MAX: usize = 1_000;
 /// Data points that one call may name, and values with data in it that it may hold.
@@ -31,7 +37,7 @@ pub(super) const NAMES_MAX: usize = 2_000;
 
 /// Body of `POST /v1/data-silo`.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct HandOver {
     /// What was found. Several entries add up, also where they hold data for the same data point.
     #[serde(default, deserialize_with = "few_profiles")]
@@ -58,6 +64,28 @@ pub(crate) struct FoundProfile {
     pub(super) profile_data: BTreeMap<String, Box<RawValue>>,
 }
 
+impl<'de> Deserialize<'de> for HandOver {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<HandOver, D::Error> {
+        let telling = &["profiles", "status", "profileStatus"];
+        HandOver::deserialize(Known { from, telling })
+    }
+}
+
+impl<'de> Deserialize<'de> for Report {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Report, D::Error> {
+        // Some clients name the profile here too, as they do when they bring data.
+        let telling = &[
+            "profiles",
+            "status",
+            "profileStatus",
+            "pollId",
+            "message",
+            "retryAfterDate",
+        ];
+        Report::deserialize(Known { from, telling })
+    }
+}
+
 impl std::fmt::Debug for HandOver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "HandOver({} profiles)", self.profiles.len())
@@ -66,7 +94,7 @@ impl std::fmt::Debug for HandOver {
 
 /// Body of `PUT /v1/data-silo`. An empty object says that the work is done.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct Report {
     /// The silo's verdict on its work as a whole.
     #[serde(default)]

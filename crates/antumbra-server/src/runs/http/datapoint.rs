@@ -7,8 +7,12 @@ use super::{describe, record, text_header};
 use crate::{
     AppState,
     files::{self, FileError, Naming, Received, Upload},
-    http::{Caller, Json, Problem, scope, shell::declared_length},
-    runs::{RunError, report::Admitted, wire::Success},
+    http::{Caller, Code, Json, Problem, scope, shell::declared_length},
+    runs::{
+        RunError,
+        report::Admitted,
+        wire::{self, Success},
+    },
     silos::DataPoint,
 };
 
@@ -25,7 +29,7 @@ const CONFLICTS_MAX: u32 = 32;
 /// found right, nor at all if it says that it is too long; cut off in the middle, it leaves nothing.
 #[utoipa::path(
     post, path = "/v1/datapoint", tag = "Fulfilment",
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content = inline(wire::FileBytes), content_type = "application/octet-stream"),
     params(
         ("x-transcend-nonce" = String, Header, description = "The nonce that came with the notice"),
         ("x-transcend-datapoint-name" = String, Header, description = "The data point, by name"),
@@ -42,6 +46,10 @@ pub(crate) async fn upload_file(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Success>, Problem> {
+    if text_header(&headers, "content-type").is_some_and(|kind| kind.trim_start().starts_with("multipart/")) {
+        let reason = "The bytes of the file are the body, without a form around them (curl --data-binary)";
+        return Err(Problem::new(Code::UnsupportedMediaType).saying(reason));
+    }
     let admitted = Admitted::new(&app, &caller, &headers).await?;
     let name = text_header(&headers, DATA_POINT_NAME)
         .ok_or_else(|| Problem::validation([(DATA_POINT_NAME, "is required: the data point the file belongs to")]))?;

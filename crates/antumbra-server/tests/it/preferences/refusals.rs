@@ -262,6 +262,20 @@ async fn all_problems_of_a_batch_are_told_at_once_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn a_query_that_is_misspelt_altogether_is_refused() {
+    let store = Preferences::start().await;
+    let wanted = json!({"identifiers": [email_of("a@example.test")]});
+    let (status, answer) = store.query(SHOP, json!({"filtr": wanted, "limit": 10})).await;
+    assert_eq!(status, 400);
+    let rule = "must have one of the members filter, cursor".to_owned();
+    assert_eq!(details(&answer), [(String::new(), rule)]);
+    let (status, _) = store.query(SHOP, json!({"filter": wanted, "note": "ours"})).await;
+    assert_eq!(status, 200);
+    let (status, _) = store.query(SHOP, json!({"limit": 10})).await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
 async fn of_very_many_problems_a_thousand_are_told_and_the_rest_counted() {
     let store = Preferences::start().await;
     let batch = |purposes: usize| {

@@ -18,6 +18,25 @@ async fn an_empty_report_is_enough_and_its_repeat_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn a_report_that_is_misspelt_altogether_does_not_mean_done() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let request = story.submit(Action::Access).await;
+    let nonce = story.receiver.take_one().nonce();
+    expect(story.put_report(&nonce, json!({ "stauts": "WAITING" })).await, 400).await;
+    expect(story.post_data(&nonce, json!({ "profile": [] })).await, 400).await;
+    let form = [("content-type", "multipart/form-data; boundary=x")];
+    expect(story.post_file(&nonce, "profile", &form, b"--x--".to_vec()).await, 415).await;
+    assert_eq!(story.run_of(request).await.status(), RunStatus::Waiting);
+    expect(
+        story
+            .put_report(&nonce, json!({ "status": "READY", "note": "ours" }))
+            .await,
+        200,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn each_status_of_a_hand_over_ends_the_run_as_the_contract_says() {
     for (word, run_status, request_status) in [
         ("READY", RunStatus::Resolved, "APPROVING"),

@@ -13,10 +13,11 @@ use serde::{
 
 /// Reads an object for whoever asks for a struct, and refuses one that has members that the struct does not know and
 /// none of those that carry what it says.
-pub(super) struct Known<D> {
-    pub(super) from: D,
+pub(crate) struct Known<D> {
+    /// Where the object is read from.
+    pub(crate) from: D,
     /// The members that carry what the object says.
-    pub(super) telling: &'static [&'static str],
+    pub(crate) telling: &'static [&'static str],
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Known<D> {
