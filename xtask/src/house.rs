@@ -246,6 +246,7 @@ fn reasons(root: &Path, faults: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
+/// The Rust files below a folder. What a merge leaves lying about is refused.
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -257,6 +258,11 @@ fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
             let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "orig" || extension == "rej")
+            {
+                anyhow::bail!("{} was left behind by a merge", path.display());
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 files.push(path);
             }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,21 +30,23 @@ pub(crate) enum FirstKey<'a> {
 impl FirstKey<'_> {
     /// Leaves a key where its one reader finds it.
     pub(crate) fn hand_over<'a>(key: &'a str, config: &Config, json: bool) -> std::io::Result<FirstKey<'a>> {
-        if json || std::env::var_os("JOURNAL_STREAM").is_none() {
+        if json || !is_journal(std::io::stdout()) {
             return Ok(FirstKey::Shown(key));
         }
         let path = config.server.data.join("first-key");
         let mut options = std::fs::File::options();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)?;
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&path)?;
         writeln!(file, "{key}")?;
         file.sync_all()?;
         Ok(FirstKey::InFile(path))
     }
+}
+
+/// Whether what is written there goes to systemd's journal: then its device and inode stand in `JOURNAL_STREAM`
+/// (systemd.exec(5)), which children of a service inherit too.
+fn is_journal(out: impl AsFd) -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    rustix::fs::fstat(out).is_ok_and(|file| stream == format!("{}:{}", file.st_dev, file.st_ino))
 }
 
 impl Banner<'_> {

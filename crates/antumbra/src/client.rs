@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::outcome::{Ended, Outcome};
@@ -23,6 +24,14 @@ pub(crate) struct Refused {
     code: String,
 }
 
+/// A key as a header carries it.
+fn bearer(flag: &str, key: &str) -> Result<HeaderValue> {
+    let value = HeaderValue::try_from(format!("Bearer {}", key.trim()));
+    let mut value = value.map_err(|_| Ended::new(Outcome::Usage, format!("{flag} holds letters that no key has")))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// Whether a URL leads to this machine itself.
 fn is_this_machine(url: &str) -> bool {
     let url = reqwest::Url::parse(url).ok();
@@ -35,13 +44,17 @@ fn is_this_machine(url: &str) -> bool {
 pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
-    key: String,
 }
 
 impl Client {
-    /// A caller of the server at `url` with an API key.
-    pub(crate) fn new(url: &str, key: String) -> Result<Client> {
-        let mut http = reqwest::Client::builder().timeout(PATIENCE);
+    /// A caller of the server at `url` with an API key, and an internal key if there is one.
+    pub(crate) fn new(url: &str, key: &str, internal_key: Option<&str>) -> Result<Client> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, bearer("--key", key)?);
+        if let Some(internal_key) = internal_key {
+            headers.insert("x-sombra-authorization", bearer("--internal-key", internal_key)?);
+        }
+        let mut http = reqwest::Client::builder().timeout(PATIENCE).default_headers(headers);
         if is_this_machine(url) {
             // A proxy of the environment could not reach it, and has no business with the key.
             http = http.no_proxy();
@@ -50,7 +63,6 @@ impl Client {
         Ok(Client {
             http,
             url: url.trim_end_matches('/').to_owned(),
-            key,
         })
     }
 
@@ -59,7 +71,6 @@ impl Client {
         let call = self
             .http
             .post(format!("{}/graphql", self.url))
-            .bearer_auth(&self.key)
             .json(&json!({ "query": query, "variables": variables }));
         let answer = call.send().await.map_err(|cause| self.unreachable(&cause))?;
         let status = answer.status();
@@ -90,11 +101,7 @@ impl Client {
             .iter()
             .map(|(query, variables)| json!({ "query": query, "variables": variables }))
             .collect();
-        let mut call = self
-            .http
-            .post(format!("{}/graphql", self.url))
-            .bearer_auth(&self.key)
-            .json(&body);
+        let mut call = self.http.post(format!("{}/graphql", self.url)).json(&body);
         if trial {
             call = call.header("x-antumbra-dry-run", "1");
         }

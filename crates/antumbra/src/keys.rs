@@ -65,6 +65,7 @@ async fn rotate_root(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<(
         data,
         listen: None,
     })?;
+    crate::serve::expect_server(&config)?;
     let store = crate::serve::open_store(&config).await?;
     Keyring::rotate_root(&store, &config.key_files()).await?;
     store.close().await;
@@ -125,6 +126,7 @@ impl KeyPlace {
                 data: Some(data),
                 listen: None,
             })?;
+            crate::serve::expect_server(&config)?;
             let world = crate::serve::open(&config).await?;
             let organization = world.first_organization().await?.id;
             return Ok(Place::Folder {

@@ -31,6 +31,9 @@ pub(crate) struct Remote {
     /// An API key
     #[arg(long, env = "ANTUMBRA_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
+    /// The internal key, where the server asks for one (`access.internal_key`)
+    #[arg(long, env = "ANTUMBRA_INTERNAL_KEY", hide_env_values = true)]
+    pub(crate) internal_key: Option<String>,
 }
 
 impl Remote {
@@ -39,7 +42,7 @@ impl Remote {
         let key = self
             .key
             .ok_or_else(|| Ended::new(Outcome::Usage, "give --key, or set ANTUMBRA_KEY"))?;
-        Client::new(&self.url, key)
+        Client::new(&self.url, &key, self.internal_key.as_deref())
     }
 }
 

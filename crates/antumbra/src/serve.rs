@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use antumbra_server::keyring::Keyring;
+use antumbra_server::keyring::{Keyring, KeyringError};
 use antumbra_server::{Clock, Ids, Server, World};
 use antumbra_store::{BlobConfig, Blobs, FolderLock, OpenError, Store};
 use anyhow::Context;
@@ -53,7 +53,11 @@ async fn serve(config: &Config, json: bool, begun: Instant) -> anyhow::Result<Ex
         first_key: first_key
             .as_ref()
             .map(|key| FirstKey::hand_over(key.expose(), config, json))
-            .transpose()?,
+            .transpose()
+            .with_context(|| {
+                let data = config.server.data.display();
+                format!("the first key could not be handed over; make another with `antumbra key create --data {data}`")
+            })?,
         ready_in: begun.elapsed(),
     }
     .print(json)?;
@@ -102,7 +106,7 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<World> {
     })
     .await
     .context("the folder for files cannot be opened")?;
-    let keys = Keyring::open(&store, &config.key_files()).await?;
+    let keys = Keyring::open(&store, &config.key_files()).await.map_err(locked_out)?;
     if let Some(key) = webhook_key {
         keys.sign_webhooks_with(key);
     }
@@ -128,12 +132,39 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Store> {
         .map_err(refused)
 }
 
+/// Refuses a configuration that no server has been started with yet: a new one would be made, and nobody meant it.
+pub(crate) fn expect_server(config: &Config) -> anyhow::Result<()> {
+    let root = config.root_file();
+    if root.exists() {
+        return Ok(());
+    }
+    let nothing = format!(
+        "{} holds no server's data: there is no {}\n  Name the folder that `antumbra serve` uses.",
+        config.server.data.display(),
+        root.display()
+    );
+    Err(Ended::new(Outcome::NotFound, nothing).into())
+}
+
 /// Keeps every other process out of a data folder until this one ends: it would clear away files that are being taken
 /// in here, or change the root key under us.
 fn hold(data: &Path) -> anyhow::Result<()> {
     static HELD: OnceLock<FolderLock> = OnceLock::new();
     let lock = FolderLock::take(data).map_err(refused)?;
     HELD.set(lock).ok().context("this process holds a data folder already")
+}
+
+/// Why the keys did not open.
+fn locked_out(cause: KeyringError) -> anyhow::Error {
+    let outcome = match &cause {
+        KeyringError::Root(_) | KeyringError::Sealed { .. } => Outcome::Disk,
+        KeyringError::Store(_) | KeyringError::NoOrganization => Outcome::Failed,
+    };
+    let ended = Ended::new(outcome, cause.to_string());
+    match std::error::Error::source(&cause).map(ToString::to_string) {
+        Some(why) => anyhow::anyhow!(why).context(ended),
+        None => ended.into(),
+    }
 }
 
 /// Why a store did not open, with the way out and the code that goes with it.

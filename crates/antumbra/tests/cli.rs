@@ -191,11 +191,38 @@ fn a_second_process_on_one_data_folder_is_refused_and_told_who_holds_it() {
 }
 
 #[test]
+fn the_commands_bring_the_internal_key_where_the_server_asks_for_one() {
+    let place = Place::fresh();
+    let server = Server::start_with(&place, &[("ANTUMBRA_ACCESS__INTERNAL_KEY", "c2VjcmV0LW9mLW91cnM=")]);
+    let (url, key) = (
+        server.ready["url"].as_str().unwrap(),
+        server.ready["key"].as_str().unwrap(),
+    );
+    let list = ["key", "list", "--url", url, "--key", key];
+    let refused = place.antumbra().args(list).output().unwrap();
+    assert_eq!(refused.status.code(), Some(5));
+    let listed = place
+        .antumbra()
+        .args(list)
+        .env("ANTUMBRA_INTERNAL_KEY", "c2VjcmV0LW9mLW91cnM=")
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{}", told(&listed, place.path()));
+    server.stop();
+}
+
+#[test]
 fn keys_are_made_listed_and_revoked_while_the_server_is_stopped() {
     let place = Place::fresh();
     let antumbra = |arguments: &[&str]| place.antumbra().args(arguments).output().unwrap();
     let data = place.path().join("data");
     let data = data.to_str().unwrap();
+    for command in ["list", "rotate-root"] {
+        let refused = antumbra(&["key", command, "--data", data]);
+        assert_eq!(refused.status.code(), Some(4), "no server was started there");
+    }
+    assert!(!place.path().join("data").exists());
+    Server::start(&place).stop();
     let created = antumbra(&[
         "key",
         "create",
@@ -248,7 +275,7 @@ fn the_root_key_is_replaced_while_the_server_is_stopped() {
     let refused = antumbra(&["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]);
     assert_eq!(
         refused.status.code(),
-        Some(1),
+        Some(74),
         "a copy of the old root key opens nothing"
     );
 }

@@ -169,16 +169,19 @@ fn a_second_server_on_one_folder_is_refused_and_told_who_holds_it() {
 fn the_key_of_a_first_start_under_the_systems_log_stands_in_a_file_of_its_owner() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::fresh();
+    let (reader, journal) = std::io::pipe().unwrap();
+    let stream = rustix::fs::fstat(&journal).unwrap();
     let mut command = place.antumbra();
     let data = place.path().join("data");
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(&data)
         .env("ANTUMBRA_LOGS__LEVEL", "error")
-        .env("JOURNAL_STREAM", "8:12345")
-        .stdout(Stdio::piped());
+        .env("JOURNAL_STREAM", format!("{}:{}", stream.st_dev, stream.st_ino))
+        .stdout(journal);
     let mut process = command.spawn().unwrap();
-    let mut out = BufReader::new(process.stdout.take().unwrap());
+    drop(command);
+    let mut out = BufReader::new(reader);
     let mut banner = String::new();
     while !banner.contains("Listening on this machine only") {
         assert_ne!(out.read_line(&mut banner).unwrap(), 0, "{banner}");
