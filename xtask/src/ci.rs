@@ -17,6 +17,11 @@ pub fn root() -> PathBuf {
         .to_owned()
 }
 
+/// Where cargo leaves what it has built.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Runs every check and stops at the first that fails.
 ///
 /// Where PostgreSQL is not installed the suite cannot be run on it, and the last line says so.

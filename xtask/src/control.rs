@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::battery::Report;
-use crate::ci::{cargo, root};
+use crate::ci::{cargo, target};
 
 /// A control must be caught within so many rounds.
 pub const ROUNDS: usize = 20;
@@ -22,7 +22,7 @@ pub fn crippled(bug: &str) -> Result<PathBuf> {
 /// overwritten on the way; the next build puts it back.
 pub fn built_with(name: &str, flags: &str, package: &str) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
-    let folder = root().join("target/with").join(name);
+    let folder = target().join("with").join(name);
     std::fs::create_dir_all(&folder)?;
     let wrapper = folder.join("rustc");
     std::fs::write(&wrapper, format!("#!/bin/sh\nexec \"$@\" {flags}\n"))?;
@@ -33,7 +33,7 @@ pub fn built_with(name: &str, flags: &str, package: &str) -> Result<PathBuf> {
         &[("RUSTC_WORKSPACE_WRAPPER", &wrapper)],
     )?;
     let executable = folder.join(package);
-    std::fs::copy(root().join("target/debug").join(package), &executable)?;
+    std::fs::copy(target().join("debug").join(package), &executable)?;
     Ok(executable)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::battery::{Battery, Report};
-use crate::ci::{cargo, root};
+use crate::ci::{cargo, target};
 use crate::control;
 
 /// Servers that are killed side by side.
@@ -17,7 +17,7 @@ pub fn run(rounds: usize, seed: Option<u64>, control_alone: bool) -> Result<()> 
     println!("seed {seed}");
     if !control_alone {
         cargo(&["build", "--locked", "-p", "antumbra"], &[])?;
-        let report = battery(&root().join("target/debug/antumbra"), rounds, seed)?;
+        let report = battery(&target().join("debug/antumbra"), rounds, seed)?;
         println!("kills: {}", report.summary());
         if !report.losses.is_empty() {
             bail!("acknowledged and lost:\n  {}", report.losses.join("\n  "));

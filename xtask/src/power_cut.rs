@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::battery::{Battery, Chance, Child, Report};
-use crate::ci::{cargo, root};
+use crate::ci::{cargo, target};
 use crate::control;
 
 /// `EXT4_IOC_SHUTDOWN`: the file system stops at once, as if its disk had gone.
@@ -32,7 +32,7 @@ pub fn run(rounds: usize, seed: Option<u64>, control: bool) -> Result<()> {
     println!("seed {seed}");
     if !control {
         cargo(&["build", "--locked", "-p", "antumbra"], &[])?;
-        let report = battery(&root().join("target/debug/antumbra"), rounds, seed, Cuts::Always)?;
+        let report = battery(&target().join("debug/antumbra"), rounds, seed, Cuts::Always)?;
         println!("power cuts: {}", report.summary());
         if !report.losses.is_empty() {
             bail!("acknowledged and lost:\n  {}", report.losses.join("\n  "));
