@@ -15,7 +15,7 @@ use utoipa::openapi::{
 use utoipa_swagger_ui::Config;
 
 use super::{Access, Code, Path, Problem};
-use crate::routes::{self, RouteFacts};
+use crate::routes::{self, BodyRule, RouteFacts};
 
 const KEY: &str = "apiKey";
 const INTERNAL_KEY: &str = "internalKey";
@@ -113,6 +113,10 @@ pub(crate) fn complete(item: &mut PathItem, facts: &RouteFacts) {
         operation.security = Some(vec![key(), key().add(INTERNAL_KEY, none)]);
         for code in refusals(facts) {
             let (status, _, title) = code.row();
+            let title = match (code, facts.body) {
+                (Code::UnsupportedMediaType, BodyRule::Stream) => "The file has a form around it",
+                _ => title,
+            };
             let responses = &mut operation.responses.responses;
             responses.entry(status.as_str().to_owned()).or_insert_with(|| {
                 let content = Content::new(Some(Ref::from_schema_name("Problem")));
