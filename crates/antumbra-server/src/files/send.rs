@@ -1,13 +1,17 @@
 //! Giving a file out: each group is checked against the hash tree before it is decrypted, and decrypted before it is sent.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    mem,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use antumbra_crypto::{
     Key32,
     body::{GROUP_BYTES, Groups, Opener, RangeOpener, Verified},
 };
 use antumbra_store::Blobs;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::{
@@ -17,8 +21,52 @@ use super::{
 
 /// How much is read, checked and decrypted in one go: a whole number of groups.
 const WINDOW_BYTES: u64 = 1 << 20;
-/// Windows that are read and checked while one is being sent.
-const WINDOWS_AHEAD: usize = 3;
+/// Windows that are read and checked while one is being sent: enough that a thread that is woken late holds nobody up.
+const WINDOWS_AHEAD: usize = 6;
+
+/// Memory for the windows of one body. What has been sent is filled again: clearing fresh memory costs a core as much as
+/// a part of the work on it.
+#[derive(Clone, Default)]
+struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+
+/// A window's bytes.
+struct Buffer {
+    bytes: Vec<u8>,
+    home: Buffers,
+}
+
+impl Buffers {
+    fn take(&self, length: usize) -> Buffer {
+        let mut bytes = self.spare().pop().unwrap_or_default();
+        bytes.resize(length, 0);
+        Buffer {
+            bytes,
+            home: self.clone(),
+        }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.home.spare().push(mem::take(&mut self.bytes));
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl AsMut<[u8]> for Buffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
 
 /// The plain bytes of the whole file. Nothing of a spoiled group is given out, nor the end of a file whose tag is wrong.
 pub(super) async fn whole(
@@ -74,7 +122,7 @@ async fn read_groups(blobs: &Blobs, segment: &Segment) -> Result<Arc<Groups>, Fi
 }
 
 /// A window of ciphertext that is what was sealed, and where in the body it begins.
-type Window = (u64, Verified<BytesMut>);
+type Window = (u64, Verified<Buffer>);
 
 /// The windows that cover `wanted`, read and checked on other threads, in order.
 fn checked(
@@ -83,14 +131,17 @@ fn checked(
     groups: Arc<Groups>,
     wanted: Range<u64>,
 ) -> impl Stream<Item = Result<Window, FileError>> + Send {
+    let buffers = Buffers::default();
     let covering = groups.covering(wanted);
     let starts = covering.clone().step_by(WINDOW_BYTES as usize);
     let window = move |start: u64| {
         let (blobs, groups, object) = (blobs.clone(), groups.clone(), segment.object);
+        let buffers = buffers.clone();
         let end = (start + WINDOW_BYTES).min(covering.end);
         async move {
             let check = move |bytes| groups.verify(start / GROUP_BYTES as u64, bytes);
-            let verified = blobs.read_then(object, start..end, check).await??;
+            let buffer = buffers.take((end - start) as usize);
+            let verified = blobs.read_into(object, start, buffer, check).await??;
             Ok((start, verified))
         }
     };
@@ -108,7 +159,7 @@ fn decrypt_all(
             let Some(mut opener) = opener else { return Ok(None) };
             let (plain, end) = match windows.try_next().await? {
                 Some((start, window)) => {
-                    let plain = opener.open(window)?.freeze();
+                    let plain = Bytes::from_owner(opener.open(window)?);
                     let end = start + plain.len() as u64;
                     (plain, end)
                 }
@@ -131,7 +182,7 @@ fn decrypt_some(
 ) -> impl Stream<Item = Result<Bytes, FileError>> + Send {
     windows.and_then(move |(start, window)| {
         let plain = opener.open(window).map(|plain| {
-            let plain = plain.freeze();
+            let plain = Bytes::from_owner(plain);
             let cut = |at: u64| {
                 usize::try_from(at.saturating_sub(start))
                     .unwrap_or(usize::MAX)

@@ -8,7 +8,7 @@
 
 use super::BlobError;
 use crate::folder;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::{
     fs::{DirEntry, File},
@@ -94,17 +94,21 @@ impl Folder {
         Ok(chunks.buffered(CHUNKS_AHEAD))
     }
 
-    pub(super) async fn read_then<T: Send + 'static>(
+    pub(super) async fn read_into<B, T>(
         &self,
         id: Uuid,
-        range: Range<u64>,
-        work: impl FnOnce(BytesMut) -> T + Send + 'static,
-    ) -> Result<T, BlobError> {
+        start: u64,
+        mut buffer: B,
+        work: impl FnOnce(B) -> T + Send + 'static,
+    ) -> Result<T, BlobError>
+    where
+        B: AsMut<[u8]> + Send + 'static,
+        T: Send + 'static,
+    {
         let path = self.path_of(id);
         let read = blocking("reading a blob", move || {
-            let mut bytes = BytesMut::zeroed(range.end.saturating_sub(range.start) as usize);
-            match File::open(path).and_then(|file| file.read_exact_at(&mut bytes, range.start)) {
-                Ok(()) => Ok(Ok(work(bytes))),
+            match File::open(path).and_then(|file| file.read_exact_at(buffer.as_mut(), start)) {
+                Ok(()) => Ok(Ok(work(buffer))),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(Err(BlobError::NotFound(id))),
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(Err(BlobError::OutOfRange(id))),
                 Err(error) => Err(error),

@@ -79,21 +79,27 @@ impl Blobs {
         }
     }
 
-    /// Reads the bytes of `range`, which is small, in one go, and has `work` done on them by the thread that read them.
-    pub async fn read_then<T: Send + 'static>(
+    /// Fills `buffer` with the bytes from `start` on, and has `work` done on them by the thread that read them.
+    pub async fn read_into<B, T>(
         &self,
         id: Uuid,
-        range: Range<u64>,
-        work: impl FnOnce(BytesMut) -> T + Send + 'static,
-    ) -> Result<T, BlobError> {
+        start: u64,
+        buffer: B,
+        work: impl FnOnce(B) -> T + Send + 'static,
+    ) -> Result<T, BlobError>
+    where
+        B: AsMut<[u8]> + Send + 'static,
+        T: Send + 'static,
+    {
         match &self.0 {
-            Place::Local(folder) => folder.read_then(id, range, work).await,
+            Place::Local(folder) => folder.read_into(id, start, buffer, work).await,
         }
     }
 
     /// Reads the bytes of `range`, which is small, in one go.
     pub async fn read_at(&self, id: Uuid, range: Range<u64>) -> Result<Bytes, BlobError> {
-        self.read_then(id, range, BytesMut::freeze).await
+        let buffer = BytesMut::zeroed(range.end.saturating_sub(range.start) as usize);
+        self.read_into(id, range.start, buffer, BytesMut::freeze).await
     }
 
     /// The size of a blob in bytes.
