@@ -9,6 +9,7 @@ mod dsr;
 mod engine;
 mod files;
 mod preferences;
+mod pressure;
 mod raw;
 mod startup;
 mod table;
@@ -38,6 +39,8 @@ enum Command {
     Engine(engine::Arguments),
     /// Upserts and look-ups of preferences
     Preferences(preferences::Arguments),
+    /// Calls at a pace of their own, up to twice what the server can take
+    Pressure(pressure::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -47,5 +50,6 @@ fn main() -> anyhow::Result<()> {
         Command::Dsr(arguments) => dsr::run(&arguments),
         Command::Engine(arguments) => engine::run(&arguments),
         Command::Preferences(arguments) => preferences::run(&arguments),
+        Command::Pressure(arguments) => pressure::run(&arguments),
     }
 }

@@ -47,9 +47,13 @@ pub(crate) struct Arguments {
     /// Seconds for each measurement
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Store so many afterwards, and measure again what changes and what is looked up. 10,000,000 want some 15 GB of disk
+    #[arg(long)]
+    then: Option<u64>,
 }
 
-const BATCH: u64 = 100;
+/// Records of a call in batches.
+pub(crate) const BATCH: u64 = 100;
 const BATCH_CONNECTIONS: u64 = 16;
 const SINGLE_CONNECTIONS: u64 = 64;
 const GOAL_RECORDS: f64 = 20_000.0;
@@ -78,17 +82,57 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let (server, clients) = (runtime()?, runtime()?);
     let house = server.block_on(House::open(&arguments.folder))?;
-    let rows = clients.block_on(measure(arguments, &house, server.handle()))?;
+    let (rows, few) = clients.block_on(measure(arguments, &house, server.handle()))?;
     let title = format!(
         "preferences, {} people stored; the load shares the cores",
         arguments.people
     );
     print(&title, &rows);
+    if let Some(people) = arguments.then {
+        let rows = clients.block_on(measure_again(arguments, &house, people, &few))?;
+        let title = format!("preferences, {people} people stored, beside {}", arguments.people);
+        print(&title, &rows);
+    }
     server.block_on(house.close());
     std::fs::remove_dir_all(&arguments.folder).context("removing the folder")
 }
 
-async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Result<Vec<Row>> {
+/// Calls a second with few people stored.
+struct Few {
+    batches: f64,
+    found: f64,
+}
+
+/// With many more people stored than before.
+async fn measure_again(arguments: &Arguments, house: &House, people: u64, few: &Few) -> Result<Vec<Row>> {
+    let for_a_while = Duration::from_secs(arguments.seconds);
+    let first = arguments.people / BATCH;
+    let filling = house.clone();
+    let fill = move |call: u64| filling.upsert((first + call) * BATCH..(first + call + 1) * BATCH, 0);
+    let calls = (people / BATCH).saturating_sub(first);
+    let filled = load(&house.url, BATCH_CONNECTIONS, Until::Calls(calls), fill).await?;
+    println!("\nfilled at {:.0} records a second", filled.per_second * BATCH as f64);
+    let changing = house.clone();
+    let change = move |call: u64| changing.upsert(scattered(call, people), call + 2_000_000);
+    let changed = load(&house.url, BATCH_CONNECTIONS, Until::Time(for_a_while), change).await?;
+    let looking = house.clone();
+    let look = move |call: u64| looking.query(mixed(call, people));
+    let found = load(&house.url, SINGLE_CONNECTIONS, Until::Time(for_a_while), look).await?;
+    println!("look-ups: p50 {:.2} ms, p99 {:.2} ms", found.p50, found.p99);
+    let records = |batches: f64| batches * BATCH as f64;
+    Ok(vec![
+        Row::at_least(
+            "changed records, 100 a call x 16",
+            records(changed.per_second),
+            records(few.batches),
+            0.80,
+            "1/s",
+        ),
+        Row::beside("look-ups by identifier", found.per_second, few.found, "1/s"),
+    ])
+}
+
+async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Result<(Vec<Row>, Few)> {
     let for_a_while = Duration::from_secs(arguments.seconds);
     let (people, url) = (arguments.people, house.url.clone());
     let filled = {
@@ -133,7 +177,11 @@ async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Resul
         "look-ups: p50 {:.2} ms, p99 {:.2} ms; batches: p50 {:.1} ms, p99 {:.1} ms",
         found.p50, found.p99, changed.p50, changed.p99
     );
-    Ok(vec![
+    let few = Few {
+        batches: changed.per_second,
+        found: found.per_second,
+    };
+    let rows = vec![
         Row::at_least(
             "new records, 100 a call x 16",
             records(&filled),
@@ -165,20 +213,21 @@ async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Resul
             "1/s",
         ),
         Row::at_most("look-ups, p99", found.p99, GOAL_P99_MILLIS, "ms"),
-    ])
+    ];
+    Ok((rows, few))
 }
 
 /// A server of its own, in this process.
 #[derive(Clone)]
-struct House {
+pub(crate) struct House {
     server: Arc<Server>,
-    url: String,
+    pub(crate) url: String,
     key: String,
     partition: String,
 }
 
 impl House {
-    async fn open(folder: &Path) -> Result<House> {
+    pub(crate) async fn open(folder: &Path) -> Result<House> {
         let store = StoreConfig::Embedded(EmbeddedConfig::new(folder.join("store")));
         let store = Store::open(store, &antumbra_server::tables()).await?;
         let clock = Clock::system();
@@ -207,14 +256,14 @@ impl House {
         })
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         if let Ok(server) = Arc::try_unwrap(self.server) {
             server.shutdown().await;
         }
     }
 
     /// An upsert about some people; `round` moves the time and the answers on.
-    fn upsert(&self, people: impl IntoIterator<Item = u64>, round: u64) -> Vec<u8> {
+    pub(crate) fn upsert(&self, people: impl IntoIterator<Item = u64>, round: u64) -> Vec<u8> {
         let partition = &self.partition;
         let (minute, second, milli) = (round / 60_000 % 60, round / 1000 % 60, round % 1000);
         let records: Vec<String> = people
@@ -234,7 +283,7 @@ impl House {
         request("PUT", "/v1/preferences", &self.key, body.as_bytes())
     }
 
-    fn query(&self, person: u64) -> Vec<u8> {
+    pub(crate) fn query(&self, person: u64) -> Vec<u8> {
         let body = format!(
             "{{\"filter\":{{\"identifiers\":[{{\"name\":\"email\",\"value\":\"person-{person}@example.test\"}}]}}}}"
         );
@@ -272,7 +321,7 @@ impl Key for AnyKey {
 }
 
 /// The person of a call, so that calls do not follow one another.
-fn mixed(call: u64, people: u64) -> u64 {
+pub(crate) fn mixed(call: u64, people: u64) -> u64 {
     call.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17) % people
 }
 
@@ -282,21 +331,22 @@ fn scattered(call: u64, people: u64) -> impl Iterator<Item = u64> {
     (0..BATCH).map(move |place| (first + place * step) % people)
 }
 
-enum Until {
+/// How long a load goes on.
+pub(crate) enum Until {
     Calls(u64),
     Time(Duration),
 }
 
 /// What a load came to. Times in milliseconds.
-struct Run {
-    per_second: f64,
+pub(crate) struct Run {
+    pub(crate) per_second: f64,
     p50: f64,
     p99: f64,
     answer_bytes: usize,
 }
 
 /// Calls from many connections at once, each waiting for its answer.
-async fn load(
+pub(crate) async fn load(
     url: &str,
     connections: u64,
     until: Until,

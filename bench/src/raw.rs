@@ -15,6 +15,8 @@ pub(crate) struct Connection {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
+    /// Whether it has a `Retry-After`.
+    pub(crate) says_when_to_come_again: bool,
 }
 
 /// The bytes of a request with a JSON body.
@@ -51,6 +53,9 @@ impl Connection {
         };
         let head = std::str::from_utf8(&self.read[..head_end])?;
         let status = head.get(9..12).context("no status")?.parse()?;
+        let says_when_to_come_again = head.lines().any(|line| {
+            line.len() > 12 && line.is_char_boundary(12) && line[..12].eq_ignore_ascii_case("retry-after:")
+        });
         let length = head
             .lines()
             .find_map(|line| {
@@ -64,6 +69,7 @@ impl Connection {
         }
         Ok(Answer {
             status,
+            says_when_to_come_again,
             body: self.read[head_end..head_end + length].to_vec(),
         })
     }
