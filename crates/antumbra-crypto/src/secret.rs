@@ -1,6 +1,6 @@
 //! Key bytes: wiped when dropped, never printed, never serialised.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use aws_lc_rs::hkdf;
 use zeroize::Zeroize;
@@ -83,6 +83,47 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 fn fill_random(bytes: &mut [u8]) {
+    thread_local! {
+        static RESERVE: RefCell<Reserve> = RefCell::new(Reserve::empty());
+    }
+    RESERVE.with_borrow_mut(|reserve| reserve.fill(bytes));
+}
+
+const RESERVE_BYTES: usize = 1024;
+
+/// A thread's random bytes, drawn from AWS-LC many at a time, because a call of its generator costs more than what it
+/// gives for a nonce. Each is handed out once and wiped here. A process that forked would hand some out twice: ours
+/// starts others by `exec` only.
+struct Reserve {
+    bytes: Secret<RESERVE_BYTES>,
+    used: usize,
+}
+
+impl Reserve {
+    fn empty() -> Reserve {
+        Reserve {
+            bytes: Secret(Box::new([0; RESERVE_BYTES])),
+            used: RESERVE_BYTES,
+        }
+    }
+
+    fn fill(&mut self, wanted: &mut [u8]) {
+        if wanted.len() > RESERVE_BYTES {
+            return draw(wanted);
+        }
+        if wanted.len() > RESERVE_BYTES - self.used {
+            draw(self.bytes.expose_mut());
+            self.used = 0;
+        }
+        let end = self.used + wanted.len();
+        let given = &mut self.bytes.expose_mut()[self.used..end];
+        wanted.copy_from_slice(given);
+        given.zeroize();
+        self.used = end;
+    }
+}
+
+fn draw(bytes: &mut [u8]) {
     aws_lc_rs::rand::fill(bytes).expect("AWS-LC ends the process itself when it has no entropy");
 }
 
@@ -109,6 +150,23 @@ mod tests {
         assert!(Key32::from_slice(&[1; 31]).is_none());
         assert!(Key32::from_slice(&[1; 33]).is_none());
         assert!(Key32::from_slice(&[1; 32]).is_some());
+    }
+
+    #[test]
+    fn no_random_byte_is_given_twice_or_kept() {
+        let mut reserve = Reserve::empty();
+        let mut given = std::collections::HashSet::new();
+        for length in (0..400)
+            .map(|turn| 12 + turn % 37)
+            .chain([RESERVE_BYTES, RESERVE_BYTES + 1])
+        {
+            let mut bytes = vec![0; length];
+            reserve.fill(&mut bytes);
+            for piece in bytes.chunks_exact(12) {
+                assert!(given.insert(piece.to_vec()));
+            }
+            assert!(reserve.bytes.expose()[..reserve.used].iter().all(|byte| *byte == 0));
+        }
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Which transactions may commit: the keys written by recent commits, and the check of what was read against them.
 //!
 //! A transaction is valid if nothing that it read was written by a commit after the one it began at. Then it could as
-//! well have run whole at the moment of its commit, which is what serialisable means. The log keeps each recently
-//! written key with the number of its last commit; it forgets what no open transaction can ask about, and past its
-//! bound it forgets the oldest regardless: a transaction that began before what is still known is refused.
+//! well have run whole at the moment of its commit, which is what serialisable means. The log keeps a digest of each
+//! recently written key with the number of its last commit; two keys of one digest can only refuse a transaction that
+//! need not have been. It forgets what no open transaction can ask about, and past its bound it forgets the oldest
+//! regardless: a transaction that began before what is still known is refused.
 
 use crate::scan::Span;
 use fjall::Slice;
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
     ops::Bound,
 };
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Keys at the end of a commit that are looked through one by one before all are sorted again.
 const UNSORTED_MAX: usize = 32;
@@ -25,8 +27,8 @@ pub(super) struct ReadSet {
 
 /// The recent commits.
 pub(super) struct CommitLog {
-    /// The last commit that wrote each key.
-    last_written: HashMap<Slice, u64, Xxh3DefaultBuilder>,
+    /// The last commit that wrote each key, by the key's digest.
+    last_written: HashMap<u64, u64, BuildHasherDefault<Digested>>,
     /// The recent commits, oldest first.
     commits: VecDeque<Commit>,
     /// How many keys they hold together.
@@ -36,10 +38,12 @@ pub(super) struct CommitLog {
     floor: u64,
 }
 
-/// The keys that one commit wrote, each once.
+/// The keys that one commit wrote.
 struct Commit {
     number: u64,
     keys: Vec<Slice>,
+    /// Their digests, in the order in which they were noted.
+    digests: Vec<u64>,
     /// How many of the keys, from the first on, are in order.
     sorted: usize,
 }
@@ -65,7 +69,7 @@ impl CommitLog {
             || !reads
                 .keys
                 .iter()
-                .all(|key| self.last_written.get(&key[..]).is_none_or(untouched))
+                .all(|key| self.last_written.get(&xxh3_64(key)).is_none_or(untouched))
         {
             return false;
         }
@@ -73,23 +77,28 @@ impl CommitLog {
         reads.spans.is_empty() || !since.any(|commit| reads.spans.iter().any(|span| commit.wrote_in(span)))
     }
 
-    /// Notes that `commit` writes a key. Says whether the same commit had written it before.
+    /// Notes that `commit` writes a key. Says whether the same commit may have written it before.
     pub(super) fn note(&mut self, commit: u64, key: &Slice) -> Written {
-        if self.last_written.insert(key.clone(), commit) == Some(commit) {
-            return Written::Again;
-        }
+        let digest = xxh3_64(key);
+        let before = self.last_written.insert(digest, commit);
         if self.commits.back().is_none_or(|last| last.number != commit) {
             self.commits.push_back(Commit {
                 number: commit,
                 keys: Vec::new(),
+                digests: Vec::new(),
                 sorted: 0,
             });
         }
         if let Some(last) = self.commits.back_mut() {
             last.keys.push(key.clone());
+            last.digests.push(digest);
             self.keys += 1;
         }
-        Written::First
+        if before == Some(commit) {
+            Written::Again
+        } else {
+            Written::First
+        }
     }
 
     /// Forgets what no transaction that began at `oldest` or later can ask about, and the oldest beyond the bound.
@@ -97,14 +106,14 @@ impl CommitLog {
         while let Some(first) = self.commits.front()
             && (first.number <= oldest || self.keys > self.keys_max)
         {
-            let Some(Commit { number, keys, .. }) = self.commits.pop_front() else {
+            let Some(Commit { number, digests, .. }) = self.commits.pop_front() else {
                 return;
             };
             self.floor = self.floor.max(number);
-            self.keys -= keys.len();
-            for key in keys {
-                if self.last_written.get(&key) == Some(&number) {
-                    self.last_written.remove(&key);
+            self.keys -= digests.len();
+            for digest in digests {
+                if self.last_written.get(&digest) == Some(&number) {
+                    self.last_written.remove(&digest);
                 }
             }
         }
@@ -138,6 +147,24 @@ fn ends_after(span: &Span, key: &[u8]) -> bool {
         Bound::Included(to) => to.as_slice() >= key,
         Bound::Excluded(to) => to.as_slice() > key,
         Bound::Unbounded => true,
+    }
+}
+
+/// The hasher of a map whose keys are digests.
+#[derive(Default)]
+struct Digested(u64);
+
+impl Hasher for Digested {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64(bytes);
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
     }
 }
 
