@@ -2,7 +2,15 @@
 //!
 //! Written by hand because these rows are the bulk of the store: purposes, topics and options are numbers of the
 //! catalog, times are differences, and everything small is one byte. Numbers are LEB128, signed ones zigzag; texts are
-//! a length and UTF-8. The first byte is the version; a test keeps the bytes of version 1 readable.
+//! a length and UTF-8. The first byte of a record is its version. That of an event of history says what happened, in
+//! which format:
+//!
+//! | First byte | Event |
+//! | --- | --- |
+//! | 1 | a write: what a call said about a person |
+//! | 2 | an amendment: identifiers came or went, and nothing was chosen |
+//!
+//! A test keeps the bytes of each of them readable.
 
 use antumbra_store::Corrupt;
 use uuid::Uuid;
@@ -10,22 +18,41 @@ use uuid::Uuid;
 #[cfg(any(test, fuzzing))]
 use super::model::{ConsentString, PurposeWrite};
 use super::{
-    model::{Choice, Consent, Dated, Identifier, PurposeAnswer, Record, RecordId, TextRegister, TopicAnswer, Write},
+    model::{
+        Amendment, Choice, Consent, Dated, Identifier, PurposeAnswer, Record, RecordId, TextRegister, TopicAnswer,
+        Write,
+    },
     moment::Moment,
 };
 
+/// The first byte of a record.
 const VERSION: u8 = 1;
+
+/// The first bytes of events.
+const WRITE: u8 = 1;
+const AMENDMENT: u8 = 2;
 
 /// Names of identifiers that are one byte long here. Others are 0 and then spelt out. The order is part of the format.
 const NAMES: [&str; 3] = ["email", "phone", "coreIdentifier"];
 
-/// What a history row holds: a write, and the records that it was found to join.
+/// What a history row holds: what happened, and the records that it was found to join.
 #[cfg(any(test, fuzzing))]
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Event {
     pub(super) absorbed: Vec<RecordId>,
-    pub(super) write: Write,
+    pub(super) what: Happening,
+}
+
+/// What happened to a record.
+#[cfg(any(test, fuzzing))]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(super) enum Happening {
+    /// A call said what the person chose.
+    Write(Write),
+    /// Identifiers came or went.
+    Amendment(Amendment),
 }
 
 const ENABLED: u8 = 1;
@@ -33,7 +60,7 @@ const HAS_SOURCE: u8 = 2;
 const HAS_TOPICS: u8 = 4;
 
 pub(super) fn encode_record(record: &Record) -> Vec<u8> {
-    let mut out = Out::new(160);
+    let mut out = Out::new(VERSION, 160);
     let base = record.timestamp;
     out.signed(base.0);
     out.byte(u8::from(record.confirmed));
@@ -95,7 +122,10 @@ pub(super) fn encode_record(record: &Record) -> Vec<u8> {
 }
 
 pub(super) fn decode_record(bytes: &[u8]) -> Result<Record, Corrupt> {
-    let mut from = In::new(bytes)?;
+    let mut from = match In::new(bytes) {
+        (VERSION, from) => from,
+        _ => return Err(UNKNOWN),
+    };
     let mut record = Record::empty();
     let base = Moment(from.signed()?);
     record.timestamp = base;
@@ -159,7 +189,7 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record, Corrupt> {
 }
 
 pub(super) fn encode_event(write: &Write, absorbed: &[RecordId]) -> Vec<u8> {
-    let mut out = Out::new(128);
+    let mut out = Out::new(WRITE, 128);
     let base = write.timestamp;
     out.ids(absorbed);
     out.signed(base.0);
@@ -193,57 +223,43 @@ pub(super) fn encode_event(write: &Write, absorbed: &[RecordId]) -> Vec<u8> {
     out.0
 }
 
+#[allow(dead_code, reason = "the routes that amend come next")]
+pub(super) fn encode_amendment(amendment: &Amendment, absorbed: &[RecordId]) -> Vec<u8> {
+    let mut out = Out::new(AMENDMENT, 96);
+    out.ids(absorbed);
+    out.signed(amendment.at.0);
+    out.identifiers(amendment.gone.as_slice());
+    out.identifiers(amendment.new.as_slice());
+    out.0
+}
+
 // The timeline routes will read history; until then the tests keep its format readable.
 #[cfg(any(test, fuzzing))]
 pub(super) fn decode_event(bytes: &[u8]) -> Result<Event, Corrupt> {
-    let mut from = In::new(bytes)?;
+    let (kind, mut from) = In::new(bytes);
     let absorbed = from.ids()?;
-    let base = Moment(from.signed()?);
-    let mut write = Write {
-        timestamp: base,
-        confirmed: from.flag()?,
-        identifiers: from.identifiers()?,
-        user_id: from.optional_text()?,
-        purposes: Vec::new(),
-        strings: Vec::new(),
-        metadata: Vec::new(),
-        metadata_timestamp: base,
-        birth_date: None,
+    let what = match kind {
+        WRITE => Happening::Write(from.write()?),
+        AMENDMENT => Happening::Amendment(Amendment {
+            at: Moment(from.signed()?),
+            gone: from.optional_identifier()?,
+            new: from.optional_identifier()?,
+        }),
+        _ => return Err(UNKNOWN),
     };
-    for _ in 0..from.number()? {
-        let (purpose, consent, has_topics) = from.purpose()?;
-        let at = from.time(base)?;
-        let mut topics = Vec::new();
-        for _ in 0..if has_topics { from.number()? } else { 0 } {
-            topics.push((from.small()?, from.choice()?));
-        }
-        write.purposes.push(PurposeWrite {
-            purpose,
-            at,
-            consent,
-            topics,
-        });
-    }
-    for _ in 0..from.number()? {
-        let string = ConsentString::ALL.get(usize::from(from.byte()?)).ok_or(BROKEN)?;
-        write.strings.push((*string, from.optional_text()?));
-    }
-    for _ in 0..from.number()? {
-        write.metadata.push((from.text()?, from.optional_text()?));
-    }
-    write.metadata_timestamp = from.time(base)?;
-    write.birth_date = from.optional_text()?;
-    from.end().map(|()| Event { absorbed, write })
+    from.end().map(|()| Event { absorbed, what })
 }
+
+const UNKNOWN: Corrupt = Corrupt("it was written by a version of the program that this one does not know");
 
 const BROKEN: Corrupt = Corrupt("its bytes are not those of a preference record");
 
 struct Out(Vec<u8>);
 
 impl Out {
-    fn new(capacity: usize) -> Out {
+    fn new(first: u8, capacity: usize) -> Out {
         let mut bytes = Vec::with_capacity(capacity);
-        bytes.push(VERSION);
+        bytes.push(first);
         Out(bytes)
     }
 
@@ -335,12 +351,11 @@ impl Out {
 struct In<'a>(&'a [u8]);
 
 impl<'a> In<'a> {
-    fn new(bytes: &'a [u8]) -> Result<In<'a>, Corrupt> {
+    /// The first byte, and what comes after it. No row begins with 0.
+    fn new(bytes: &'a [u8]) -> (u8, In<'a>) {
         match bytes {
-            [VERSION, rest @ ..] => Ok(In(rest)),
-            _ => Err(Corrupt(
-                "it was written by a version of the program that this one does not know",
-            )),
+            [first, rest @ ..] => (*first, In(rest)),
+            [] => (0, In(bytes)),
         }
     }
 
@@ -430,6 +445,57 @@ impl<'a> In<'a> {
             });
         }
         Ok(identifiers)
+    }
+
+    #[cfg(any(test, fuzzing))]
+    fn optional_identifier(&mut self) -> Result<Option<Identifier>, Corrupt> {
+        let mut identifiers = self.identifiers()?;
+        let identifier = identifiers.pop();
+        if identifiers.is_empty() {
+            Ok(identifier)
+        } else {
+            Err(BROKEN)
+        }
+    }
+
+    #[cfg(any(test, fuzzing))]
+    fn write(&mut self) -> Result<Write, Corrupt> {
+        let base = Moment(self.signed()?);
+        let mut write = Write {
+            timestamp: base,
+            confirmed: self.flag()?,
+            identifiers: self.identifiers()?,
+            user_id: self.optional_text()?,
+            purposes: Vec::new(),
+            strings: Vec::new(),
+            metadata: Vec::new(),
+            metadata_timestamp: base,
+            birth_date: None,
+        };
+        for _ in 0..self.number()? {
+            let (purpose, consent, has_topics) = self.purpose()?;
+            let at = self.time(base)?;
+            let mut topics = Vec::new();
+            for _ in 0..if has_topics { self.number()? } else { 0 } {
+                topics.push((self.small()?, self.choice()?));
+            }
+            write.purposes.push(PurposeWrite {
+                purpose,
+                at,
+                consent,
+                topics,
+            });
+        }
+        for _ in 0..self.number()? {
+            let string = ConsentString::ALL.get(usize::from(self.byte()?)).ok_or(BROKEN)?;
+            write.strings.push((*string, self.optional_text()?));
+        }
+        for _ in 0..self.number()? {
+            write.metadata.push((self.text()?, self.optional_text()?));
+        }
+        write.metadata_timestamp = self.time(base)?;
+        write.birth_date = self.optional_text()?;
+        Ok(write)
     }
 
     fn purpose(&mut self) -> Result<(u32, Consent, bool), Corrupt> {
@@ -546,17 +612,73 @@ mod tests {
             record,
             Event {
                 absorbed: vec![RecordId(Uuid::from_u128(7))],
-                write,
+                what: Happening::Write(write),
             },
         )
+    }
+
+    /// The write of the sample.
+    fn sample_write() -> Write {
+        match sample().1.what {
+            Happening::Write(write) => write,
+            Happening::Amendment(_) => unreachable!("the sample is a write"),
+        }
+    }
+
+    fn sample_amendment() -> Amendment {
+        let identifier = |name: &str, value: &str| Identifier {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        Amendment {
+            at: Moment(1_770_110_100_250),
+            gone: Some(identifier("email", "ada@example.test")),
+            new: Some(identifier("customerId", "c-17")),
+        }
     }
 
     #[test]
     fn rows_come_back_from_their_bytes() {
         let (record, event) = sample();
         assert!(decode_record(&encode_record(&record)) == Ok(record));
-        assert!(decode_event(&encode_event(&event.write, &event.absorbed)) == Ok(event));
+        assert!(decode_event(&encode_event(&sample_write(), &event.absorbed)) == Ok(event));
         assert!(decode_record(&encode_record(&Record::empty())) == Ok(Record::empty()));
+        let whole = sample_amendment();
+        for amendment in [
+            Amendment {
+                gone: None,
+                ..whole.clone()
+            },
+            Amendment {
+                new: None,
+                ..whole.clone()
+            },
+            whole,
+        ] {
+            let absorbed = vec![RecordId(Uuid::from_u128(7))];
+            let bytes = encode_amendment(&amendment, &absorbed);
+            let what = Happening::Amendment(amendment);
+            assert!(decode_event(&bytes) == Ok(Event { absorbed, what }));
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_an_amendment_stay_readable() {
+        let written = [
+            &[2, 1][..],
+            &[0; 15],
+            &[7, 0xB4, 0x8C, 0xC5, 0xAC, 0x84, 0x67, 1, 1, 16],
+            b"ada@example.test",
+            &[1, 0, 10],
+            b"customerId",
+            &[4],
+            b"c-17",
+        ];
+        let absorbed = vec![RecordId(Uuid::from_u128(7))];
+        assert_eq!(encode_amendment(&sample_amendment(), &absorbed), written.concat());
+        for length in 0..written.concat().len() {
+            assert!(decode_event(&written.concat()[..length]).is_err(), "{length}");
+        }
     }
 
     #[test]
@@ -570,7 +692,7 @@ mod tests {
             },
             topics: vec![],
         });
-        let mut write = sample().1.write;
+        let mut write = sample_write();
         write.purposes = purposes.collect();
         write.identifiers.remove(0);
         (write.strings, write.metadata, write.birth_date) = (vec![], vec![], None);
@@ -592,15 +714,16 @@ mod tests {
         #[test]
         fn bytes_that_are_no_row_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let versioned = [&[VERSION], bytes.as_slice()].concat();
-            let _ = (decode_record(&versioned), decode_event(&versioned));
+            let amendment = [&[AMENDMENT], bytes.as_slice()].concat();
+            let _ = (decode_record(&versioned), decode_event(&versioned), decode_event(&amendment));
         }
 
         #[test]
         fn numbers_come_back(number: u64, signed: i64) {
-            let mut out = Out::new(0);
+            let mut out = Out::new(VERSION, 0);
             out.number(number);
             out.signed(signed);
-            let mut from = In::new(&out.0).unwrap();
+            let (_, mut from) = In::new(&out.0);
             prop_assert_eq!((from.number(), from.signed()), (Ok(number), Ok(signed)));
         }
     }

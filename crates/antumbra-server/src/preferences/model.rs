@@ -164,6 +164,19 @@ pub(crate) struct PurposeWrite {
     pub(crate) topics: Vec<(u32, Option<Choice>)>,
 }
 
+/// What one call changed about who a person is. Nothing is chosen by it, so the record's own time stays.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[allow(dead_code, reason = "the routes that amend come next")]
+pub(crate) struct Amendment {
+    /// When, as the caller says.
+    pub(crate) at: Moment,
+    /// The identifier that the record has no longer.
+    pub(crate) gone: Option<Identifier>,
+    /// The identifier that it has from now on.
+    pub(crate) new: Option<Identifier>,
+}
+
 impl Record {
     /// A record that holds nothing yet.
     pub(crate) fn empty() -> Record {
@@ -245,6 +258,30 @@ impl Record {
             offer(&mut self.birth_date, &birth_date.value, birth_date.at);
         }
         self.absorbed.extend(other.absorbed);
+    }
+
+    /// Takes in who the person is from now on: one identifier goes, one comes. What the person was called as `userId` is
+    /// called by the new value, or no longer, if it meant the one that goes.
+    #[allow(dead_code, reason = "the routes that amend come next")]
+    pub(crate) fn amend(&mut self, amendment: &Amendment) -> Effect {
+        let mut effect = Effect::Same;
+        if let Some(gone) = &amendment.gone
+            && let Ok(place) = self.identifiers.binary_search(gone)
+        {
+            self.identifiers.remove(place);
+            let meant = self
+                .user_id
+                .take_if(|user_id| is_spelling_of(&user_id.value, &gone.value));
+            self.user_id = self.user_id.take().or_else(|| {
+                let value = amendment.new.as_ref()?.value.clone();
+                Some(Dated { value, at: meant?.at })
+            });
+            effect = Effect::Changed;
+        }
+        if let Some(new) = &amendment.new {
+            effect = effect.max(self.add_identifier(new.clone()));
+        }
+        effect
     }
 
     fn take_timestamp(&mut self, timestamp: Moment, confirmed: bool) -> Effect {
@@ -340,6 +377,12 @@ fn offer<T: Clone + PartialEq>(register: &mut Option<Dated<T>>, value: &T, at: M
             Effect::Changed
         }
     }
+}
+
+/// Whether a `userId`, which is kept as it was sent, became this identifier when it was normalised.
+fn is_spelling_of(user_id: &str, value: &str) -> bool {
+    let user_id = user_id.trim();
+    user_id == value || user_id.to_lowercase() == value
 }
 
 /// The one rule: the later time wins, and at equal times what arrives now does.
