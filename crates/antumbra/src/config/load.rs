@@ -120,7 +120,11 @@ pub(super) fn layers(flags: &Flags) -> Result<Figment, Mistake> {
     if let Some(path) = &flags.file {
         chosen = chosen.merge(file(path)?);
     }
+    let mut defaults: Dict = Toml::from_str(DEFAULTS).expect("the built-in defaults are TOML: a test reads them");
     // Only variables with a section are settings; others that begin alike belong to commands and tests.
+    for (name, _) in Env::prefixed("ANTUMBRA_").iter() {
+        misspelt_variable(name.as_str(), &defaults)?;
+    }
     let settings = Env::prefixed("ANTUMBRA_").filter(|name| name.as_str().contains("__"));
     for variable in settings
         .iter()
@@ -144,11 +148,27 @@ pub(super) fn layers(flags: &Flags) -> Result<Figment, Mistake> {
     let other_engine = chosen
         .find_value("storage.engine")
         .is_ok_and(|engine| engine.as_str() != Some("embedded"));
-    let mut defaults: Dict = Toml::from_str(DEFAULTS).expect("the built-in defaults are TOML: a test reads them");
     if other_engine {
         defaults.remove("storage");
     }
     Ok(Figment::from(Layer::new("default".to_owned(), whole(defaults))).merge(chosen))
+}
+
+/// Refuses a variable, named without its prefix, that has one underscore where a section ends: it would set nothing.
+fn misspelt_variable(name: &str, sections: &Dict) -> Result<(), Mistake> {
+    let Some((section, key)) = name.split_once('_') else {
+        return Ok(());
+    };
+    if name.contains("__") || !sections.contains_key(&section.to_ascii_lowercase()) {
+        return Ok(());
+    }
+    let (section, key) = (section.to_ascii_uppercase(), key.to_ascii_uppercase());
+    Err(Mistake {
+        what: format!("`ANTUMBRA_{section}_{key}` is not a setting"),
+        place: None,
+        hint: Some(format!("two underscores end the section: `ANTUMBRA_{section}__{key}`")),
+        setting: None,
+    })
 }
 
 fn file(path: &Path) -> Result<Layer, Mistake> {
@@ -322,6 +342,26 @@ mod tests {
         assert!(matches!(config.storage, Storage::Embedded { cache_bytes: 0, .. }));
         assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.compat.download_key_size, DownloadKeySize::Auto);
+    }
+
+    #[test]
+    fn a_variable_with_one_underscore_after_its_section_is_refused() {
+        let defaults: Dict = Toml::from_str(DEFAULTS).unwrap();
+        let refused = misspelt_variable("server_listen", &defaults).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "`ANTUMBRA_SERVER_LISTEN` is not a setting\n  \
+             two underscores end the section: `ANTUMBRA_SERVER__LISTEN`"
+        );
+        for fine in [
+            "server__listen",
+            "server__stop_within",
+            "config",
+            "internal_key",
+            "test_seed",
+        ] {
+            assert!(misspelt_variable(fine, &defaults).is_ok(), "{fine}");
+        }
     }
 
     #[test]
