@@ -25,6 +25,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Where wire-compatible clients disagree with each other.
     pub compat: Compat,
+    /// How preferences are kept.
+    pub preferences: PreferencesConfig,
     /// How data subject requests are handled.
     pub dsr: DsrConfig,
     /// Where webhooks may go, and when they are sent again.
@@ -157,6 +159,25 @@ pub enum DownloadKeySize {
     Number,
     /// Always a string.
     String,
+}
+
+/// How preferences are kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PreferencesConfig {
+    /// What becomes of a consent string that says the opposite of the purposes beside it.
+    pub iab_contradiction: IabContradiction,
+}
+
+/// What becomes of a consent string that says the opposite of the purposes beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IabContradiction {
+    /// The call is refused.
+    Refuse,
+    /// Both are kept, and answers say that they disagree.
+    #[default]
+    Record,
+    /// Both are kept, and nothing is said.
+    Ignore,
 }
 
 /// How data subject requests are handled.

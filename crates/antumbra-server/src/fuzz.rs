@@ -26,6 +26,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target by its name, which is that of its folder of seeds.
 pub const TARGETS: &[Target] = &[
+    ("consent_strings", preferences::fuzz::consent_strings),
     ("dsr_submission", dsr_submission),
     ("file_name", files::fuzz::name),
     ("graphql", graphql),

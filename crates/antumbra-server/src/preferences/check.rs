@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::{
+    iab,
     identifiers::{self, TRANSCEND},
     model::{Choice, Consent, ConsentString, Identifier, PurposeWrite, RecordId, Write},
     moment::Moment,
@@ -16,6 +17,7 @@ use super::{
     },
 };
 use crate::{
+    config::IabContradiction,
     organization::Settings,
     purposes::{Catalog, PartitionId, PurposeEntry, TopicEntry, TopicKind},
 };
@@ -28,9 +30,6 @@ const LIST_MAX: usize = 200;
 
 /// Most problems that are told one by one. A body of some megabytes can hold hundreds of thousands.
 const TOLD_MAX: usize = 1_000;
-
-/// Longest consent string, in bytes.
-const CONSENT_STRING_BYTES_MAX: usize = 16 * 1024;
 
 /// Longest key and longest value of a metadata entry, in bytes.
 const METADATA_KEY_BYTES_MAX: usize = 256;
@@ -49,6 +48,7 @@ pub(super) type Broken = (String, String);
 pub(super) struct Rules<'a> {
     pub(super) settings: &'a Settings,
     pub(super) catalog: &'a Catalog,
+    pub(super) iab_contradiction: IabContradiction,
     pub(super) now: Moment,
 }
 
@@ -177,7 +177,7 @@ impl<'a> Checker<'a> {
         let base = timestamp.unwrap_or(self.rules.now);
         let purposes = self.purposes(&place.member("purposes"), record.purposes.unwrap_or_default(), base);
         let flat = [record.usp, record.gpp, record.tcf, record.airgap_version];
-        let strings = self.strings(place, flat, record.consent_management.unwrap_or_default());
+        let strings = self.strings(place, flat, record.consent_management.unwrap_or_default(), &purposes);
         let metadata = self.metadata(&place.member("metadata"), record.metadata.unwrap_or_default());
         let metadata_timestamp = match &record.metadata_timestamp {
             Some(text) => self.moment(&place.member("metadataTimestamp"), text),
@@ -403,21 +403,45 @@ impl<'a> Checker<'a> {
         place: &Place<'_>,
         flat: [Option<Option<String>>; 4],
         nested: UpsertStrings,
+        purposes: &[PurposeWrite],
     ) -> Vec<(ConsentString, Option<String>)> {
         let names = ["usp", "gpp", "tcf", "airgapVersion"];
+        let inner = place.member("consentManagement");
         let nested = [nested.usp, nested.gpp, nested.tcf, nested.airgap_version];
         let mut given = Vec::new();
         for (((string, name), flat), nested) in ConsentString::ALL.into_iter().zip(names).zip(flat).zip(nested) {
+            let place = if nested.is_some() { &inner } else { place };
             let Some(value) = nested.or(flat) else { continue };
-            if value.as_ref().is_some_and(|text| text.len() > CONSENT_STRING_BYTES_MAX) {
-                self.complain(
-                    &place.member(name),
-                    format!("must be at most {CONSENT_STRING_BYTES_MAX} bytes long"),
-                );
+            if let Some(text) = &value {
+                self.consent_string(&place.member(name), string, text, purposes);
             }
             given.push((string, value));
         }
         given
+    }
+
+    /// A string must be well-formed, and if the operator says so it must not contradict the purposes beside it.
+    fn consent_string(&mut self, place: &Place<'_>, string: ConsentString, text: &str, purposes: &[PurposeWrite]) {
+        let reading = match iab::read(string, text) {
+            Ok(reading) => reading,
+            Err(fault) => return self.complain(place, fault.to_string()),
+        };
+        if self.rules.iab_contradiction != IabContradiction::Refuse {
+            return;
+        }
+        let catalog = self.rules.catalog;
+        let answer = |purpose: iab::Purpose| {
+            let known = catalog.purpose(purpose.slug())?;
+            let said = purposes.iter().find(|said| said.purpose == known.number)?;
+            Some(said.consent.enabled)
+        };
+        for said in iab::statements_against(&reading.statements, answer) {
+            let purpose = said.purpose.slug();
+            self.complain(
+                place,
+                format!("contradicts what this record says of the purpose {purpose}"),
+            );
+        }
     }
 
     fn metadata(&mut self, place: &Place<'_>, list: Vec<UpsertMetadata>) -> Vec<(String, Option<String>)> {

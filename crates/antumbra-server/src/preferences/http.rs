@@ -13,6 +13,7 @@ use super::{check, moment::Moment, query, store, wire};
 use crate::{
     AppState,
     audit::{self, Actor, AuditEntry, Detail},
+    config::IabContradiction,
     http::{Caller, Json, Path, Problem, scope},
     keyring::OrganizationKeys,
     organization::{OrganizationId, Settings},
@@ -87,7 +88,7 @@ pub(crate) async fn query_preferences(
     let nodes = hits.iter().map(|hit| {
         let shown = wire::Shown {
             user_id: hit.user_id.as_deref(),
-            ..shown(&hit.held, &partition, &known.settings)
+            ..shown(&hit.held, &partition, &known)
         };
         wire::QueryNode::new(shown, &known.catalog)
     });
@@ -102,6 +103,7 @@ pub(crate) async fn query_preferences(
 struct Known {
     settings: Arc<Settings>,
     catalog: Arc<Catalog>,
+    iab_contradiction: IabContradiction,
     now: Moment,
 }
 
@@ -115,6 +117,7 @@ impl Known {
         Ok(Known {
             settings: app.settings.get(reader, organization).await?,
             catalog: app.catalogs.current(reader, organization).await?,
+            iab_contradiction: app.config.preferences.iab_contradiction,
             now: Moment::from(now),
         })
     }
@@ -131,6 +134,7 @@ impl Known {
         check::Rules {
             settings: &self.settings,
             catalog: &self.catalog,
+            iab_contradiction: self.iab_contradiction,
             now: self.now,
         }
     }
@@ -161,7 +165,7 @@ fn upsert_outcome<'a>(
     for (index, (checked, outcome)) in records.iter().zip(outcomes).enumerate() {
         match outcome {
             Ok(held) => {
-                let shown = shown(held, &checked.partition_key, &known.settings);
+                let shown = shown(held, &checked.partition_key, known);
                 nodes.push(wire::UpsertNode::new(shown, &known.catalog));
             }
             Err(refused) => failures.push(wire::Failure {
@@ -177,7 +181,7 @@ fn upsert_outcome<'a>(
     }
 }
 
-fn shown<'a>(held: &'a store::Held, partition: &'a str, settings: &'a Settings) -> wire::Shown<'a> {
+fn shown<'a>(held: &'a store::Held, partition: &'a str, known: &'a Known) -> wire::Shown<'a> {
     wire::Shown {
         id: held.id,
         partition,
@@ -185,7 +189,8 @@ fn shown<'a>(held: &'a store::Held, partition: &'a str, settings: &'a Settings) 
         updated_at: held.updated_at,
         record: held.record.as_deref(),
         user_id: None,
-        settings,
+        settings: &known.settings,
+        iab_contradiction: known.iab_contradiction,
     }
 }
 

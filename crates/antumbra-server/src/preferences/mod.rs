@@ -11,6 +11,7 @@
 //! | `known.rs` | objects that would mean something else with a misspelt member |
 //! | `check.rs`, `identifiers.rs`, `moment.rs` | from what a caller wrote to what the rules take |
 //! | `model.rs` | a record, and the rules by which writes become part of it |
+//! | `iab/` | what consent strings say, and where they are malformed |
 //! | `encoding.rs` | records and history as bytes, before they are sealed |
 //! | `store.rs` | the tables, and reading and writing them in a few round trips a call |
 //! | `turns.rs` | who is being written about at the moment |
@@ -21,6 +22,7 @@ mod encoding;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub(crate) mod http;
+mod iab;
 mod identifiers;
 mod model;
 mod moment;

@@ -8,11 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
 use super::{
+    iab,
     identifiers::EMAIL_NAME,
     model::{Choice, ConsentString, PurposeAnswer, Record, RecordId},
     moment::Moment,
 };
-use crate::{http::Known, organization::Settings, purposes::Catalog};
+use crate::{config::IabContradiction, http::Known, organization::Settings, purposes::Catalog};
 
 /// `PUT /v1/preferences`: records of up to 100 people.
 #[derive(Deserialize, ToSchema)]
@@ -144,7 +145,7 @@ pub(crate) struct UpsertChoice {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UpsertStrings {
-    /// IAB US Privacy.
+    /// IAB US Privacy: four characters. Like the next two it is refused if it is malformed, and at most 8 KiB long.
     #[serde(default, deserialize_with = "even_null")]
     #[schema(value_type = Option<String>)]
     pub(super) usp: Option<Option<String>>,
@@ -152,7 +153,7 @@ pub(crate) struct UpsertStrings {
     #[serde(default, deserialize_with = "even_null")]
     #[schema(value_type = Option<String>)]
     pub(super) gpp: Option<Option<String>>,
-    /// IAB Transparency and Consent Framework.
+    /// IAB Transparency and Consent Framework, version 2.
     #[serde(default, deserialize_with = "even_null")]
     #[schema(value_type = Option<String>)]
     pub(super) tcf: Option<Option<String>>,
@@ -433,6 +434,13 @@ pub(crate) struct SystemNode {
     decryption_status: DecryptionStatus,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Moment,
+    /// Where a consent string and a purpose of this record say the opposite of each other, as they stand now: pairs as
+    /// `SaleOfInfo:usp`, with commas between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iab_contradictions: Option<String>,
+    /// `GPC` if a consent string says that the browser sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_privacy_signals: Option<&'static str>,
 }
 
 /// A stored record and where it stands: what a node is made from.
@@ -448,6 +456,8 @@ pub(super) struct Shown<'a> {
     pub(super) user_id: Option<&'a str>,
     /// Which identifiers tell people apart.
     pub(super) settings: &'a Settings,
+    /// Whether contradictions between strings and purposes are shown.
+    pub(super) iab_contradiction: IabContradiction,
 }
 
 impl<'a> UpsertNode<'a> {
@@ -459,15 +469,17 @@ impl<'a> UpsertNode<'a> {
             user_id,
             identifiers,
             purposes,
-            ..
+            consent_management,
+            metadata,
+            metadata_timestamp,
+            system,
         } = QueryNode::new(shown, catalog);
-        let strings = StringsNode::new(shown.record);
         let StringsNode {
             usp,
             gpp,
             tcf,
             airgap_version,
-        } = strings;
+        } = consent_management;
         UpsertNode {
             user_id,
             partition,
@@ -481,10 +493,10 @@ impl<'a> UpsertNode<'a> {
             purposes,
             identifiers,
             confirmed,
-            metadata: shown.metadata(),
-            metadata_timestamp: shown.record.and_then(|record| record.metadata_timestamp),
-            consent_management: strings,
-            system: shown.system(),
+            metadata,
+            metadata_timestamp,
+            consent_management,
+            system,
         }
     }
 }
@@ -501,7 +513,7 @@ impl<'a> QueryNode<'a> {
             consent_management: StringsNode::new(shown.record),
             metadata: shown.metadata(),
             metadata_timestamp: shown.record.and_then(|record| record.metadata_timestamp),
-            system: shown.system(),
+            system: shown.system(catalog),
         }
     }
 }
@@ -527,10 +539,17 @@ impl<'a> Shown<'a> {
         }
     }
 
-    fn system(&self) -> SystemNode {
+    fn system(&self, catalog: &Catalog) -> SystemNode {
+        let found = self
+            .record
+            .map(|record| iab::found_in(record, catalog))
+            .unwrap_or_default();
+        let are_shown = self.iab_contradiction != IabContradiction::Ignore;
         SystemNode {
             decryption_status: self.decryption_status(),
             updated_at: self.updated_at,
+            iab_contradictions: found.contradictions.filter(|_| are_shown),
+            user_privacy_signals: found.gpc.then_some("GPC"),
         }
     }
 

@@ -165,7 +165,7 @@ async fn known_to_every_slice() -> Story {
         "partition": "shop", "timestamp": "2026-03-02T09:00:00Z", "userId": CANARY,
         "identifiers": [{ "name": "email", "value": email }, { "name": "coreIdentifier", "value": CANARY }],
         "purposes": [{ "purpose": "Analytics", "enabled": true, "sourceSystem": CANARY }],
-        "metadata": [{ "key": CANARY, "value": CANARY }], "tcf": CANARY,
+        "metadata": [{ "key": CANARY, "value": CANARY }], "airgapVersion": CANARY,
     });
     let (status, answer) = ask(reqwest::Method::PUT, "/v1/preferences", json!({ "records": [record] })).await;
     assert_eq!(status, 200, "{answer}");

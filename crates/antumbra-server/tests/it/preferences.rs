@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::support::{TestServer, key_input, rows::rows_of};
 
 mod answers;
+mod iab;
 mod people;
 mod queries;
 mod refusals;

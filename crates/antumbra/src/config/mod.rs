@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) access: Access,
     pub(crate) limits: Limits,
     pub(crate) compat: Compat,
+    pub(crate) preferences: Preferences,
     pub(crate) dsr: Dsr,
     pub(crate) webhooks: Webhooks,
     pub(crate) keys: Keys,
@@ -123,6 +124,22 @@ pub(crate) enum DownloadKeySize {
     Auto,
     Number,
     String,
+}
+
+/// How preferences are kept.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Preferences {
+    pub(crate) iab_contradiction: IabContradiction,
+}
+
+/// What becomes of a consent string that says the opposite of the purposes beside it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum IabContradiction {
+    Refuse,
+    Record,
+    Ignore,
 }
 
 /// How data subject requests are handled.

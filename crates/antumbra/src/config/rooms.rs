@@ -15,7 +15,7 @@ use reqwest::Url;
 
 use crate::logs;
 
-use super::{Config, DownloadKeySize, LimitsProfile, Mistake, Review, Storage, webhook_key};
+use super::{Config, DownloadKeySize, IabContradiction, LimitsProfile, Mistake, Review, Storage, webhook_key};
 
 impl Config {
     /// What the store needs to know.
@@ -150,6 +150,11 @@ impl Config {
             DownloadKeySize::Auto => server::DownloadKeySize::Auto,
             DownloadKeySize::Number => server::DownloadKeySize::Number,
             DownloadKeySize::String => server::DownloadKeySize::String,
+        };
+        config.preferences.iab_contradiction = match self.preferences.iab_contradiction {
+            IabContradiction::Refuse => server::IabContradiction::Refuse,
+            IabContradiction::Record => server::IabContradiction::Record,
+            IabContradiction::Ignore => server::IabContradiction::Ignore,
         };
         config.dsr.review = match self.dsr.review {
             Review::Required => server::Review::Required,

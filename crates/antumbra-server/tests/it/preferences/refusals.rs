@@ -84,7 +84,7 @@ async fn each_rule_is_refused_with_its_place_and_without_the_value() {
         (with("birthDate", json!("13-1990")), "birthDate"),
         (with("confirmed", json!("yes")), "confirmed"),
         (with("usp", json!(17)), "usp"),
-        (with("tcf", json!(long(16 * 1024 + 1))), "tcf"),
+        (with("airgapVersion", json!(long(8 * 1024 + 1))), "airgapVersion"),
         (with("metadata", json!({"a": "b"})), "metadata"),
         (with("metadata", json!([{"key": "", "value": "b"}])), "metadata[0].key"),
         (

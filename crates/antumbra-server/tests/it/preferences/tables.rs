@@ -68,7 +68,7 @@ async fn no_identifier_and_no_answer_stands_in_a_table_in_clear() {
                 {"name": "phone", "value": canaries[1]}, {"name": "coreIdentifier", "value": canaries[2]}
             ],
             "metadata": [{"key": "store", "value": canaries[3]}],
-            "tcf": canaries[4],
+            "airgapVersion": canaries[4],
             "birthDate": canaries[5],
             "purposes": [{"purpose": "Analytics", "enabled": true, "sourceSystem": canaries[3]}]
         }))

@@ -55,7 +55,7 @@ async fn null_clears_and_absent_leaves() {
         .record(json!({
             "identifiers": person,
             "consentManagement": {"usp": "1YYN", "gpp": "DBAA"},
-            "tcf": "CPXxRfAPXxRfA",
+            "tcf": "CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA",
             "metadata": [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}],
             "purposes": [{"purpose": "ProductNews", "enabled": true, "preferences": [
                 {"topic": "Cadence", "choice": {"selectValue": "Weekly"}},
