@@ -22,7 +22,9 @@ use crate::{
 #[rustfmt::skip] // A table: one line a handler.
 fn table() -> Vec<Route> {
     use ScopeName::{MakeDataSubjectRequest, ManageStoredPreferences, ViewManagedConsentDatabaseAdminApi, ViewRequestCompilation, ViewRequests};
-    use budgets::{DSR, PREFERENCES_QUERY, PREFERENCES_UPSERT};
+    use budgets::{
+        APPEND_IDENTIFIERS, DELETE_IDENTIFIERS, DSR, PREFERENCES_DELETE, PREFERENCES_QUERY, PREFERENCES_UPSERT, UPDATE_IDENTIFIERS,
+    };
     vec![
         // Asking, and getting the answer.
         scope(routes!(dsr::http::submit), MakeDataSubjectRequest).budget(DSR),
@@ -40,6 +42,10 @@ fn table() -> Vec<Route> {
         // Preferences.
         scope(routes!(preferences::http::upsert_preferences), ManageStoredPreferences).budget(PREFERENCES_UPSERT),
         scope(routes!(preferences::http::query_preferences), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_QUERY),
+        scope(routes!(preferences::amend::http::delete_preferences), ManageStoredPreferences).budget(PREFERENCES_DELETE),
+        scope(routes!(preferences::amend::http::append_identifiers), ManageStoredPreferences).budget(APPEND_IDENTIFIERS),
+        scope(routes!(preferences::amend::http::update_identifiers), ManageStoredPreferences).budget(UPDATE_IDENTIFIERS),
+        scope(routes!(preferences::amend::http::delete_identifiers), ManageStoredPreferences).budget(DELETE_IDENTIFIERS),
         // Management.
         any_key(routes!(graphql::http::run_documents)).graphql(),
         open(routes!(graphql::http::show_schema), PUBLIC).own(),
@@ -70,12 +76,28 @@ pub mod budgets {
     };
 
     /// Every budget.
-    pub const ALL: [Budget; 3] = [PREFERENCES_UPSERT, PREFERENCES_QUERY, DSR];
+    pub const ALL: [Budget; 7] = [
+        PREFERENCES_UPSERT,
+        PREFERENCES_QUERY,
+        PREFERENCES_DELETE,
+        APPEND_IDENTIFIERS,
+        UPDATE_IDENTIFIERS,
+        DELETE_IDENTIFIERS,
+        DSR,
+    ];
 
     /// Records written by `PUT /v1/preferences`.
     pub const PREFERENCES_UPSERT: Budget = preferences("preferences_upsert", 10_000, Records);
     /// Calls of `POST /v1/preferences/{partition}/query`.
     pub const PREFERENCES_QUERY: Budget = preferences("preferences_query", 10_000, Calls);
+    /// Calls of `POST /v1/preferences/{partition}/delete`.
+    pub const PREFERENCES_DELETE: Budget = preferences("preferences_delete", 100, Calls);
+    /// Calls of `POST /v1/preferences/{partition}/append-identifiers`.
+    pub const APPEND_IDENTIFIERS: Budget = preferences("append_identifiers", 100, Calls);
+    /// Calls of `POST /v1/preferences/{partition}/update-identifiers`.
+    pub const UPDATE_IDENTIFIERS: Budget = preferences("update_identifiers", 100, Calls);
+    /// Calls of `POST /v1/preferences/{partition}/delete-identifiers`.
+    pub const DELETE_IDENTIFIERS: Budget = preferences("delete_identifiers", 100, Calls);
     /// Calls of the data subject request and fulfilment routes.
     pub const DSR: Budget = Budget {
         name: "dsr",

@@ -31,6 +31,9 @@ const LIST_MAX: usize = 200;
 /// Most problems that are told one by one. A body of some megabytes can hold hundreds of thousands.
 const TOLD_MAX: usize = 1_000;
 
+/// What is said of a name that nothing is configured under.
+pub(super) const UNKNOWN_IDENTIFIER: &str = "is not an identifier of this organization";
+
 /// Longest key and longest value of a metadata entry, in bytes.
 const METADATA_KEY_BYTES_MAX: usize = 256;
 const METADATA_VALUE_BYTES_MAX: usize = 4096;
@@ -228,7 +231,7 @@ impl<'a> Checker<'a> {
                 continue;
             }
             let Some(known) = self.rules.settings.find_identifier(&given.name) else {
-                self.complain(&entry.member("name"), "is not an identifier of this organization");
+                self.complain(&entry.member("name"), UNKNOWN_IDENTIFIER);
                 continue;
             };
             match identifiers::normalise(known, &given.value) {
@@ -588,11 +591,18 @@ fn not_valid(name: &str) -> String {
 }
 
 fn on_conflict(options: Option<&UpsertOptions>) -> OnConflict {
-    let merge = options.and_then(|given| given.merge_records_on_conflict.or(given.merge_record_on_conflict));
-    if merge == Some(false) {
-        OnConflict::Refuse
-    } else {
-        OnConflict::Merge
+    OnConflict::unless_refused(
+        options.and_then(|given| given.merge_records_on_conflict.or(given.merge_record_on_conflict)),
+    )
+}
+
+impl OnConflict {
+    /// What a caller wants who says so much about merging.
+    pub(super) fn unless_refused(merge: Option<bool>) -> OnConflict {
+        match merge {
+            Some(false) => OnConflict::Refuse,
+            Some(true) | None => OnConflict::Merge,
+        }
     }
 }
 

@@ -223,7 +223,6 @@ pub(super) fn encode_event(write: &Write, absorbed: &[RecordId]) -> Vec<u8> {
     out.0
 }
 
-#[allow(dead_code, reason = "the routes that amend come next")]
 pub(super) fn encode_amendment(amendment: &Amendment, absorbed: &[RecordId]) -> Vec<u8> {
     let mut out = Out::new(AMENDMENT, 96);
     out.ids(absorbed);

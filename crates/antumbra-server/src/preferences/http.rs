@@ -100,15 +100,15 @@ pub(crate) async fn query_preferences(
 }
 
 /// What an organization has configured, as one snapshot has it.
-struct Known {
-    settings: Arc<Settings>,
-    catalog: Arc<Catalog>,
+pub(super) struct Known {
+    pub(super) settings: Arc<Settings>,
+    pub(super) catalog: Arc<Catalog>,
     iab_contradiction: IabContradiction,
     now: Moment,
 }
 
 impl Known {
-    async fn read(
+    pub(super) async fn read(
         app: &AppState,
         reader: &mut Reader,
         organization: OrganizationId,
@@ -123,14 +123,19 @@ impl Known {
     }
 
     /// Refuses, so that the handler runs again, if the configuration is another by now.
-    async fn still_holds(&self, app: &AppState, tx: &mut Tx, organization: OrganizationId) -> Result<(), StoreError> {
+    pub(super) async fn still_holds(
+        &self,
+        app: &AppState,
+        tx: &mut Tx,
+        organization: OrganizationId,
+    ) -> Result<(), StoreError> {
         let settings = app.settings.get(tx, organization).await?;
         let catalog = app.catalogs.current(tx, organization).await?;
         let same = Arc::ptr_eq(&settings, &self.settings) && Arc::ptr_eq(&catalog, &self.catalog);
         if same { Ok(()) } else { Err(StoreError::Conflict) }
     }
 
-    fn rules(&self) -> check::Rules<'_> {
+    pub(super) fn rules(&self) -> check::Rules<'_> {
         check::Rules {
             settings: &self.settings,
             catalog: &self.catalog,
@@ -139,7 +144,7 @@ impl Known {
         }
     }
 
-    fn site<'a>(
+    pub(super) fn site<'a>(
         &'a self,
         app: &'a AppState,
         organization: OrganizationId,
@@ -181,7 +186,7 @@ fn upsert_outcome<'a>(
     }
 }
 
-fn shown<'a>(held: &'a store::Held, partition: &'a str, known: &'a Known) -> wire::Shown<'a> {
+pub(super) fn shown<'a>(held: &'a store::Held, partition: &'a str, known: &'a Known) -> wire::Shown<'a> {
     wire::Shown {
         id: held.id,
         partition,
@@ -194,6 +199,6 @@ fn shown<'a>(held: &'a store::Held, partition: &'a str, known: &'a Known) -> wir
     }
 }
 
-fn unknown_partition() -> Problem {
+pub(super) fn unknown_partition() -> Problem {
     Problem::validation([("partition", "is not a partition of this organization")])
 }

@@ -17,13 +17,18 @@ pub(super) const LEGACY_NAME: &str = "coreIdentifier";
 /// The name under which a `userId` that is an e-mail address is kept.
 pub(super) const EMAIL_NAME: &str = "email";
 
-/// A value in the form in which it is kept, or none if it can't be one of `known`.
-pub(super) fn normalise(known: &KnownIdentifier, value: &str) -> Option<String> {
+/// A value in the form in which it is kept, whether or not it can be one of `known` today.
+pub(super) fn form(known: &KnownIdentifier, value: &str) -> String {
     let value = value.trim();
-    let value = match known.identifier.kind {
+    match known.identifier.kind {
         IdentifierKind::Email => value.to_lowercase(),
         _ => value.to_owned(),
-    };
+    }
+}
+
+/// A value in the form in which it is kept, or none if it can't be one of `known`.
+pub(super) fn normalise(known: &KnownIdentifier, value: &str) -> Option<String> {
+    let value = form(known, value);
     let form_fits = match known.identifier.kind {
         IdentifierKind::Email => value.contains('@') && !value.contains('/'),
         IdentifierKind::Phone => is_e164(&value),

@@ -6,7 +6,7 @@
 //!
 //! | File | Holds |
 //! | --- | --- |
-//! | `http.rs` | the two handlers |
+//! | `http.rs` | the handlers of upsert and query |
 //! | `wire.rs` | JSON in, JSON out |
 //! | `known.rs` | objects that would mean something else with a misspelt member |
 //! | `check.rs`, `identifiers.rs`, `moment.rs` | from what a caller wrote to what the rules take |
@@ -16,7 +16,9 @@
 //! | `store.rs` | the tables, and reading and writing them in a few round trips a call |
 //! | `turns.rs` | who is being written about at the moment |
 //! | `query.rs` | which records a query means, their order, and where the next page begins |
+//! | `amend/` | identifiers that come and go, and deletion |
 
+pub(crate) mod amend;
 mod check;
 mod encoding;
 #[cfg(any(test, fuzzing))]

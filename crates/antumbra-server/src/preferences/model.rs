@@ -167,7 +167,6 @@ pub(crate) struct PurposeWrite {
 /// What one call changed about who a person is. Nothing is chosen by it, so the record's own time stays.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
-#[allow(dead_code, reason = "the routes that amend come next")]
 pub(crate) struct Amendment {
     /// When, as the caller says.
     pub(crate) at: Moment,
@@ -262,7 +261,6 @@ impl Record {
 
     /// Takes in who the person is from now on: one identifier goes, one comes. What the person was called as `userId` is
     /// called by the new value, or no longer, if it meant the one that goes.
-    #[allow(dead_code, reason = "the routes that amend come next")]
     pub(crate) fn amend(&mut self, amendment: &Amendment) -> Effect {
         let mut effect = Effect::Same;
         if let Some(gone) = &amendment.gone
@@ -597,6 +595,50 @@ mod tests {
             let mut record = before.clone();
             let effect = record.apply(&second);
             prop_assert_eq!(effect == Effect::Changed, record != before);
+        }
+    }
+
+    #[test]
+    fn an_amendment_changes_who_the_person_is_and_nothing_else() {
+        let email = |value: &str| Identifier {
+            name: "email".to_owned(),
+            value: value.to_owned(),
+        };
+        let before = after(&[Write {
+            identifiers: vec![email("ada@example.test")],
+            user_id: Some(" Ada@Example.test".to_owned()),
+            purposes: vec![says(1, 10, true, vec![])],
+            ..write(10)
+        }]);
+        let (ada, bea) = (email("ada@example.test"), email("bea@example.test"));
+        for (gone, new, effect, identifiers, user_id) in [
+            (None, Some(&ada), Effect::Same, vec![&ada], Some(" Ada@Example.test")),
+            (
+                None,
+                Some(&bea),
+                Effect::Changed,
+                vec![&ada, &bea],
+                Some(" Ada@Example.test"),
+            ),
+            (
+                Some(&ada),
+                Some(&bea),
+                Effect::Changed,
+                vec![&bea],
+                Some("bea@example.test"),
+            ),
+            (Some(&ada), None, Effect::Changed, vec![], None),
+            (Some(&bea), None, Effect::Same, vec![&ada], Some(" Ada@Example.test")),
+        ] {
+            let mut record = before.clone();
+            let (gone, new) = (gone.cloned(), new.cloned());
+            let at = Moment(99);
+            assert_eq!(record.amend(&Amendment { at, gone, new }), effect);
+            assert!(record.identifiers.iter().eq(identifiers));
+            assert_eq!(record.user_id.as_ref().map(|user_id| user_id.value.as_str()), user_id);
+            record.identifiers = before.identifiers.clone();
+            record.user_id = before.user_id.clone();
+            assert!(record == before);
         }
     }
 

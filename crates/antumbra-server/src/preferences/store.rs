@@ -4,7 +4,8 @@
 //! accepted is also kept as a history row, sealed under the same key, with the time of the event inside and the time at
 //! which we learned it outside: what a person had allowed at one time, as it was known at another, can be worked out
 //! from them by the rules of `model.rs`. When a record becomes part of another, its history and its key stay where they
-//! are and the survivor names it.
+//! are and the survivor names it. When a record is deleted, its key and theirs are destroyed: the rows of history stay, and
+//! nobody can read them.
 //!
 //! This file holds the tables, their rows, and reading; `store/desk.rs` takes in a batch of writes.
 
@@ -28,7 +29,7 @@ use crate::{
     purposes::PartitionId,
     world::Ids,
 };
-pub(super) use desk::{Batch, Refused, upsert_all};
+pub(super) use desk::{Amends, Batch, Deletes, Refused, amend_all, delete_all, upsert_all};
 
 /// The present state of each record: two times and a revision in clear, the rest sealed.
 const RECORDS: Table<(OrganizationId, PartitionId, RecordId), Raw> = Table::new("preference_records");

@@ -370,6 +370,7 @@ pub(crate) enum DecryptionStatus {
     Error,
 }
 
+/// An identifier of a record.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct IdentifierNode<'a> {
     name: &'a str,
@@ -572,7 +573,7 @@ impl<'a> Shown<'a> {
         })
     }
 
-    fn identifiers(&self) -> Vec<IdentifierNode<'a>> {
+    pub(super) fn identifiers(&self) -> Vec<IdentifierNode<'a>> {
         let Some(record) = self.record else { return Vec::new() };
         let held = record.identifiers.iter().map(|identifier| IdentifierNode {
             name: &identifier.name,

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     CANARY, TestServer,
+    rows::rows_of,
     story::{Story, config},
 };
 
@@ -201,6 +202,63 @@ async fn known_to_every_slice() -> Story {
 async fn a_person_known_to_every_slice_is_nowhere_in_the_clear() {
     let story = known_to_every_slice().await;
     assert_eq!(leaks(&story.server).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_person_whose_preferences_are_deleted_can_be_neither_found_nor_read() {
+    let story = known_to_every_slice().await;
+    let server = &story.server;
+    let email = json!({ "name": "email", "value": format!("{CANARY}@example.test") });
+    let post = async |path: &str, body: Value| {
+        let call = server.client().post(server.url(path)).bearer_auth(&story.admin_key);
+        call.json(&body).send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let find = async || {
+        post(
+            "/v1/preferences/shop/query",
+            json!({ "filter": { "identifiers": [email] } }),
+        )
+        .await
+    };
+    assert_eq!(find().await["nodes"].as_array().unwrap().len(), 1);
+    // What opens and what finds: the wrapped keys, the digests of the identifiers, the sealed record.
+    let mut telling: Vec<Vec<u8>> = Vec::new();
+    let values = |rows: Vec<(Vec<u8>, Vec<u8>)>| rows.into_iter().map(|(_, value)| value);
+    telling.extend(values(rows_of(server, "subject_keys").await));
+    telling.extend(values(rows_of(server, "preference_records").await));
+    // The key of an index row is the organization, the partition, and the digest.
+    let owners = rows_of(server, "preference_owners").await;
+    telling.extend(owners.into_iter().map(|(key, _)| key[32..].to_vec()));
+    assert_eq!(
+        telling.len(),
+        4,
+        "one key, one record, an e-mail address and a core identifier"
+    );
+    let history = rows_of(server, "preference_history").await;
+    assert_eq!(history.len(), 1);
+
+    let deletion = json!({ "anchorIdentifier": email, "timestamp": "2026-03-02T09:30:00Z" });
+    let answer = post("/v1/preferences/shop/delete", json!({ "records": [deletion] })).await;
+    assert_eq!(answer, json!({ "records": [{ "success": true }], "failures": [] }));
+
+    for table in antumbra_server::tables() {
+        for (key, value) in rows_of(server, table).await {
+            for bytes in &telling {
+                let holds = |place: &[u8]| place.windows(bytes.len()).any(|window| window == bytes);
+                assert!(
+                    !holds(&key) && !holds(&value),
+                    "{table} still has what opens or finds them"
+                );
+            }
+        }
+    }
+    assert_eq!(
+        rows_of(server, "preference_history").await,
+        history,
+        "that something was, is still counted"
+    );
+    assert_eq!(find().await, json!({ "nodes": [] }));
+    assert_eq!(leaks(server).await, Vec::<String>::new());
 }
 
 #[tokio::test]

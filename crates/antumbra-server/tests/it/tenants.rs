@@ -352,6 +352,11 @@ fn calls() -> Vec<Call> {
         call(Method::PUT, "/v1/preferences", &[], json!({ "records": [record] }))
     };
     let query = |path: &'static str, body: Value| call(Method::POST, path, &[], body);
+    let at = |record: &str, mut more: Value| {
+        more["anchorIdentifier"] = json!({ "name": "transcend", "value": record });
+        more["timestamp"] = json!("2026-02-03T09:00:00.000Z");
+        more
+    };
     let get = |path: &'static str| call(Method::GET, path, &[], Value::Null);
     vec![
         submit(json!({ "subjectType": "@subject_type" })),
@@ -383,6 +388,31 @@ fn calls() -> Vec<Call> {
         ours(json!({ "identifiers": [{ "name": "@identifier_name", "value": "1" }] })),
         ours(json!({ "purposes": [{ "purpose": "@purpose_name", "enabled": true }] })),
         query("/v1/preferences/@partition/query", json!({})),
+        query(
+            "/v1/preferences/@partition/delete",
+            json!({ "records": [at("@record", json!({}))] }),
+        ),
+        query(
+            "/v1/preferences/shop-of-ours/delete",
+            json!({ "records": [at("@record", json!({}))] }),
+        ),
+        query(
+            "/v1/preferences/shop-of-ours/append-identifiers",
+            json!({ "records": [at("@record", json!({ "append": { "name": "email", "value": "p0@example.test" } }))] }),
+        ),
+        query(
+            "/v1/preferences/shop-of-ours/append-identifiers",
+            json!({ "records": [at("@record", json!({ "append": { "name": "@identifier_name", "value": "1" } }))] }),
+        ),
+        query(
+            "/v1/preferences/shop-of-ours/update-identifiers",
+            json!({ "records": [at("@record", json!({ "update":
+                { "name": "email", "oldValue": "p0@example.test", "newValue": "p1@example.test" } }))] }),
+        ),
+        query(
+            "/v1/preferences/shop-of-ours/delete-identifiers",
+            json!({ "records": [at("@record", json!({ "delete": { "name": "email", "value": "p0@example.test" } }))] }),
+        ),
         query("/v1/preferences/shop-of-ours/query", json!({ "cursor": "@cursor" })),
         query(
             "/v1/preferences/shop-of-ours/query",

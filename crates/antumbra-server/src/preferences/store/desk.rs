@@ -1,7 +1,10 @@
 //! A batch of writes, taken in.
 //!
 //! It reads in two round trips, whatever its size: first who the identifiers belong to, then those records and their
-//! keys. Everything else happens on a [`Desk`] in memory, record by record in the order of the batch.
+//! keys. Everything else happens on a [`Desk`] in memory, record by record in the order of the batch. Changes to
+//! identifiers, and deletions, happen there too: see `amend.rs`.
+
+mod amend;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,10 +22,11 @@ use super::{
     read_records, record_row,
 };
 use crate::{
-    keyring::{KeyKind, KeyringError},
+    keyring::{KeyKind, KeyringError, destroy_key},
     organization::OrganizationId,
     purposes::PartitionId,
 };
+pub(in crate::preferences) use amend::{Amends, Deletes, amend_all, delete_all};
 
 /// Most identifiers and most metadata keys of one record.
 const ENTRIES_MAX: usize = 1000;
@@ -67,8 +71,15 @@ pub(in crate::preferences) async fn upsert_all(
     site: &Site<'_>,
     batch: &Batch,
 ) -> Result<Vec<Result<Held, Refused>>, KeyringError> {
-    let mut desk = Desk::lay_out(tx, site, batch).await?;
     let records = batch.records.iter().zip(&batch.lookups);
+    let blinds = records
+        .clone()
+        .flat_map(|(checked, lookups)| lookups.all().map(|blind| (checked.partition, blind)));
+    let named = batch
+        .records
+        .iter()
+        .flat_map(|checked| checked.named.iter().map(|id| (checked.partition, *id)));
+    let mut desk = Desk::lay_out(tx, site, blinds.collect(), named.collect()).await?;
     let outcomes = records.map(|(checked, lookups)| desk.take(checked, lookups)).collect();
     desk.clear_away(tx).await?;
     Ok(outcomes)
@@ -108,8 +119,8 @@ struct Desk<'a> {
     site: &'a Site<'a>,
     owners: HashMap<(PartitionId, Blind), Owner>,
     drawers: HashMap<(PartitionId, RecordId), Drawer>,
-    /// Digests of identifiers that are not unique now but may have been: rows of theirs that lead to a record which
-    /// became part of another have to go.
+    /// Digests that may have a row which leads to the record beside them, and must not: those of identifiers that it lost,
+    /// and of what is not unique now but may have been, if it became part of another.
     doubtful: Vec<(PartitionId, Blind, RecordId)>,
 }
 
@@ -144,19 +155,21 @@ enum Fate {
     Changed,
     /// It became part of another.
     Absorbed,
+    /// It is no more.
+    Deleted,
 }
 
 impl<'a> Desk<'a> {
-    /// Reads whatever the batch may touch: two round trips, and one for keys.
-    async fn lay_out(tx: &mut Tx, site: &'a Site<'a>, batch: &Batch) -> Result<Desk<'a>, KeyringError> {
-        let mut owners: HashMap<(PartitionId, Blind), Owner> = HashMap::new();
-        for (checked, lookups) in batch.records.iter().zip(&batch.lookups) {
-            owners.extend(
-                lookups
-                    .all()
-                    .map(|blind| ((checked.partition, blind), Owner::default())),
-            );
-        }
+    /// Reads whatever a call may touch that looks for these digests and names these records: two round trips, and one for
+    /// keys.
+    async fn lay_out(
+        tx: &mut Tx,
+        site: &'a Site<'a>,
+        blinds: Vec<(PartitionId, Blind)>,
+        named: Vec<(PartitionId, RecordId)>,
+    ) -> Result<Desk<'a>, KeyringError> {
+        let mut owners: HashMap<(PartitionId, Blind), Owner> =
+            blinds.into_iter().map(|place| (place, Owner::default())).collect();
         let wanted: Vec<(PartitionId, Blind)> = owners.keys().copied().collect();
         let keys: Vec<_> = wanted
             .iter()
@@ -175,12 +188,7 @@ impl<'a> Desk<'a> {
             );
             places.push((place.0, id));
         }
-        places.extend(
-            batch
-                .records
-                .iter()
-                .flat_map(|checked| checked.named.iter().map(|id| (checked.partition, *id))),
-        );
+        places.extend(named);
         places.sort_unstable();
         places.dedup();
         let read = read_records(tx, site, &places).await?;
@@ -223,7 +231,8 @@ impl<'a> Desk<'a> {
             [oldest, ..] => named.first().copied().unwrap_or(oldest),
         };
         let others: Vec<RecordId> = found.into_iter().filter(|other| *other != id).collect();
-        self.refuse_too_large(checked, id, &others)?;
+        let more = (checked.write.identifiers.len(), checked.write.metadata.len());
+        self.refuse_too_large(checked.partition, id, &others, more)?;
         self.unite(checked.partition, id, &others);
         for blind in &lookups.unique {
             self.owners.entry((checked.partition, *blind)).or_default().now = Some(id);
@@ -233,22 +242,27 @@ impl<'a> Desk<'a> {
 
     /// The living records that the caller named by id.
     fn named(&self, checked: &Checked, lookups: &Lookups) -> Result<Vec<RecordId>, Refused> {
-        let living = |id: RecordId| {
-            let drawer = self.drawers.get(&(checked.partition, id))?;
-            (drawer.fate != Fate::Absorbed).then_some(id)
-        };
         let find = |(id, alias): (&RecordId, &Blind)| {
-            self.owner(checked.partition, alias)
-                .or_else(|| living(*id))
+            self.find_named(checked.partition, *id, alias)
                 .ok_or(Refused::UnknownRecord)
         };
         checked.named.iter().zip(&lookups.named).map(find).collect()
     }
 
+    /// The living record of this id, or the one that it became part of.
+    fn find_named(&self, partition: PartitionId, id: RecordId, alias: &Blind) -> Option<RecordId> {
+        self.owner(partition, alias).or_else(|| self.living(partition, id))
+    }
+
     /// The record that a digest leads to. An index row whose record is not there counts as none.
     fn owner(&self, partition: PartitionId, blind: &Blind) -> Option<RecordId> {
         let id = self.owners.get(&(partition, *blind))?.now?;
-        self.drawers.contains_key(&(partition, id)).then_some(id)
+        self.living(partition, id)
+    }
+
+    fn living(&self, partition: PartitionId, id: RecordId) -> Option<RecordId> {
+        let drawer = self.drawers.get(&(partition, id))?;
+        matches!(drawer.fate, Fate::Unchanged | Fate::Changed).then_some(id)
     }
 
     fn drawer(&self, partition: PartitionId, id: RecordId) -> &Drawer {
@@ -282,17 +296,23 @@ impl<'a> Desk<'a> {
         id
     }
 
-    fn refuse_too_large(&self, checked: &Checked, id: RecordId, others: &[RecordId]) -> Result<(), Refused> {
+    /// Refuses if these records and so many more identifiers and metadata keys are too much for one record.
+    fn refuse_too_large(
+        &self,
+        partition: PartitionId,
+        id: RecordId,
+        others: &[RecordId],
+        more: (usize, usize),
+    ) -> Result<(), Refused> {
         let records = || {
             others
                 .iter()
                 .chain([&id])
-                .filter_map(|id| self.drawer(checked.partition, *id).record.as_ref())
+                .filter_map(|id| self.drawer(partition, *id).record.as_ref())
         };
         let identifiers: usize = records().map(|record| record.identifiers.len()).sum();
         let metadata: usize = records().map(|record| record.metadata.len()).sum();
-        let fits = identifiers + checked.write.identifiers.len() <= ENTRIES_MAX
-            && metadata + checked.write.metadata.len() <= ENTRIES_MAX;
+        let fits = identifiers + more.0 <= ENTRIES_MAX && metadata + more.1 <= ENTRIES_MAX;
         if fits { Ok(()) } else { Err(Refused::TooLarge) }
     }
 
@@ -342,16 +362,10 @@ impl<'a> Desk<'a> {
     fn write(&mut self, checked: &Checked, id: RecordId, absorbed: Vec<RecordId>) -> Held {
         let site = self.site;
         let drawer = self.drawer_mut(checked.partition, id);
-        let record = Arc::make_mut(drawer.record.as_mut().expect("records that can't be read were refused"));
-        let effect = record.apply(&checked.write);
-        drawer.timestamp = record.timestamp;
+        let effect = drawer.record_mut().apply(&checked.write);
         let event = || encoding::encode_event(&checked.write, &absorbed);
         if effect == Effect::Changed || !absorbed.is_empty() {
-            drawer.fate = Fate::Changed;
-            drawer.revision += 1;
-            // A clock that was set back does not make a record look older than it was.
-            drawer.updated_at = drawer.updated_at.max(site.now);
-            drawer.history.push((Chapter::Change(drawer.revision), event()));
+            drawer.enter(event(), site.now);
         } else if effect == Effect::Late {
             let event = event();
             let digest = site
@@ -424,8 +438,14 @@ impl<'a> Desk<'a> {
             return Ok(());
         }
         let rows = tx.get_many(&OWNERS, &keys).await?;
-        for ((key, row), (_, _, gone)) in keys.iter().zip(rows).zip(&self.doubtful) {
-            if row.as_ref().map(owner_of).transpose()? == Some(*gone) {
+        for ((key, row), (partition, blind, gone)) in keys.iter().zip(rows).zip(&self.doubtful) {
+            let Some(led_to) = row.as_ref().map(owner_of).transpose()? else {
+                continue;
+            };
+            let owned = self.owners.get(&(*partition, *blind)).and_then(|owner| owner.now);
+            // It may lead to what only this call made part of the record.
+            let stale = led_to == *gone || self.living(*partition, led_to).is_none();
+            if owned.is_none() && stale {
                 tx.delete(&OWNERS, key);
             }
         }
@@ -452,6 +472,20 @@ impl From<Opened> for Drawer {
 }
 
 impl Drawer {
+    fn record_mut(&mut self) -> &mut Record {
+        Arc::make_mut(self.record.as_mut().expect("records that can't be read were refused"))
+    }
+
+    /// Enters a change of the record in its history.
+    fn enter(&mut self, event: Vec<u8>, now: Moment) {
+        self.fate = Fate::Changed;
+        self.revision += 1;
+        self.timestamp = self.record_mut().timestamp;
+        // A clock that was set back does not make a record look older than it was.
+        self.updated_at = self.updated_at.max(now);
+        self.history.push((Chapter::Change(self.revision), event));
+    }
+
     fn held(&self) -> Held {
         Held {
             id: self.id,
@@ -481,15 +515,20 @@ impl Drawer {
         let listed = match self.fate {
             Fate::Unchanged => return,
             Fate::Changed => Some((self.timestamp, self.updated_at)),
-            Fate::Absorbed => None,
+            Fate::Absorbed | Fate::Deleted => None,
         };
-        match self.fate {
-            Fate::Absorbed => tx.delete(&RECORDS, &place),
-            _ => tx.put(
+        match listed {
+            None => tx.delete(&RECORDS, &place),
+            Some(_) => tx.put(
                 &RECORDS,
                 &place,
                 &record_row(site, partition, self.id, &header, key, record),
             ),
+        }
+        if self.fate == Fate::Deleted {
+            for id in record.absorbed.iter().chain([&self.id]) {
+                destroy_key(tx, organization, KeyKind::Subject, id.0);
+            }
         }
         self.list(
             tx,
