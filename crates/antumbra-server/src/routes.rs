@@ -42,6 +42,8 @@ fn table() -> Vec<Route> {
         // Preferences.
         scope(routes!(preferences::http::upsert_preferences), ManageStoredPreferences).budget(PREFERENCES_UPSERT),
         scope(routes!(preferences::http::query_preferences), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_QUERY),
+        scope(routes!(preferences::lookup::look_up), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_QUERY),
+        scope(routes!(preferences::lookup::look_up_one), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_QUERY),
         scope(routes!(preferences::amend::http::delete_preferences), ManageStoredPreferences).budget(PREFERENCES_DELETE),
         scope(routes!(preferences::amend::http::append_identifiers), ManageStoredPreferences).budget(APPEND_IDENTIFIERS),
         scope(routes!(preferences::amend::http::update_identifiers), ManageStoredPreferences).budget(UPDATE_IDENTIFIERS),
@@ -88,7 +90,7 @@ pub mod budgets {
 
     /// Records written by `PUT /v1/preferences`.
     pub const PREFERENCES_UPSERT: Budget = preferences("preferences_upsert", 10_000, Records);
-    /// Calls of `POST /v1/preferences/{partition}/query`.
+    /// Calls of `POST /v1/preferences/{partition}/query`, and of the lookup before it.
     pub const PREFERENCES_QUERY: Budget = preferences("preferences_query", 10_000, Calls);
     /// Calls of `POST /v1/preferences/{partition}/delete`.
     pub const PREFERENCES_DELETE: Budget = preferences("preferences_delete", 100, Calls);

@@ -16,6 +16,7 @@
 //! | `store.rs` | the tables, and reading and writing them in a few round trips a call |
 //! | `turns.rs` | who is being written about at the moment |
 //! | `query.rs` | which records a query means, their order, and where the next page begins |
+//! | `lookup.rs` | the deprecated lookup, flat and by plain values |
 //! | `amend/` | identifiers that come and go, and deletion |
 
 pub(crate) mod amend;
@@ -26,6 +27,7 @@ pub(crate) mod fuzz;
 pub(crate) mod http;
 mod iab;
 mod identifiers;
+pub(crate) mod lookup;
 mod model;
 mod moment;
 mod query;

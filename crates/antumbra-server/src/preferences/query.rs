@@ -27,7 +27,7 @@ const LIMIT_MAX: i64 = 100;
 const LIMIT_DEFAULT: usize = 50;
 
 /// Most identifiers of one filter.
-const IDENTIFIERS_MAX: usize = 100;
+pub(super) const IDENTIFIERS_MAX: usize = 100;
 
 /// Most digests that a cursor carries: it stays under 2 KB. With more, the filter has to be sent again.
 const CARRIED_MAX: usize = 40;
@@ -116,14 +116,7 @@ pub(super) struct Hit {
 /// Checks a query.
 pub(super) fn check(site: &Site<'_>, partition: PartitionId, query: wire::Query) -> Result<Query, Problem> {
     let mut broken = Vec::new();
-    let limit = match query.limit {
-        None => LIMIT_DEFAULT,
-        Some(limit) if (1..=LIMIT_MAX).contains(&limit) => usize::try_from(limit).unwrap_or(LIMIT_DEFAULT),
-        Some(_) => {
-            broken.push(("limit".to_owned(), format!("must be from 1 to {LIMIT_MAX}")));
-            LIMIT_DEFAULT
-        }
-    };
+    let limit = check_limit(query.limit, &mut broken);
     let filter = query
         .filter
         .map(|filter| Filter::check(site, partition, filter, &mut broken));
@@ -171,6 +164,61 @@ pub(super) fn check(site: &Site<'_>, partition: PartitionId, query: wire::Query)
         })
     } else {
         Err(Problem::validation(broken))
+    }
+}
+
+/// How many records a page holds.
+pub(super) fn check_limit(limit: Option<i64>, broken: &mut Vec<Broken>) -> usize {
+    match limit {
+        None => LIMIT_DEFAULT,
+        Some(limit) if (1..=LIMIT_MAX).contains(&limit) => usize::try_from(limit).unwrap_or(LIMIT_DEFAULT),
+        Some(_) => {
+            broken.push(("limit".to_owned(), format!("must be from 1 to {LIMIT_MAX}")));
+            LIMIT_DEFAULT
+        }
+    }
+}
+
+/// What the deprecated lookup can ask for.
+pub(super) enum Plain {
+    /// Records that have one of these values. Those whose people chose last come first.
+    Values(Vec<String>),
+    /// Records between two times, both included.
+    Between(Dimension, Option<Moment>, Option<Moment>),
+}
+
+/// A query for what the deprecated lookup asks, its page beginning after a record of that time.
+pub(super) fn plain(
+    site: &Site<'_>,
+    partition: PartitionId,
+    plain: Plain,
+    limit: usize,
+    after: Option<(Moment, RecordId)>,
+) -> Query {
+    let (lookups, dimension, bounds) = match plain {
+        Plain::Values(values) => {
+            let lookups = values.into_iter().flat_map(|value| nameless(site, partition, value));
+            // A bound that holds for everybody, for the order.
+            let ever = Bounds {
+                from: Some(i64::MIN),
+                to: None,
+            };
+            (Some(lookups.collect()), Dimension::Event, ever)
+        }
+        Plain::Between(dimension, from, to) => {
+            let [from, to] = [from, to].map(|moment| moment.map(|at| at.0));
+            (None, dimension, Bounds { from, to })
+        }
+    };
+    let (event, update) = match dimension {
+        Dimension::Event => (bounds, Bounds::default()),
+        Dimension::Update => (Bounds::default(), bounds),
+    };
+    Query {
+        partition,
+        limit,
+        filter: Filter { lookups, event, update },
+        after: after.map(|(at, id)| After::Time(at.0, id)),
     }
 }
 
@@ -394,7 +442,22 @@ impl Bounds {
     }
 }
 
+fn digest(site: &Site<'_>, partition: PartitionId, name: &str, value: &str) -> Option<By> {
+    let known = site.settings.find_identifier(name)?;
+    let unique = known.identifier.is_unique_on_preference_store;
+    let value = identifiers::normalise(known, value).filter(|_| unique)?;
+    Some(By::Digest(site.blind(partition, name, &value)))
+}
+
 /// A value without a name may be an e-mail address or what was once given as `userId`: it is looked for as both.
+fn nameless(site: &Site<'_>, partition: PartitionId, value: String) -> impl Iterator<Item = Lookup> {
+    let found = [EMAIL_NAME, LEGACY_NAME].map(|name| digest(site, partition, name, &value));
+    found.into_iter().flatten().map(move |by| Lookup {
+        by,
+        user_id: Some(value.clone()),
+    })
+}
+
 fn check_identifiers(
     site: &Site<'_>,
     partition: PartitionId,
@@ -410,20 +473,8 @@ fn check_identifiers(
     }
     let mut lookups = Vec::with_capacity(identifiers.len());
     for (place, given) in identifiers.into_iter().enumerate() {
-        let digest = |name: &str| {
-            let known = site.settings.find_identifier(name)?;
-            let unique = known.identifier.is_unique_on_preference_store;
-            let value = identifiers::normalise(known, &given.value).filter(|_| unique)?;
-            Some(By::Digest(site.blind(partition, name, &value)))
-        };
         match given.name.as_deref() {
-            None => {
-                let found = [EMAIL_NAME, LEGACY_NAME].into_iter().filter_map(digest);
-                lookups.extend(found.map(|by| Lookup {
-                    by,
-                    user_id: Some(given.value.clone()),
-                }));
-            }
+            None => lookups.extend(nameless(site, partition, given.value)),
             Some(TRANSCEND) => {
                 let id = identifiers::record_id(&given.value).map(By::Id);
                 lookups.extend(id.map(|by| Lookup { by, user_id: None }));
@@ -432,7 +483,10 @@ fn check_identifiers(
                 let rule = "is not an identifier of this organization".to_owned();
                 broken.push((format!("filter.identifiers[{place}].name"), rule));
             }
-            Some(name) => lookups.extend(digest(name).map(|by| Lookup { by, user_id: None })),
+            Some(name) => {
+                let by = digest(site, partition, name, &given.value);
+                lookups.extend(by.map(|by| Lookup { by, user_id: None }));
+            }
         }
     }
     lookups

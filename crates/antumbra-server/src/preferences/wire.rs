@@ -385,11 +385,12 @@ enum IdentifierValue<'a> {
     Id(RecordId),
 }
 
+/// The answer to one purpose.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PurposeNode<'a> {
-    purpose: &'a str,
-    enabled: bool,
+    pub(super) purpose: &'a str,
+    pub(super) enabled: bool,
     #[schema(value_type = String, format = DateTime)]
     timestamp: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -417,10 +418,10 @@ pub(crate) enum ChoiceNode<'a> {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StringsNode<'a> {
-    usp: Option<&'a str>,
-    gpp: Option<&'a str>,
-    tcf: Option<&'a str>,
-    airgap_version: Option<&'a str>,
+    pub(super) usp: Option<&'a str>,
+    pub(super) gpp: Option<&'a str>,
+    pub(super) tcf: Option<&'a str>,
+    pub(super) airgap_version: Option<&'a str>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -520,7 +521,7 @@ impl<'a> QueryNode<'a> {
 }
 
 impl<'a> StringsNode<'a> {
-    fn new(record: Option<&'a Record>) -> StringsNode<'a> {
+    pub(super) fn new(record: Option<&'a Record>) -> StringsNode<'a> {
         let text = |string: ConsentString| record?.strings[string as usize].as_ref()?.value.as_deref();
         StringsNode {
             usp: text(ConsentString::Usp),
@@ -532,7 +533,7 @@ impl<'a> StringsNode<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn decryption_status(&self) -> DecryptionStatus {
+    pub(super) fn decryption_status(&self) -> DecryptionStatus {
         if self.record.is_some() {
             DecryptionStatus::Decrypted
         } else {
@@ -556,7 +557,7 @@ impl<'a> Shown<'a> {
 
     /// What stands for the person in the older way: what was asked for, else what was once given as `userId`, else their
     /// first e-mail address, else the first identifier that is nobody else's.
-    fn user_id(&self) -> Option<&'a str> {
+    pub(super) fn user_id(&self) -> Option<&'a str> {
         let record = self.record?;
         let said = self
             .user_id
@@ -598,7 +599,7 @@ impl<'a> Shown<'a> {
     }
 
     /// The purposes that exist, by name; under each, its topics in the order in which they were first answered.
-    fn purposes(&self, catalog: &'a Catalog) -> Vec<PurposeNode<'a>> {
+    pub(super) fn purposes(&self, catalog: &'a Catalog) -> Vec<PurposeNode<'a>> {
         let held = self.record.into_iter().flat_map(|record| &record.purposes);
         let mut nodes: Vec<PurposeNode<'a>> = held.filter_map(|answer| PurposeNode::new(answer, catalog)).collect();
         nodes.sort_unstable_by_key(|node| node.purpose);

@@ -17,6 +17,7 @@ use crate::support::{TestServer, key_input, rows::rows_of};
 mod amend;
 mod answers;
 mod iab;
+mod lookup;
 mod people;
 mod queries;
 mod refusals;

@@ -387,6 +387,13 @@ fn calls() -> Vec<Call> {
         ours(json!({ "identifiers": [{ "name": "transcend", "value": "@record" }] })),
         ours(json!({ "identifiers": [{ "name": "@identifier_name", "value": "1" }] })),
         ours(json!({ "purposes": [{ "purpose": "@purpose_name", "enabled": true }] })),
+        query("/v1/consent-preferences", json!({ "partition": "@partition" })),
+        query(
+            "/v1/consent-preferences",
+            json!({ "partition": "shop-of-ours", "identifiers": ["p0@example.test"] }),
+        ),
+        get("/v1/consent-preferences?partition=@partition&identifier=p0@example.test"),
+        get("/v1/consent-preferences?partition=shop-of-ours&identifier=p0@example.test"),
         query("/v1/preferences/@partition/query", json!({})),
         query(
             "/v1/preferences/@partition/delete",
