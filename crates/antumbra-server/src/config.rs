@@ -143,10 +143,21 @@ impl Default for Limits {
 }
 
 /// Choices between clients that disagree.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Compat {
     /// How `download-keys` writes the size of a file.
     pub download_key_size: DownloadKeySize,
+    /// Whether the preference routes also understand what an older generation of clients sends.
+    pub old_dialect: bool,
+}
+
+impl Default for Compat {
+    fn default() -> Compat {
+        Compat {
+            download_key_size: DownloadKeySize::default(),
+            old_dialect: true,
+        }
+    }
 }
 
 /// How `download-keys` writes the size of a file.

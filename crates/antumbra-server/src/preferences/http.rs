@@ -9,7 +9,12 @@ use axum::{
 };
 use jiff::Timestamp;
 
-use super::{check, moment::Moment, query, store, wire};
+use super::{
+    check,
+    moment::Moment,
+    old_dialect::{self, Dialect},
+    query, store, wire,
+};
 use crate::{
     AppState,
     audit::{self, Actor, AuditEntry, Detail},
@@ -36,16 +41,26 @@ pub(crate) async fn upsert_preferences(
     caller: Caller<scope::ManageStoredPreferences>,
     Json(batch): Json<wire::UpsertBatch>,
 ) -> Result<Response, Problem> {
+    upsert(&app, &caller, batch, Dialect::Present).await
+}
+
+/// The same, for a call in either dialect.
+pub(super) async fn upsert(
+    app: &AppState,
+    caller: &Caller<scope::ManageStoredPreferences>,
+    batch: wire::UpsertBatch,
+    dialect: Dialect,
+) -> Result<Response, Problem> {
     let keys = app.keys.organization(caller.organization).await?;
     let now = app.clock.now();
-    let known = Known::read(&app, &mut app.store.begin_read().await?, caller.organization, now).await?;
-    let site = known.site(&app, caller.organization, &keys);
+    let known = Known::read(app, &mut app.store.begin_read().await?, caller.organization, now).await?;
+    let site = known.site(app, caller.organization, &keys);
     let records = check::check(batch, &known.rules()).map_err(Problem::validation)?;
     caller.spend(records.len())?;
     let batch = store::Batch::new(&site, records);
     let _turn = app.turns.take(batch.people()).await;
     let mut tx = app.store.begin_write().await?;
-    known.still_holds(&app, &mut tx, caller.organization).await?;
+    known.still_holds(app, &mut tx, caller.organization).await?;
     // In `store/desk.rs`.
     let outcomes = store::upsert_all(&mut tx, &site, &batch).await?;
     let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
@@ -60,7 +75,9 @@ pub(crate) async fn upsert_preferences(
         audit::record(&mut tx, &app.ids, caller.organization, entry);
     }
     tx.commit().await?;
-    Ok(Json(upsert_outcome(&batch.records, &outcomes, &known)).into_response())
+    let outcome = upsert_outcome(&batch.records, &outcomes, &known);
+    let count = dialect.count(stored);
+    Ok(Json(wire::UpsertOutcome { count, ..outcome }).into_response())
 }
 
 /// `POST /v1/preferences/{partition}/query`: finds records by identifiers and times, newest first, page by page.
@@ -76,8 +93,9 @@ pub(crate) async fn query_preferences(
     State(app): State<AppState>,
     caller: Caller<scope::ViewManagedConsentDatabaseAdminApi>,
     Path(partition): Path<String>,
-    Json(asked): Json<wire::Query>,
+    Json(mut asked): Json<wire::Query>,
 ) -> Result<Response, Problem> {
+    let dialect = old_dialect::translate_query(&app, &mut asked)?;
     let keys = app.keys.organization(caller.organization).await?;
     let mut reader = app.store.begin_read().await?;
     let known = Known::read(&app, &mut reader, caller.organization, app.clock.now()).await?;
@@ -85,16 +103,20 @@ pub(crate) async fn query_preferences(
     let id = known.catalog.partition(&partition).ok_or_else(unknown_partition)?;
     let query = query::check(&site, id, asked)?;
     let (hits, cursor) = query::run(&mut reader, &site, &query).await?;
-    let nodes = hits.iter().map(|hit| {
-        let shown = wire::Shown {
-            user_id: hit.user_id.as_deref(),
-            ..shown(&hit.held, &partition, &known)
-        };
-        wire::QueryNode::new(shown, &known.catalog)
-    });
+    let nodes = || {
+        let nodes = hits.iter().map(|hit| {
+            let shown = wire::Shown {
+                user_id: hit.user_id.as_deref(),
+                ..shown(&hit.held, &partition, &known)
+            };
+            wire::QueryNode::new(shown, &known.catalog)
+        });
+        nodes.collect()
+    };
     Ok(Json(wire::QueryAnswer {
-        nodes: nodes.collect(),
+        nodes: nodes(),
         cursor,
+        preferences: (dialect == Dialect::Old).then(nodes),
     })
     .into_response())
 }
@@ -183,6 +205,7 @@ fn upsert_outcome<'a>(
         success: failures.is_empty(),
         nodes,
         failures,
+        count: None,
     }
 }
 

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     AppState,
     http::{Caller, Json, Known, Problem, Query as Parameters, scope},
-    organization::Settings,
+
     purposes::PartitionId,
 };
 
@@ -189,7 +189,7 @@ pub(crate) async fn look_up(
     };
     let query = query::plain(&site, partition, plain, limit, after);
     let (hits, more) = query::run(&mut reader, &site, &query).await?;
-    let shown = |hit| shown(hit, &asked.partition, &known.settings);
+    let shown = |hit| shown(hit, &asked.partition, &known);
     let nodes = hits.iter().map(|hit| {
         let (shown, strings) = (shown(hit), StringsNode::new(hit.held.record.as_deref()));
         let answers = shown.purposes(&known.catalog).into_iter();
@@ -245,7 +245,7 @@ pub(crate) async fn look_up_one(
     let plain = Plain::Values(vec![identifier.to_owned()]);
     let (hits, _) = query::run(&mut reader, &site, &query::plain(&site, partition, plain, 1, None)).await?;
     let hit = hits.first().ok_or_else(Problem::not_found)?;
-    let shown = shown(hit, partition_key, &known.settings);
+    let shown = shown(hit, partition_key, &known);
     Ok(Json(PersonAnswer {
         user_id: user_id(shown),
         partition: partition_key,
@@ -257,10 +257,10 @@ pub(crate) async fn look_up_one(
     .into_response())
 }
 
-fn shown<'a>(hit: &'a Hit, partition: &'a str, settings: &'a Settings) -> Shown<'a> {
+fn shown<'a>(hit: &'a Hit, partition: &'a str, known: &'a http::Known) -> Shown<'a> {
     Shown {
         user_id: hit.user_id.as_deref(),
-        ..http::shown(&hit.held, partition, settings)
+        ..http::shown(&hit.held, partition, known)
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `encoding.rs` | records and history as bytes, before they are sealed |
 //! | `store.rs` | the tables, and reading and writing them in a few round trips a call |
 //! | `turns.rs` | who is being written about at the moment |
+//! | `old_dialect.rs` | what an older generation of clients sends, said in today's words |
 //! | `query.rs` | which records a query means, their order, and where the next page begins |
 //! | `lookup.rs` | the deprecated lookup, flat and by plain values |
 //! | `amend/` | identifiers that come and go, and deletion |
@@ -30,6 +31,7 @@ mod identifiers;
 pub(crate) mod lookup;
 mod model;
 mod moment;
+pub(crate) mod old_dialect;
 mod query;
 mod store;
 mod turns;

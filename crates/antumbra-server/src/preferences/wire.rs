@@ -12,11 +12,12 @@ use super::{
     identifiers::EMAIL_NAME,
     model::{Choice, ConsentString, PurposeAnswer, Record, RecordId},
     moment::Moment,
+    old_dialect::OldIdentifier,
 };
 use crate::{config::IabContradiction, http::Known, organization::Settings, purposes::Catalog};
 
 /// `PUT /v1/preferences`: records of up to 100 people.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UpsertBatch {
     /// 1 to 100 records.
@@ -30,7 +31,7 @@ pub(crate) struct UpsertBatch {
 }
 
 /// What one person chose.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct UpsertRecord {
     /// The key of the partition.
@@ -241,6 +242,8 @@ pub(crate) struct Query {
     pub(super) limit: Option<i64>,
     /// From the answer that held the page before.
     pub(super) cursor: Option<String>,
+    /// What older clients send in place of `filter`.
+    pub(super) identifiers: Option<Vec<OldIdentifier>>,
 }
 
 /// Which records. Bounds on time include their ends. Members of other names are ignored, but there have to be some of these
@@ -288,6 +291,9 @@ pub(crate) struct UpsertOutcome<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub(super) failures: Vec<Failure>,
+    /// How many were stored, for older clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) count: Option<usize>,
 }
 
 /// A record that was not stored.
@@ -307,6 +313,10 @@ pub(crate) struct QueryAnswer<'a> {
     /// Gives the next page. Absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<String>,
+    /// The records once more, for older clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub(super) preferences: Option<Vec<QueryNode<'a>>>,
 }
 
 /// A stored record as an upsert shows it: the flat members of the first generation of clients, and the nested ones.
@@ -660,7 +670,7 @@ impl<'de> Deserialize<'de> for UpsertRecord {
 
 impl<'de> Deserialize<'de> for Query {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Query, D::Error> {
-        let telling = &["filter", "cursor"];
+        let telling = &["filter", "cursor", "identifiers"];
         Query::deserialize(Known { from, telling })
     }
 }

@@ -444,7 +444,10 @@ async fn a_size_is_a_number_but_digits_for_the_client_that_reads_only_digits() {
     ];
     for (download_key_size, to_most, to_got) in cases {
         let config = ServerConfig {
-            compat: Compat { download_key_size },
+            compat: Compat {
+                download_key_size,
+                ..Compat::default()
+            },
             ..ServerConfig::default()
         };
         let archive = Archive::with(config).await;

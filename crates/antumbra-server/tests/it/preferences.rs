@@ -18,6 +18,7 @@ mod amend;
 mod answers;
 mod iab;
 mod lookup;
+mod old_dialect;
 mod people;
 mod queries;
 mod refusals;

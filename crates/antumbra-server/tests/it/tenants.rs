@@ -389,6 +389,32 @@ fn calls() -> Vec<Call> {
         ours(json!({ "purposes": [{ "purpose": "@purpose_name", "enabled": true }] })),
         query("/v1/consent-preferences", json!({ "partition": "@partition" })),
         query(
+            "/v1/preferences/shop-of-ours/query",
+            json!({ "identifiers": [{ "type": "transcend", "value": "@record" }] }),
+        ),
+        query(
+            "/v1/preferences",
+            json!({ "partition": "@partition", "records": [{ "identifier": "@name", "purposes": [] }] }),
+        ),
+        call(
+            Method::DELETE,
+            "/v1/preferences/shop-of-ours/delete",
+            &[],
+            json!({ "identifiers": [{ "type": "transcend", "value": "@record" }] }),
+        ),
+        call(
+            Method::PUT,
+            "/v1/preferences/shop-of-ours/update-identifiers",
+            &[],
+            json!({ "userId": "p0@example.test", "identifiers": [{ "oldValue": "p0@example.test", "newValue": "x@example.test" }] }),
+        ),
+        call(
+            Method::DELETE,
+            "/v1/preferences/shop-of-ours/delete-identifiers",
+            &[],
+            json!({ "userId": "p0@example.test", "identifiers": [{ "value": "p0@example.test" }] }),
+        ),
+        query(
             "/v1/consent-preferences",
             json!({ "partition": "shop-of-ours", "identifiers": ["p0@example.test"] }),
         ),

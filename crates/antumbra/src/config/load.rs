@@ -342,6 +342,7 @@ mod tests {
         assert!(matches!(config.storage, Storage::Embedded { cache_bytes: 0, .. }));
         assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.compat.download_key_size, DownloadKeySize::Auto);
+        assert!(config.compat.old_dialect);
     }
 
     #[test]

@@ -115,6 +115,7 @@ pub(crate) enum LimitsProfile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Compat {
     pub(crate) download_key_size: DownloadKeySize,
+    pub(crate) old_dialect: bool,
 }
 
 /// How `size` is written in a list of download keys.

@@ -156,6 +156,7 @@ impl Config {
             IabContradiction::Record => server::IabContradiction::Record,
             IabContradiction::Ignore => server::IabContradiction::Ignore,
         };
+        config.compat.old_dialect = self.compat.old_dialect;
         config.dsr.review = match self.dsr.review {
             Review::Required => server::Review::Required,
             Review::Skipped => server::Review::Skipped,

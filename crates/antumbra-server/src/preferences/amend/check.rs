@@ -17,7 +17,7 @@ use crate::organization::KnownIdentifier;
 const AMENDED_MAX: usize = 10;
 
 /// What one record of a call says, whichever of the three routes it came by.
-pub(super) struct Said {
+pub(in crate::preferences) struct Said {
     anchor: NamedValue,
     /// The member that speaks of the identifier.
     member: &'static str,

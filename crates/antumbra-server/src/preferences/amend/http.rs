@@ -8,9 +8,11 @@ use axum::{
 use super::{
     super::{
         http::{Known, shown, unknown_partition},
+        old_dialect::{self, Dialect},
         store,
         wire::{Failure, IdentifierNode},
     },
+    APPENDED, DELETED, UPDATED,
     check::{self, Said},
     model::Refused,
     wire,
@@ -36,8 +38,15 @@ pub(crate) async fn append_identifiers(
     Path(partition): Path<String>,
     Json(asked): Json<wire::Appends>,
 ) -> Result<Response, Problem> {
-    let records = asked.records.into_iter().map(Said::from).collect();
-    amend(&app, &caller, &partition, records, "preferences.identifiers_appended").await
+    let (records, dialect) = match (asked.records, asked.user_id, asked.identifiers) {
+        (None, Some(user_id), Some(identifiers)) if app.config.compat.old_dialect => {
+            (old_dialect::appends(&app, &user_id, identifiers), Dialect::Old)
+        }
+        (Some(records), ..) => (records, Dialect::Present),
+        (None, ..) => return Err(Problem::validation([("records", "is required")])),
+    };
+    let said = records.into_iter().map(Said::from).collect();
+    amend(&app, &caller, &partition, said, APPENDED, dialect).await
 }
 
 /// `POST /v1/preferences/{partition}/update-identifiers`: gives an identifier of records another value. The old one leads
@@ -57,7 +66,7 @@ pub(crate) async fn update_identifiers(
     Json(asked): Json<wire::Updates>,
 ) -> Result<Response, Problem> {
     let records = asked.records.into_iter().map(Said::from).collect();
-    amend(&app, &caller, &partition, records, "preferences.identifiers_updated").await
+    amend(&app, &caller, &partition, records, UPDATED, Dialect::Present).await
 }
 
 /// `POST /v1/preferences/{partition}/delete-identifiers`: takes one identifier away from records. One that is unique on
@@ -77,16 +86,17 @@ pub(crate) async fn delete_identifiers(
     Json(asked): Json<wire::Removals>,
 ) -> Result<Response, Problem> {
     let records = asked.records.into_iter().map(Said::from).collect();
-    amend(&app, &caller, &partition, records, "preferences.identifiers_deleted").await
+    amend(&app, &caller, &partition, records, DELETED, Dialect::Present).await
 }
 
 /// Changes the identifiers of up to 10 records, in one transaction.
-async fn amend(
+pub(in crate::preferences) async fn amend(
     app: &AppState,
     caller: &Caller<scope::ManageStoredPreferences>,
     partition_key: &str,
     said: Vec<Said>,
     action: &'static str,
+    dialect: Dialect,
 ) -> Result<Response, Problem> {
     let keys = app.keys.organization(caller.organization).await?;
     let now = app.clock.now();
@@ -114,7 +124,7 @@ async fn amend(
     tx.commit().await?;
     let identifiers = |(held, said): (_, &Said)| {
         let asked_for = said.options.return_identifiers == Some(true);
-        asked_for.then(|| shown(held, partition_key, &known.settings).identifiers())
+        asked_for.then(|| shown(held, partition_key, &known).identifiers())
     };
     let entries = outcomes.iter().zip(&said);
     let (records, failures) = entries_of(entries.map(|(outcome, said)| match outcome {
@@ -125,6 +135,7 @@ async fn amend(
         success: failures.is_empty(),
         records,
         failures,
+        count: dialect.count(changed),
     })
     .into_response())
 }
@@ -145,16 +156,27 @@ pub(crate) async fn delete_preferences(
     Path(partition): Path<String>,
     Json(asked): Json<wire::Deletions>,
 ) -> Result<Response, Problem> {
+    delete(&app, &caller, &partition, asked.records, Dialect::Present).await
+}
+
+/// The same, for a call in either dialect.
+pub(in crate::preferences) async fn delete(
+    app: &AppState,
+    caller: &Caller<scope::ManageStoredPreferences>,
+    partition_key: &str,
+    asked: Vec<wire::Deletion>,
+    dialect: Dialect,
+) -> Result<Response, Problem> {
     let keys = app.keys.organization(caller.organization).await?;
     let now = app.clock.now();
-    let known = Known::read(&app, &mut app.store.begin_read().await?, caller.organization, now).await?;
-    let site = known.site(&app, caller.organization, &keys);
-    let partition = known.catalog.partition(&partition).ok_or_else(unknown_partition)?;
-    let anchors = check::deletions(&asked.records, &known.rules()).map_err(Problem::validation)?;
+    let known = Known::read(app, &mut app.store.begin_read().await?, caller.organization, now).await?;
+    let site = known.site(app, caller.organization, &keys);
+    let partition = known.catalog.partition(partition_key).ok_or_else(unknown_partition)?;
+    let anchors = check::deletions(&asked, &known.rules()).map_err(Problem::validation)?;
     let deletes = store::Deletes { partition, anchors };
     let _turn = app.turns.take(deletes.people(&site)).await;
     let mut tx = app.store.begin_write().await?;
-    known.still_holds(&app, &mut tx, caller.organization).await?;
+    known.still_holds(app, &mut tx, caller.organization).await?;
     // In `store/desk/amend.rs`.
     let outcomes = store::delete_all(&mut tx, &site, &deletes).await?;
     for deleted in outcomes.iter().flatten() {
@@ -169,7 +191,14 @@ pub(crate) async fn delete_preferences(
     }
     tx.commit().await?;
     let (records, failures) = entries_of(outcomes.iter().map(|outcome| outcome.as_ref().map(|_| None)));
-    Ok(Json(wire::DeleteOutcome { records, failures }).into_response())
+    let is_old = dialect == Dialect::Old;
+    Ok(Json(wire::DeleteOutcome {
+        success: is_old.then_some(failures.is_empty()),
+        count: dialect.count(records.len() - failures.len()),
+        records,
+        failures,
+    })
+    .into_response())
 }
 
 /// The entries of an answer: of each record that was done the identifiers to show, of the others why not.

@@ -18,3 +18,11 @@ mod check;
 pub(crate) mod http;
 pub(super) mod model;
 mod wire;
+
+pub(super) use check::Said;
+pub(super) use wire::{AmendOutcome, Append, DeleteOutcome, Deletion, NewValue, Removal, Update};
+
+/// What the audit log says of each kind of change.
+pub(super) const APPENDED: &str = "preferences.identifiers_appended";
+pub(super) const UPDATED: &str = "preferences.identifiers_updated";
+pub(super) const DELETED: &str = "preferences.identifiers_deleted";
