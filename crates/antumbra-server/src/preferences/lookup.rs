@@ -28,7 +28,6 @@ use super::{
 use crate::{
     AppState,
     http::{Caller, Json, Known, Problem, Query as Parameters, scope},
-
     purposes::PartitionId,
 };
 
