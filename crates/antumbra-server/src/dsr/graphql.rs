@@ -12,6 +12,10 @@ use crate::{
     organization::Action,
 };
 
+mod purpose;
+
+use purpose::{RequestPartition, RequestPurpose};
+
 /// Requests on a page that asks for no number of them.
 const FIRST: usize = 50;
 /// Requests on a page.
@@ -253,9 +257,11 @@ async fn opened(session: &Session, head: &DsrHead) -> Result<RequestNode, Refusa
 fn refusal(error: DsrError) -> Refusal {
     match error {
         DsrError::NotFound => Refusal::not_found("request"),
-        DsrError::NotApproving(_) | DsrError::NotStoppable(_) | DsrError::OutOfPlace(_) | DsrError::Duplicate => {
-            Refusal::client(error.to_string())
-        }
+        DsrError::NotApproving(_)
+        | DsrError::NotStoppable(_)
+        | DsrError::PastStopping(_)
+        | DsrError::OutOfPlace(_)
+        | DsrError::Duplicate => Refusal::client(error.to_string()),
         DsrError::Store(failed) => failed.into(),
         DsrError::Keys(failed) => Problem::from(failed).into(),
         DsrError::Sealed { .. } | DsrError::Unreadable { .. } => Problem::internal(&error).into(),
@@ -444,7 +450,12 @@ impl RequestNode {
 
     /// The purpose it is about, where preferences brought it about.
     async fn purpose(&self) -> Option<RequestPurpose> {
-        None
+        self.0.subject.occasion.as_ref().map(RequestPurpose::new)
+    }
+
+    /// The partition of the preferences that brought it about.
+    async fn partition(&self) -> Option<RequestPartition> {
+        self.0.subject.occasion.as_ref().map(RequestPartition::new)
     }
 
     /// Labels.
@@ -472,32 +483,6 @@ impl RequestNode {
     async fn teams(&self) -> Vec<Person> {
         Vec::new()
     }
-}
-
-/// The purpose that a request is about.
-#[derive(SimpleObject)]
-struct RequestPurpose {
-    /// Its heading.
-    title: String,
-    /// Its name.
-    name: String,
-    /// Whether it was allowed.
-    consent: bool,
-    /// The finer answers.
-    enriched_preferences: Vec<RequestPreference>,
-}
-
-/// A finer answer that a request is about.
-#[derive(SimpleObject)]
-struct RequestPreference {
-    /// Its id.
-    id: String,
-    /// Its name.
-    name: String,
-    /// The topic's name on the wire.
-    topic: String,
-    /// The answer, where it is yes or no.
-    boolean_value: Option<bool>,
 }
 
 /// A label of a request.

@@ -126,9 +126,10 @@ impl From<DsrError> for Problem {
         match error {
             DsrError::NotFound => Problem::not_found(),
             DsrError::Duplicate => Problem::new(Code::DuplicateRequest),
-            DsrError::NotApproving(_) | DsrError::NotStoppable(_) | DsrError::OutOfPlace(_) => {
-                Problem::conflict_state(error.to_string())
-            }
+            DsrError::NotApproving(_)
+            | DsrError::NotStoppable(_)
+            | DsrError::PastStopping(_)
+            | DsrError::OutOfPlace(_) => Problem::conflict_state(error.to_string()),
             DsrError::Store(error) => error.into(),
             DsrError::Keys(error) => error.into(),
             DsrError::Sealed { .. } | DsrError::Unreadable { .. } => Problem::internal(&error),

@@ -11,6 +11,8 @@ mod jobs;
 mod list;
 mod locales;
 mod model;
+mod occasion;
+mod prompt;
 mod regions;
 mod state;
 mod store;
@@ -27,10 +29,13 @@ pub use list::{Cursor, Filter, Page, count, list};
 pub use model::{
     Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Region, SiloChoice,
 };
+pub use occasion::{Labelled, Occasion, OccasionPartition, TopicAnswer, TopicChoice};
+pub use prompt::{Cause, Prompt, Unfit, open_prompted};
 pub use state::{
     DelayRule, Delivery, DsrEffect, DsrEvent, DsrState, DsrStatus, OutOfPlace, Phase, PreflightEnd, Rules,
 };
 pub use store::{Order, TABLES};
+pub(crate) use wire::{PartitionOut, PurposeOut};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;
@@ -56,6 +61,9 @@ pub enum DsrError {
     /// It has ended, or is past the point where it can be stopped.
     #[error("Request must be active and not removing data yet, but it is {0}")]
     NotStoppable(DsrStatus),
+    /// Somebody insists on one like it, and it can no longer be stopped.
+    #[error("An equivalent request of this person is {0} and can no longer be changed")]
+    PastStopping(DsrStatus),
     /// The event does not fit where it stands.
     #[error(transparent)]
     OutOfPlace(#[from] OutOfPlace),

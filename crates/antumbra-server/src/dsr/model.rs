@@ -10,7 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::state::{DsrState, Phase, Rules};
+use super::{
+    occasion::Occasion,
+    state::{DsrState, Phase, Rules},
+};
 use crate::organization::{Action, IdentifierKind};
 
 /// The id of a data subject request.
@@ -112,6 +115,9 @@ pub struct DsrSubject {
     pub attributes: Vec<DsrAttribute>,
     /// Who gets copies of replies.
     pub reply_to: Vec<String>,
+    /// The choice that brought it about; none for requests that somebody submitted.
+    #[serde(default)]
+    pub occasion: Option<Occasion>,
 }
 
 /// An identifier of the person, as one request knows it.
@@ -364,6 +370,7 @@ mod tests {
                 values: vec![],
             }],
             reply_to: vec!["ada@example.test".into()],
+            occasion: None,
         };
         let dsr = Dsr {
             head: head(Timestamp::UNIX_EPOCH),

@@ -410,6 +410,27 @@ impl DsrState {
         self.status().is_open()
     }
 
+    /// Whether it is still worked on and can no longer be stopped.
+    pub fn is_past_stopping(&self) -> bool {
+        match self {
+            DsrState::Secondary | DsrState::SecondaryApproving => true,
+            DsrState::OnHold { held } => held.is_past_stopping(),
+            DsrState::RequestMade
+            | DsrState::Enriching
+            | DsrState::Waiting { .. }
+            | DsrState::Compiling
+            | DsrState::Approving { .. }
+            | DsrState::Delayed { .. }
+            | DsrState::SecondaryCompleted { .. }
+            | DsrState::Downloadable { .. }
+            | DsrState::ViewCategories { .. }
+            | DsrState::Completed { .. }
+            | DsrState::Canceled { .. }
+            | DsrState::Revoked { .. }
+            | DsrState::FailedVerification { .. } => false,
+        }
+    }
+
     /// The phase the silos work on, also while the request is parked; none before, between and after phases.
     pub fn phase(&self) -> Option<Phase> {
         match self {

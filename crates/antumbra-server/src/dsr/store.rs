@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{
     DsrError,
     model::{Dsr, DsrHead, DsrId, DsrSubject},
+    occasion::Occasion,
     state::DsrStatus,
 };
 use crate::{
@@ -84,18 +85,23 @@ pub(super) struct Sameness<'a> {
     pub(super) subject_type: &'a str,
     pub(super) is_test: bool,
     pub(super) core_identifier: &'a str,
+    pub(super) occasion: Option<&'a Occasion>,
 }
 
 impl Blinds {
     pub(super) fn of(keys: &OrganizationKeys, same: &Sameness<'_>, email: Option<&str>) -> Blinds {
         let core = same.core_identifier.as_bytes();
-        let equivalence: [&[u8]; 5] = [
+        let is_test = [u8::from(same.is_test)];
+        let mut equivalence: Vec<&[u8]> = vec![
             b"dsr-equivalence",
             same.action.as_str().as_bytes(),
             same.subject_type.as_bytes(),
-            &[u8::from(same.is_test)],
+            &is_test,
             core,
         ];
+        if let Some(occasion) = same.occasion {
+            equivalence.extend([occasion.partition.id.as_bytes(), occasion.purpose.as_bytes()]);
+        }
         Blinds {
             core: blind_core(keys, same.core_identifier),
             equivalence: keys.index.blind(&equivalence),
@@ -232,14 +238,14 @@ fn open_subject(organization: OrganizationId, id: DsrId, key: &Key32, sealed: &R
     DsrSubject::decode(&plain).map_err(|source| DsrError::Unreadable { id, source })
 }
 
-/// The open request that a new one with these indexes would repeat, if there is one.
+/// The open requests that a new one with these indexes would repeat.
 ///
 /// Two requests of one person with two different addresses are two requests; an address on one side only tells nothing.
-pub(super) async fn find_equivalent(
+pub(super) async fn list_equivalent(
     reader: &mut Reader,
     organization: OrganizationId,
     blinds: &Blinds,
-) -> Result<Option<DsrId>, StoreError> {
+) -> Result<Vec<DsrId>, StoreError> {
     let rows = reader
         .scan(&OPEN_DSRS, Scan::prefix(&(organization.0, blinds.equivalence)))
         .await?;
@@ -247,10 +253,8 @@ pub(super) async fn find_equivalent(
         (Some(one), Some(other)) => one == other,
         (None, _) | (_, None) => true,
     };
-    Ok(rows
-        .into_iter()
-        .find(|(_, open)| same(open))
-        .map(|((_, _, id), _)| DsrId(id)))
+    let equivalent = rows.into_iter().filter(|(_, open)| same(open));
+    Ok(equivalent.map(|((_, _, id), _)| DsrId(id)).collect())
 }
 
 /// The request that importing one with this action, core identifier and time would repeat, if there is one.

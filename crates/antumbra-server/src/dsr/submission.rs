@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::model::{ImportedEnd, Region, SiloChoice};
+use super::{
+    model::{ImportedEnd, Region, SiloChoice},
+    occasion::Occasion,
+};
 use crate::{
     http::Problem,
     organization::{Action, ActionSettings, AttributeKey, AttributeKind, IdentifierKind, KnownIdentifier, Settings},
@@ -146,6 +149,8 @@ pub(crate) struct Submission {
     pub(crate) imported_end: Option<ImportedEnd>,
     pub(crate) silos: SiloChoice,
     pub(crate) reply_to: Vec<String>,
+    /// The choice that prompts it, if nobody submits it.
+    pub(crate) occasion: Option<Occasion>,
 }
 
 impl Draft {
@@ -207,6 +212,7 @@ impl Draft {
             imported_end: self.imported_end,
             silos: self.silos,
             reply_to: self.reply_to,
+            occasion: None,
         })
     }
 

@@ -24,7 +24,7 @@ pub(super) async fn submit(
 ) -> Result<Dsr, DsrError> {
     let blinds = blinds(keys, &submission);
     let duplicate = match submission.imported_end {
-        None => store::find_equivalent(tx, deed.organization, &blinds).await?,
+        None => store::list_equivalent(tx, deed.organization, &blinds).await?.pop(),
         Some(_) => {
             let (action, created_at) = (submission.settings.action, submission.created_at);
             store::find_imported(tx, deed.organization, blinds.core, action, created_at).await?
@@ -33,8 +33,20 @@ pub(super) async fn submit(
     if duplicate.is_some() {
         return Err(DsrError::Duplicate);
     }
+    keep(tx, keys, deed, submission, &blinds, review).await
+}
+
+/// Keeps a new request and starts it, whatever else is open.
+pub(super) async fn keep(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    deed: &Deed<'_>,
+    submission: Submission,
+    blinds: &Blinds,
+    review: Review,
+) -> Result<Dsr, DsrError> {
     let subject = subject(&submission, deed.ids, deed.now);
-    let mut head = head(submission, deed, &blinds, review);
+    let mut head = head(submission, deed, blinds, review);
     let effects = match head.state {
         // Nothing stands between an API submission and its start.
         DsrState::RequestMade => {
@@ -55,12 +67,14 @@ pub(super) async fn submit(
     Ok(dsr)
 }
 
-fn blinds(keys: &OrganizationKeys, submission: &Submission) -> Blinds {
+/// The blind indexes of the request that a submission will be.
+pub(super) fn blinds(keys: &OrganizationKeys, submission: &Submission) -> Blinds {
     let same = Sameness {
         action: submission.settings.action,
         subject_type: &submission.subject_type,
         is_test: submission.is_test,
         core_identifier: &submission.core_identifier,
+        occasion: submission.occasion.as_ref(),
     };
     Blinds::of(keys, &same, submission.email.as_deref())
 }
@@ -148,5 +162,6 @@ fn subject(submission: &Submission, ids: &Ids, now: Timestamp) -> DsrSubject {
         details: submission.details.clone(),
         attributes: attributes.collect(),
         reply_to: submission.reply_to.clone(),
+        occasion: submission.occasion.clone(),
     }
 }

@@ -667,6 +667,7 @@ fn kept() -> (DsrHead, DsrSubject) {
             values: vec![(Uuid::from_u128(9), "urgent".into())],
         }],
         reply_to: vec!["team@example.test".into()],
+        occasion: None,
     };
     (head, subject)
 }

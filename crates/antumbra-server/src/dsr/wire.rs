@@ -15,9 +15,11 @@ use crate::{
 };
 
 mod files;
+mod purpose;
 mod submit;
 
 pub(crate) use files::{DataPoint, DataSilo, DownloadKeys, File, Size, Window};
+pub(crate) use purpose::{PartitionOut, PreferenceOut, PurposeOut};
 pub(crate) use submit::Submit;
 
 /// The answer to a submission.

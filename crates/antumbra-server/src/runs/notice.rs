@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::model::{Profile, RunId, SiloRun};
 use crate::{
-    dsr::{Dsr, DsrIdentifier},
+    dsr::{Dsr, DsrIdentifier, PartitionOut, PurposeOut},
     organization::{Action, Organization},
     silos::DataSilo,
 };
@@ -66,12 +66,14 @@ impl Notice<'_> {
                     attributes: self.attributes(),
                     country: head.region.country.as_deref(),
                     country_sub_division: head.region.subdivision.as_deref(),
+                    partition: subject.occasion.as_ref().map(PartitionOut::new),
                 },
                 organization: OrganizationOut {
                     id: self.organization.id.0,
                     uri: &self.organization.uri,
                     name: &self.organization.name,
                 },
+                purpose: subject.occasion.as_ref().map(PurposeOut::new),
             },
         };
         serde_json::to_vec(&body).expect("a struct of strings has no way to fail")
@@ -122,6 +124,8 @@ struct Extras<'a> {
     poll_id: Option<&'a str>,
     request: RequestOut<'a>,
     organization: OrganizationOut<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purpose: Option<PurposeOut>,
 }
 
 #[derive(Serialize)]
@@ -155,6 +159,8 @@ struct RequestOut<'a> {
     country: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     country_sub_division: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<PartitionOut>,
 }
 
 /// A label with its values, here and in work lists.

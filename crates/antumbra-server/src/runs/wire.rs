@@ -12,7 +12,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::model::Verdict;
-use crate::http::Known;
+use crate::{
+    dsr::{PartitionOut, PurposeOut},
+    http::Known,
+};
 
 /// What every write of these routes answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -257,9 +260,11 @@ pub(crate) struct PendingItem {
     pub(super) country: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) country_sub_division: Option<String>,
-    /// The partition a request was made for; none today.
-    #[schema(value_type = Option<Object>)]
-    pub(super) partition: Option<()>,
+    /// The choice that brought the request about; absent if somebody submitted it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) purpose: Option<PurposeOut>,
+    /// The partition of that choice.
+    pub(super) partition: Option<PartitionOut>,
 }
 
 impl std::fmt::Debug for Pending {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     AppState,
-    dsr::{self, Dsr, DsrHead, DsrId, DsrStatus},
+    dsr::{self, Dsr, DsrHead, DsrId, DsrStatus, PartitionOut, PurposeOut},
     http::{Caller, Json, Path, Problem, Query, parse_uuid, scope},
     keyring::OrganizationKeys,
     organization::Action,
@@ -166,6 +166,7 @@ fn item(keys: &OrganizationKeys, dsr: &Dsr, run: &SiloRun, profile: &Profile, no
         locale: head.locale.clone(),
         country: head.region.country.clone(),
         country_sub_division: head.region.subdivision.clone(),
-        partition: None,
+        purpose: subject.occasion.as_ref().map(PurposeOut::new),
+        partition: subject.occasion.as_ref().map(PartitionOut::new),
     })
 }
