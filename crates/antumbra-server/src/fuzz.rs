@@ -217,6 +217,7 @@ fn records(bytes: &[u8]) {
         jobs::RECORDS,
         keyring::RECORDS,
         organization::RECORDS,
+        preferences::RECORDS,
         purposes::RECORDS,
         runs::RECORDS,
         silos::RECORDS,

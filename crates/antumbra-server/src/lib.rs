@@ -159,6 +159,8 @@ pub struct App {
     pub settings: organization::SettingsCache,
     /// What organizations ask people about.
     pub catalogs: purposes::Catalogs,
+    /// Which choices open data subject requests.
+    pub triggers: preferences::ArmedTriggers,
     /// Whose preferences are being written at the moment.
     pub turns: preferences::Turns,
     /// Which addresses may be called on somebody's behalf.
@@ -182,6 +184,7 @@ impl AppState {
             callers,
             settings: organization::SettingsCache::default(),
             catalogs: purposes::Catalogs::default(),
+            triggers: preferences::ArmedTriggers::default(),
             turns: preferences::Turns::default(),
             addresses,
             webhooks,

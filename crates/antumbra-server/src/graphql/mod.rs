@@ -25,7 +25,7 @@ use std::sync::LazyLock;
 
 use async_graphql::{EmptySubscription, MergedObject, Schema};
 
-use crate::{api_keys, dsr, jobs, organization, purposes, runs, silos};
+use crate::{api_keys, dsr, jobs, organization, preferences, purposes, runs, silos};
 
 pub use access::{FieldAccess, fields};
 pub(crate) use attachments::{AttachedKey, KnownSilo};
@@ -49,6 +49,7 @@ struct Query(
     dsr::graphql::DsrQueries,
     jobs::graphql::JobQueries,
     organization::graphql::OrganizationQueries,
+    preferences::graphql::TriggerQueries,
     purposes::graphql::PurposeQueries,
     runs::graphql::RunQueries,
     silos::graphql::SiloQueries,
@@ -62,6 +63,7 @@ struct Mutation(
     dsr::graphql::DsrMutations,
     jobs::graphql::JobMutations,
     organization::graphql::OrganizationMutations,
+    preferences::graphql::TriggerMutations,
     purposes::graphql::PurposeMutations,
     runs::graphql::RunMutations,
     silos::graphql::SiloMutations,

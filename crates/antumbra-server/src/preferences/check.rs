@@ -11,6 +11,7 @@ use super::{
     identifiers::{self, TRANSCEND},
     model::{Choice, Consent, ConsentString, Identifier, PurposeWrite, RecordId, Write},
     moment::Moment,
+    triggers::{RequestSettings, Urge, Workflow},
     wire::{
         Region, UpsertAttribute, UpsertBatch, UpsertChoice, UpsertMetadata, UpsertOptions, UpsertPreference,
         UpsertPurpose, UpsertRecord, UpsertStrings, WorkflowSettings,
@@ -66,6 +67,8 @@ pub(super) struct Checked {
     /// Records that are named by their own ids.
     pub(super) named: Vec<RecordId>,
     pub(super) on_conflict: OnConflict,
+    /// What it says about workflow triggers.
+    pub(super) workflow: Workflow,
 }
 
 /// What happens when the identifiers belong to several records.
@@ -90,9 +93,10 @@ pub(super) fn check(batch: UpsertBatch, rules: &Rules<'_>) -> Result<Vec<Checked
         broken: Vec::new(),
         untold: 0,
     };
+    let urge = Urge::of(batch.skip_workflow_triggers, batch.force_trigger_workflows);
     let records = batch.records.into_iter().enumerate();
     let checked: Vec<Option<Checked>> = records
-        .map(|(place, record)| checker.record(&Place::root("records").at(place), record))
+        .map(|(place, record)| checker.record(&Place::root("records").at(place), record, urge))
         .collect();
     if checker.untold > 0 {
         let rule = format!("have {} further problems, which are not listed", checker.untold);
@@ -169,7 +173,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn record(&mut self, place: &Place<'_>, record: UpsertRecord) -> Option<Checked> {
+    fn record(&mut self, place: &Place<'_>, record: UpsertRecord, urge: Urge) -> Option<Checked> {
         let partition = self.rules.catalog.partition(&record.partition);
         if partition.is_none() {
             self.complain(&place.member("partition"), "is not a partition of this organization");
@@ -178,7 +182,7 @@ impl<'a> Checker<'a> {
         let who = self.who(place, &record);
         // Without a time nothing is kept; the rest is still looked at, for what may be wrong with it.
         let base = timestamp.unwrap_or(self.rules.now);
-        let purposes = self.purposes(&place.member("purposes"), record.purposes.unwrap_or_default(), base);
+        let (purposes, settings) = self.purposes(&place.member("purposes"), record.purposes.unwrap_or_default(), base);
         let flat = [record.usp, record.gpp, record.tcf, record.airgap_version];
         let strings = self.strings(place, flat, record.consent_management.unwrap_or_default(), &purposes);
         let metadata = self.metadata(&place.member("metadata"), record.metadata.unwrap_or_default());
@@ -196,6 +200,11 @@ impl<'a> Checker<'a> {
             unique: who.unique,
             named: who.named,
             on_conflict: on_conflict(record.options.as_ref()),
+            workflow: Workflow {
+                urge,
+                locale: record.locale,
+                purposes: settings,
+            },
             write: Write {
                 timestamp: timestamp?,
                 confirmed: record.confirmed.unwrap_or(true),
@@ -279,9 +288,15 @@ impl<'a> Checker<'a> {
         Uniqueness(known.is_some_and(|known| known.identifier.is_unique_on_preference_store))
     }
 
-    fn purposes(&mut self, place: &Place<'_>, list: Vec<UpsertPurpose>, base: Moment) -> Vec<PurposeWrite> {
+    /// What is said about purposes, and how requests are made that this may open.
+    fn purposes(
+        &mut self,
+        place: &Place<'_>,
+        list: Vec<UpsertPurpose>,
+        base: Moment,
+    ) -> (Vec<PurposeWrite>, Vec<(u32, RequestSettings)>) {
         let mut seen = HashSet::new();
-        let mut writes = Vec::with_capacity(list.len());
+        let (mut writes, mut settings) = (Vec::with_capacity(list.len()), Vec::new());
         for (entry, said) in self.bounded(place, list) {
             let place = place.at(entry);
             let catalog = self.rules.catalog;
@@ -296,9 +311,11 @@ impl<'a> Checker<'a> {
                 self.complain(&place.member("purpose"), "is given twice in this record");
                 continue;
             }
-            writes.extend(self.purpose(&place, said, purpose, base));
+            let (write, own) = self.purpose(&place, said, purpose, base);
+            writes.extend(write);
+            settings.extend(own.map(|own| (purpose.number, own)));
         }
-        writes
+        (writes, settings)
     }
 
     fn purpose(
@@ -307,7 +324,7 @@ impl<'a> Checker<'a> {
         said: UpsertPurpose,
         purpose: &PurposeEntry,
         base: Moment,
-    ) -> Option<PurposeWrite> {
+    ) -> (Option<PurposeWrite>, Option<RequestSettings>) {
         if said.consent.is_some() {
             self.complain(&place.member("consent"), "is not a member of a purpose; say enabled");
         } else if said.enabled.is_none() {
@@ -344,16 +361,17 @@ impl<'a> Checker<'a> {
         if let Some(settings) = &said.workflow_settings {
             self.workflow_settings(&place.member("workflowSettings"), settings);
         }
-        let consent = Consent {
-            enabled: said.enabled?,
-            source_system: said.source_system,
-        };
-        Some(PurposeWrite {
+        let settings = RequestSettings::read(said.attributes, said.locale, said.workflow_settings);
+        let write = said.enabled.zip(at).map(|(enabled, at)| PurposeWrite {
             purpose: purpose.number,
-            at: at?,
-            consent,
+            at,
+            consent: Consent {
+                enabled,
+                source_system: said.source_system,
+            },
             topics,
-        })
+        });
+        (write, settings)
     }
 
     fn choice(&mut self, place: &Place<'_>, said: UpsertPreference, topic: &TopicEntry) -> Option<Choice> {

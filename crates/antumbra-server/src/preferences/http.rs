@@ -13,7 +13,7 @@ use super::{
     check,
     moment::Moment,
     old_dialect::{self, Dialect},
-    query, store, wire,
+    query, store, triggers, wire,
 };
 use crate::{
     AppState,
@@ -57,12 +57,20 @@ pub(super) async fn upsert(
     let site = known.site(app, caller.organization, &keys);
     let records = check::check(batch, &known.rules()).map_err(Problem::validation)?;
     caller.spend(records.len())?;
-    let batch = store::Batch::new(&site, records);
+    let batch = known.watch(store::Batch::new(&site, records));
     let _turn = app.turns.take(batch.people()).await;
     let mut tx = app.store.begin_write().await?;
     known.still_holds(app, &mut tx, caller.organization).await?;
     // In `store/desk.rs`.
     let outcomes = store::upsert_all(&mut tx, &site, &batch).await?;
+    let scene = triggers::Scene {
+        app,
+        site: &site,
+        catalog: &known.catalog,
+        triggers: &known.triggers,
+        by: Actor::ApiKey(caller.key.0),
+    };
+    let opened = scene.fire(&mut tx, &batch, &outcomes).await?;
     let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     if stored > 0 {
         let entry = AuditEntry {
@@ -75,6 +83,9 @@ pub(super) async fn upsert(
         audit::record(&mut tx, &app.ids, caller.organization, entry);
     }
     tx.commit().await?;
+    if opened > 0 {
+        app.jobs.ring();
+    }
     let outcome = upsert_outcome(&batch.records, &outcomes, &known);
     let count = dialect.count(stored);
     Ok(Json(wire::UpsertOutcome { count, ..outcome }).into_response())
@@ -125,6 +136,8 @@ pub(crate) async fn query_preferences(
 pub(super) struct Known {
     pub(super) settings: Arc<Settings>,
     pub(super) catalog: Arc<Catalog>,
+    /// Those that can fire.
+    triggers: Arc<Vec<triggers::Trigger>>,
     iab_contradiction: IabContradiction,
     now: Moment,
 }
@@ -136,15 +149,27 @@ impl Known {
         organization: OrganizationId,
         now: Timestamp,
     ) -> Result<Known, Problem> {
+        let settings = app.settings.get(reader, organization).await?;
+        let catalog = app.catalogs.current(reader, organization).await?;
         Ok(Known {
-            settings: app.settings.get(reader, organization).await?,
-            catalog: app.catalogs.current(reader, organization).await?,
+            settings,
+            triggers: app.triggers.current(reader, organization, &catalog).await?,
+            catalog,
             iab_contradiction: app.config.preferences.iab_contradiction,
             now: Moment::from(now),
         })
     }
 
-    /// Refuses, so that the handler runs again, if the configuration is another by now.
+    /// Has the records as they were before the batch kept, if any trigger might ask for them.
+    fn watch(&self, batch: store::Batch) -> store::Batch {
+        if self.triggers.is_empty() {
+            batch
+        } else {
+            batch.watched()
+        }
+    }
+
+    /// Refuses, so that the handler runs again, if the configuration is another by now. Triggers are as old as the catalog.
     pub(super) async fn still_holds(
         &self,
         app: &AppState,

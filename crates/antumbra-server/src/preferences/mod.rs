@@ -14,6 +14,7 @@
 //! | `iab/` | what consent strings say, and where they are malformed |
 //! | `encoding.rs` | records and history as bytes, before they are sealed |
 //! | `store.rs` | the tables, and reading and writing them in a few round trips a call |
+//! | `triggers/` | choices that open data subject requests |
 //! | `turns.rs` | who is being written about at the moment |
 //! | `old_dialect.rs` | what an older generation of clients sends, said in today's words |
 //! | `query.rs` | which records a query means, their order, and where the next page begins |
@@ -34,9 +35,14 @@ mod moment;
 pub(crate) mod old_dialect;
 mod query;
 mod store;
+mod triggers;
 mod turns;
 mod wire;
 
 pub use model::RecordId;
 pub use store::{TABLES, has_records};
+pub use triggers::ArmedTriggers;
+#[cfg(any(test, fuzzing))]
+pub(crate) use triggers::RECORDS;
+pub(crate) use triggers::graphql;
 pub use turns::Turns;

@@ -22,6 +22,7 @@ use super::{
     identifiers::TRANSCEND,
     model::{Identifier, Record, RecordId},
     moment::Moment,
+    triggers,
 };
 use crate::{
     keyring::{KeyKind, KeyringError, OrganizationKeys},
@@ -54,6 +55,7 @@ pub const TABLES: &[&str] = &[
     BY_UPDATE.name(),
     BY_EVENT.name(),
     HISTORY.name(),
+    triggers::TABLE,
 ];
 
 /// A keyed digest that finds an identifier without holding it.
@@ -105,6 +107,8 @@ pub(super) struct Held {
     pub(super) updated_at: Moment,
     /// None if its key is gone or does not open it.
     pub(super) record: Option<Arc<Record>>,
+    /// What it held before a write, if the batch was watched.
+    pub(super) before: Option<Arc<Record>>,
 }
 
 impl Site<'_> {
@@ -426,6 +430,7 @@ fn open_row(
         timestamp,
         updated_at,
         record,
+        before: None,
     };
     Ok(Opened { held, revision, key })
 }

@@ -23,10 +23,8 @@ pub(crate) struct UpsertBatch {
     /// 1 to 100 records.
     pub(super) records: Vec<UpsertRecord>,
     /// True keeps workflow triggers from firing.
-    #[expect(dead_code, reason = "checked for its type; there are no workflow triggers yet")]
     pub(super) skip_workflow_triggers: Option<bool>,
     /// True fires workflow triggers even where nothing changed.
-    #[expect(dead_code, reason = "checked for its type; there are no workflow triggers yet")]
     pub(super) force_trigger_workflows: Option<bool>,
 }
 
@@ -184,12 +182,8 @@ pub(crate) struct UpsertAttribute {
 }
 
 /// How data subject requests that triggers open are made.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(
-    dead_code,
-    reason = "checked for its shape; workflow triggers, which would use it, do not exist yet"
-)]
 pub(crate) struct WorkflowSettings {
     /// Custom fields.
     pub(super) attributes: Option<Vec<UpsertAttribute>>,
@@ -217,7 +211,7 @@ pub(crate) struct WorkflowSettings {
     pub(super) locale: Option<String>,
     /// The data subject type.
     pub(super) subject_type: Option<String>,
-    /// The workflow to run.
+    /// Checked for its form only: this server has no workflow configurations.
     pub(super) workflow_config_id: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use antumbra_store::{Reader, StoreError};
 use uuid::Uuid;
 
 use super::{
-    model::{OptionId, OptionValue, Partition, PartitionId, Purpose, PurposeId, Topic, TopicKind},
+    model::{OptionId, OptionValue, Partition, PartitionId, Purpose, PurposeId, Topic, TopicId, TopicKind},
     store,
 };
 use crate::{copies::Copies, organization::OrganizationId};
@@ -17,20 +17,27 @@ use crate::{copies::Copies, organization::OrganizationId};
 /// An organization's purposes, topics, options and partitions, ready to be looked up.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    partitions: HashMap<String, PartitionId>,
+    version: Uuid,
+    partitions: HashMap<String, Partition>,
     purposes: Vec<PurposeEntry>,
     purposes_by_slug: HashMap<String, usize>,
     purposes_by_number: HashMap<u32, usize>,
-    options_by_number: HashMap<u32, String>,
+    options_by_number: HashMap<u32, OptionEntry>,
 }
 
 /// A purpose in a catalog.
 #[derive(Debug)]
 pub struct PurposeEntry {
+    /// Its id.
+    pub id: PurposeId,
     /// What rows call it.
     pub number: u32,
     /// What clients call it.
     pub slug: String,
+    /// What people call it.
+    pub name: String,
+    /// Its heading, where that differs from its name.
+    pub title: Option<String>,
     /// Answers to it can be written.
     pub writable: bool,
     /// It is neither deleted nor hidden: answers to it are shown.
@@ -44,10 +51,14 @@ pub struct PurposeEntry {
 /// A topic in a catalog.
 #[derive(Debug)]
 pub struct TopicEntry {
+    /// Its id.
+    pub id: TopicId,
     /// What rows call it.
     pub number: u32,
     /// What clients call it.
     pub slug: String,
+    /// What people call it.
+    pub title: String,
     /// What an answer looks like.
     pub kind: TopicKind,
     /// It is not deleted.
@@ -55,9 +66,21 @@ pub struct TopicEntry {
     options: HashMap<String, u32>,
 }
 
+/// An option in a catalog.
+#[derive(Debug)]
+pub struct OptionEntry {
+    /// Its id.
+    pub id: OptionId,
+    /// What clients call it.
+    pub slug: String,
+    /// What people call it.
+    pub title: String,
+}
+
 impl Catalog {
-    /// Compiles what the tables hold.
+    /// Compiles what the tables hold as of `version`.
     pub(super) fn build(
+        version: Uuid,
         partitions: Vec<Partition>,
         purposes: Vec<Purpose>,
         topics: Vec<Topic>,
@@ -75,39 +98,49 @@ impl Catalog {
         let purposes: Vec<PurposeEntry> = purposes.iter().map(entry).collect();
         let places = || purposes.iter().enumerate();
         Catalog {
+            version,
             partitions: partitions
                 .into_iter()
-                .map(|partition| (partition.key, partition.id))
+                .map(|partition| (partition.key.clone(), partition))
                 .collect(),
             purposes_by_slug: places()
                 .filter(|(_, p)| p.shown)
                 .map(|(i, p)| (p.slug.clone(), i))
                 .collect(),
             purposes_by_number: places().map(|(i, p)| (p.number, i)).collect(),
-            options_by_number: options
-                .iter()
-                .map(|option| (option.number, option.slug.clone()))
-                .collect(),
+            options_by_number: options.into_iter().map(OptionEntry::numbered).collect(),
             purposes,
         }
     }
 
+    /// What changes with everything in the catalog, and with whatever else calls [`renew`](super::renew).
+    pub fn version(&self) -> Uuid {
+        self.version
+    }
+
     /// The partition with this key.
     pub fn partition(&self, key: &str) -> Option<PartitionId> {
-        self.partitions.get(key).copied()
+        self.partitions.get(key).map(|partition| partition.id)
+    }
+
+    /// The partition with this id.
+    pub fn partition_of(&self, id: PartitionId) -> Option<&Partition> {
+        self.partitions.values().find(|partition| partition.id == id)
     }
 
     /// The key of a partition.
     pub fn partition_key(&self, id: PartitionId) -> Option<&str> {
-        self.partitions
-            .iter()
-            .find(|(_, partition)| **partition == id)
-            .map(|(key, _)| key.as_str())
+        self.partition_of(id).map(|partition| partition.key.as_str())
     }
 
     /// The purpose that clients call `slug`, unless it was deleted.
     pub fn purpose(&self, slug: &str) -> Option<&PurposeEntry> {
         self.purposes_by_slug.get(slug).map(|place| &self.purposes[*place])
+    }
+
+    /// The purpose with this id, unless it was deleted.
+    pub fn purpose_with(&self, id: PurposeId) -> Option<&PurposeEntry> {
+        self.purposes.iter().find(|purpose| purpose.id == id && purpose.shown)
     }
 
     /// The purpose that rows call `number`, deleted or not.
@@ -117,7 +150,12 @@ impl Catalog {
 
     /// The name of the option that rows call `number`, deleted or not.
     pub fn option_numbered(&self, number: u32) -> Option<&str> {
-        self.options_by_number.get(&number).map(String::as_str)
+        self.option_entry(number).map(|option| option.slug.as_str())
+    }
+
+    /// The option that rows call `number`, deleted or not.
+    pub fn option_entry(&self, number: u32) -> Option<&OptionEntry> {
+        self.options_by_number.get(&number)
     }
 }
 
@@ -126,8 +164,11 @@ impl PurposeEntry {
         let shown = purpose.deleted_at.is_none();
         let named = topics.iter().enumerate().filter(|(_, topic)| topic.shown);
         PurposeEntry {
+            id: purpose.id,
             number: purpose.number,
             slug: purpose.tracking_type.clone(),
+            name: purpose.name.clone(),
+            title: purpose.title.clone(),
             writable: shown && purpose.is_active,
             shown,
             essential: purpose.essential,
@@ -155,8 +196,10 @@ impl TopicEntry {
             .filter_map(|id| options.get(id))
             .filter(|option| option.deleted_at.is_none());
         TopicEntry {
+            id: topic.id,
             number: topic.number,
             slug: topic.slug.clone(),
+            title: topic.title.clone(),
             kind: topic.kind,
             shown: topic.deleted_at.is_none(),
             options: offered.map(|option| (option.slug.clone(), option.number)).collect(),
@@ -166,6 +209,19 @@ impl TopicEntry {
     /// The number of the option that clients call `slug`, if the topic offers it.
     pub fn option(&self, slug: &str) -> Option<u32> {
         self.options.get(slug).copied()
+    }
+}
+
+impl OptionEntry {
+    fn numbered(option: OptionValue) -> (u32, OptionEntry) {
+        let OptionValue {
+            id,
+            number,
+            slug,
+            title,
+            ..
+        } = option;
+        (number, OptionEntry { id, slug, title })
     }
 }
 
@@ -183,7 +239,7 @@ impl Catalogs {
         if let Some(catalog) = self.0.of_version(reader, organization, &version) {
             return Ok(catalog);
         }
-        let catalog = store::load(reader, organization).await?;
+        let catalog = store::load(reader, organization, version).await?;
         Ok(self.0.keep(reader, organization, version, catalog))
     }
 }

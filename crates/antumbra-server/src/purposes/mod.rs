@@ -16,7 +16,7 @@ pub(crate) mod graphql;
 mod model;
 mod store;
 
-pub use catalog::{Catalog, Catalogs, PurposeEntry, TopicEntry};
+pub use catalog::{Catalog, Catalogs, OptionEntry, PurposeEntry, TopicEntry};
 pub use model::{
     AuthLevel, DefaultConsent, NewPurpose, NewTopic, OptionChange, OptionId, OptionValue, Partition, PartitionId,
     PrivacySignal, Purpose, PurposeChange, PurposeError, PurposeId, PurposeSettings, Topic, TopicChange, TopicId,
@@ -25,7 +25,7 @@ pub use model::{
 pub use store::{
     TABLES, change_or_create_options, change_purpose, change_topic, create_built_ins, create_partition, create_purpose,
     create_topic, delete_options, delete_partition, delete_purpose, delete_topics, list_options, list_partitions,
-    list_purposes, list_topics,
+    list_purposes, list_topics, renew,
 };
 
 #[cfg(any(test, fuzzing))]

@@ -509,13 +509,23 @@ pub(super) async fn version(reader: &mut Reader, organization: OrganizationId) -
     Ok(row.map_or(Uuid::nil(), |row| row.version))
 }
 
-/// Reads everything an organization has.
-pub(super) async fn load(reader: &mut Reader, organization: OrganizationId) -> Result<Catalog, StoreError> {
+/// Makes every copy of the catalog out of date, for configuration that stands on it and is kept with it in memory.
+pub async fn renew(tx: &mut Tx, ids: &Ids, organization: OrganizationId) -> Result<(), StoreError> {
+    Numbers::take(tx, ids, organization).await?.put(tx);
+    Ok(())
+}
+
+/// Reads everything an organization has as of `version`.
+pub(super) async fn load(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    version: Uuid,
+) -> Result<Catalog, StoreError> {
     let partitions = list_partitions(reader, organization).await?;
     let purposes = list_purposes(reader, organization).await?;
     let topics = list(reader, &TOPICS, organization).await?;
     let options = list(reader, &OPTIONS, organization).await?;
-    Ok(Catalog::build(partitions, purposes, topics, options))
+    Ok(Catalog::build(version, partitions, purposes, topics, options))
 }
 
 /// The organization's numbers while some are being given out. Putting them back marks the configuration as changed.

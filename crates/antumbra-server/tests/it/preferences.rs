@@ -23,6 +23,7 @@ mod people;
 mod queries;
 mod refusals;
 mod tables;
+mod triggers;
 mod writes;
 
 const SHOP: &str = "5f0c1f0e-6c5b-4c0d-9c57-0d7d3a6f2b11";

@@ -67,6 +67,15 @@ async fn furnish(story: &Story) -> Things {
          preferenceOptionValueIds: [\"{option}\"]}}) {{ preferenceTopic {{ id }} }}"
     );
     ask("topic", &format!("mutation {{ {made} }}"), "/preferenceTopic/id").await;
+    let made = "createOrUpdateConsentWorkflowTrigger(input: {name: \"Theirs\", actionType: ACCESS, \
+        dataSubjectType: \"customer\", triggerCondition: \"{\\\"And\\\":[{\\\"Loyalty\\\":false}]}\"}) \
+        { consentWorkflowTrigger { id } }";
+    ask(
+        "trigger",
+        &format!("mutation {{ {made} }}"),
+        "/consentWorkflowTrigger/id",
+    )
+    .await;
     let manager = ask(
         "manager",
         "{ consentManager { consentManager { id } } }",
@@ -471,6 +480,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("consentManager", "{ consentManager { consentManager { id } } }"),
     ("consentPartitions", "{ consentPartitions(filterBy: {ids: [\"@partition_id\"]}) { nodes { id } } }"),
     ("consentPartitions", "{ consentPartitions(filterBy: {partition: \"@partition\"}) { nodes { id } } }"),
+    ("consentWorkflowTriggers", "{ consentWorkflowTriggers(filterBy: {purposeIds: [\"@purpose\"]}) { totalCount nodes { id } } }"),
     ("dataPoints", "{ dataPoints(filterBy: {dataSilos: [\"@silo\"]}) { nodes { id } } }"),
     ("dataPoints", "{ dataPoints(filterBy: {ids: [\"@data_point\"]}) { nodes { id } } }"),
     ("dataSilo", "{ dataSilo(id: \"@silo\") { id title } }"),
@@ -513,6 +523,13 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("createEnricher", "mutation { createEnricher(input: {title: \"@name\", dataSubjectIds: [\"@subject\"]}) { enricher { id } } }"),
     ("createEnricher", "mutation { createEnricher(input: {title: \"@name\", inputIdentifier: \"@identifier_name\"}) { enricher { id } } }"),
     ("createIdentifier", "mutation { createIdentifier(input: {name: \"@name\", type: custom, dataSubjectIds: [\"@subject\"]}) { identifier { id } } }"),
+    ("createOrUpdateConsentWorkflowTrigger", "mutation { createOrUpdateConsentWorkflowTrigger(input: {id: \"@trigger\", name: \"@name\"}) { consentWorkflowTrigger { id } } }"),
+    ("createOrUpdateConsentWorkflowTrigger", "mutation { createOrUpdateConsentWorkflowTrigger(input: {name: \"@name\", actionType: ACCESS, dataSubjectId: \"@subject\", triggerCondition: \"{\\\"And\\\":[{\\\"Analytics\\\":false}]}\"}) { consentWorkflowTrigger { id } } }"),
+    ("createOrUpdateConsentWorkflowTrigger", "mutation { createOrUpdateConsentWorkflowTrigger(input: {name: \"@name\", actionType: ACCESS, dataSubjectType: \"@subject_type\", triggerCondition: \"{\\\"And\\\":[{\\\"Analytics\\\":false}]}\"}) { consentWorkflowTrigger { id } } }"),
+    ("createOrUpdateConsentWorkflowTrigger", "mutation { createOrUpdateConsentWorkflowTrigger(input: {name: \"@name\", actionType: ACCESS, dataSubjectType: \"customer\", triggerCondition: \"{\\\"And\\\":[{\\\"@purpose_name\\\":false}]}\"}) { consentWorkflowTrigger { id } } }"),
+    ("createOrUpdateConsentWorkflowTrigger", "mutation { createOrUpdateConsentWorkflowTrigger(input: {name: \"@name\", actionType: ACCESS, dataSubjectType: \"customer\", consentWorkflowTriggerPurposes: [{purposeId: \"@purpose\", matchingState: true}]}) { consentWorkflowTrigger { id } } }"),
+    ("createOrUpdateConsentWorkflowTrigger", "mutation { createOrUpdateConsentWorkflowTrigger(input: {name: \"@name\", actionType: ACCESS, dataSubjectType: \"customer\", triggerCondition: \"{\\\"And\\\":[{\\\"Analytics\\\":false}]}\", dataSiloIds: [\"@silo\"]}) { consentWorkflowTrigger { id } } }"),
+    ("createOrUpdateConsentWorkflowTrigger", "mutation { createOrUpdateConsentWorkflowTrigger(input: {name: \"@name\", actionType: ACCESS, dataSubjectType: \"customer\", triggerCondition: \"{\\\"And\\\":[{\\\"Analytics\\\":false}]}\", dataSiloTitles: [\"@silo_title\"]}) { consentWorkflowTrigger { id } } }"),
     ("createOrUpdatePreferenceOptionValues", "mutation { createOrUpdatePreferenceOptionValues(input: {preferenceOptionValues: [{id: \"@option\", title: \"@name\"}]}) { preferenceOptionValues { id } } }"),
     ("createOrUpdatePreferenceTopic", "mutation { createOrUpdatePreferenceTopic(input: {id: \"@topic\", title: \"@name\"}) { preferenceTopic { id } } }"),
     ("createOrUpdatePreferenceTopic", "mutation { createOrUpdatePreferenceTopic(input: {purposeId: \"@purpose\", slug: \"S\", title: \"@name\", type: BOOLEAN}) { preferenceTopic { id } } }"),
@@ -525,6 +542,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("deleteApiKey", "mutation { deleteApiKey(id: \"@api_key\") { clientMutationId } }"),
     ("deleteAttributeValue", "mutation { deleteAttributeValue(id: \"@value\") { clientMutationId } }"),
     ("deleteConsentPartition", "mutation { deleteConsentPartition(input: {id: \"@partition_id\"}) { clientMutationId } }"),
+    ("deleteConsentWorkflowTriggers", "mutation { deleteConsentWorkflowTriggers(input: {ids: [\"@trigger\"]}) { count } }"),
     ("removeRequestIdentifiers", "mutation { removeRequestIdentifiers(input: {requestId: \"@request\", requestIdentifierIds: [\"@request_identifier\"]}) { count } }"),
     ("retryRequestDataSilo", "mutation { retryRequestDataSilo(id: \"@run\") { clientMutationId } }"),
     ("retryJob", "mutation { retryJob(id: \"@job\") { clientMutationId } }"),
@@ -616,6 +634,7 @@ async fn a_stranger_sees_nothing_of_next_door_in_any_list() {
         "{ dataPoints { nodes { id } } dataSilos { nodes { id title } } enrichers { nodes { id } } subDataPoints { nodes { id } } }",
         "{ identifiers { nodes { id name } } initializer { id } internalSubjects { id type } templates { nodes { id title } } }",
         "{ preferenceOptionValues { nodes { id } } preferenceTopics { nodes { id } } purposes { nodes { id } } }",
+        "{ consentWorkflowTriggers { nodes { id name } } }",
         "{ requests { nodes { id coreIdentifier } } requestDataSilos(filterBy: {}) { nodes { id } } }",
     ] {
         let call = server

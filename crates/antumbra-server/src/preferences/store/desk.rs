@@ -50,13 +50,23 @@ pub(in crate::preferences) enum Refused {
 pub(in crate::preferences) struct Batch {
     pub(in crate::preferences) records: Vec<Checked>,
     lookups: Vec<Lookups>,
+    watched: bool,
 }
 
 impl Batch {
     /// Works out the digests of all identifiers in a batch.
     pub(in crate::preferences) fn new(site: &Site<'_>, records: Vec<Checked>) -> Batch {
         let lookups = records.iter().map(|checked| Lookups::of(site, checked)).collect();
-        Batch { records, lookups }
+        Batch {
+            records,
+            lookups,
+            watched: false,
+        }
+    }
+
+    /// Has [`Held::before`] filled in.
+    pub(in crate::preferences) fn watched(self) -> Batch {
+        Batch { watched: true, ..self }
     }
 
     /// Whom the batch is about.
@@ -122,6 +132,7 @@ struct Desk<'a> {
     /// Digests that may have a row which leads to the record beside them, and must not: those of identifiers that it lost,
     /// and of what is not unique now but may have been, if it became part of another.
     doubtful: Vec<(PartitionId, Blind, RecordId)>,
+    watched: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -202,6 +213,7 @@ impl<'a> Desk<'a> {
             owners,
             drawers,
             doubtful: Vec::new(),
+            watched: batch.watched,
         })
     }
 
@@ -233,11 +245,15 @@ impl<'a> Desk<'a> {
         let others: Vec<RecordId> = found.into_iter().filter(|other| *other != id).collect();
         let more = (checked.write.identifiers.len(), checked.write.metadata.len());
         self.refuse_too_large(checked.partition, id, &others, more)?;
+        let before = self.watched.then(|| self.drawer(checked.partition, id).record.clone());
         self.unite(checked.partition, id, &others);
         for blind in &lookups.unique {
             self.owners.entry((checked.partition, *blind)).or_default().now = Some(id);
         }
-        Ok(self.write(checked, id, others))
+        Ok(Held {
+            before: before.flatten(),
+            ..self.write(checked, id, others)
+        })
     }
 
     /// The living records that the caller named by id.
@@ -492,6 +508,7 @@ impl Drawer {
             timestamp: self.timestamp,
             updated_at: self.updated_at,
             record: self.record.clone(),
+            before: None,
         }
     }
 

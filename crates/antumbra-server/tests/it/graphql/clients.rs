@@ -379,6 +379,57 @@ async fn purposes_topics_options_and_partitions_are_pushed_and_pulled() {
 }
 
 #[tokio::test]
+async fn workflow_triggers_are_pushed_and_pulled() {
+    let management = Management::admin().await;
+    let of_type = |nodes: Value, wanted: &str| {
+        let node = nodes
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|node| node["type"] == wanted)
+            .cloned();
+        node.unwrap()["id"].clone()
+    };
+    let action = management
+        .ask(
+            "query",
+            "actions(first: 100)",
+            "nodes[] ( id ID!; type RequestAction! )",
+            json!({}),
+        )
+        .await;
+    let subject = management
+        .ask_list("query", "internalSubjects", "id ID!; type String!")
+        .await;
+    let input = json!({ "input": {
+        "name": "Stop analytics",
+        "triggerCondition": r#"{"And":[{"Analytics":false}]}"#,
+        "isSilent": true, "allowUnauthenticated": false, "isActive": true,
+        "actionId": of_type(action["nodes"].clone(), "TRACKING_OPT_OUT"),
+        "dataSubjectId": of_type(subject.into(), "customer"),
+    } });
+    management
+        .ask(
+            "mutation TranscendCliCreateOrUpdateConsentWorkflowTrigger($input: CreateOrUpdateConsentWorkflowTriggerInput!)",
+            "createOrUpdateConsentWorkflowTrigger(input: $input)",
+            "consentWorkflowTrigger ( id ID!; name String! )",
+            input,
+        )
+        .await;
+    let triggers = management.nodes(
+        "query TranscendCliConsentWorkflowTriggers($first: Int!, $offset: Int!)",
+        "consentWorkflowTriggers(first: $first, offset: $offset)",
+        "nodes[] ( id ID!; name String!; triggerCondition String!; isSilent Boolean!; allowUnauthenticated Boolean!; \
+         isActive Boolean!; workflowConfigId ID; action ( type RequestAction! ); subject ( type String! ); \
+         dataSilos[] ( title String! ) ); totalCount Int!",
+        page(),
+    );
+    let triggers = triggers.await;
+    assert_eq!(triggers[0]["triggerCondition"], r#"{"And":[{"Analytics":false}]}"#);
+    assert_eq!(triggers[0]["action"]["type"], "TRACKING_OPT_OUT");
+}
+
+#[tokio::test]
 async fn an_api_key_is_made_listed_and_revoked() {
     let management = Management::admin().await;
     let made = management.ask(
