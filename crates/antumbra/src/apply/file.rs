@@ -8,9 +8,13 @@ use std::{collections::BTreeSet, fmt, path::Path};
 
 use serde::{
     Deserialize, Serialize,
-    de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, DeserializeSeed},
 };
 use serde_yaml_ng::{Mapping, Value};
+
+mod walk;
+
+use walk::Walk;
 
 /// Everything a configuration file asks for, in the order in which the file says it.
 #[derive(Debug, Default)]
@@ -26,6 +30,7 @@ pub(crate) struct ConfigFile {
     pub(crate) partitions: Vec<Partition>,
     pub(crate) templates: Vec<Template>,
     pub(crate) data_silos: Vec<DataSilo>,
+    pub(crate) triggers: Vec<Trigger>,
     /// What the file says and this server has no use for: paths.
     pub(crate) ignored: Vec<String>,
 }
@@ -45,6 +50,7 @@ impl ConfigFile {
             partitions,
             templates,
             data_silos,
+            triggers,
             ignored,
         } = self;
         let said = [
@@ -59,6 +65,7 @@ impl ConfigFile {
             partitions.len(),
             templates.len(),
             data_silos.len(),
+            triggers.len(),
             ignored.len(),
         ];
         said.iter().all(|entries| *entries == 0)
@@ -355,8 +362,30 @@ pub(crate) struct DataPoint {
     pub(crate) privacy_action_queries: Option<Value>,
 }
 
+/// A rule by which choices open data subject requests, found by its name.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Trigger {
+    pub(crate) name: String,
+    pub(crate) purposes: Vec<TriggerPurpose>,
+    pub(crate) action_type: Option<String>,
+    pub(crate) data_subject_type: Option<String>,
+    pub(crate) is_silent: Option<bool>,
+    pub(crate) allow_unauthenticated: Option<bool>,
+    pub(crate) is_active: Option<bool>,
+    pub(crate) data_silo_titles: Option<Vec<String>>,
+}
+
+/// A purpose, and the answer that a trigger waits for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct TriggerPurpose {
+    pub(crate) tracking_type: String,
+    pub(crate) matching_state: bool,
+}
+
 /// The sections this server has a use for.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "api-keys",
     "attributes",
     "data-subjects",
@@ -368,10 +397,11 @@ const SECTIONS: [&str; 11] = [
     "partitions",
     "templates",
     "data-silos",
+    "consent-workflow-triggers",
 ];
 
 /// The sections that files for the vendor's service may have and this server has no use for.
-const FOREIGN_SECTIONS: [&str; 22] = [
+const FOREIGN_SECTIONS: [&str; 21] = [
     "action-item-collections",
     "action-items",
     "agent-files",
@@ -381,7 +411,6 @@ const FOREIGN_SECTIONS: [&str; 22] = [
     "assessments",
     "business-entities",
     "consent-manager",
-    "consent-workflow-triggers",
     "cookies",
     "data-categories",
     "data-flows",
@@ -567,6 +596,7 @@ impl Reader {
             partitions: self.section(&mut mapping, "partitions"),
             templates: self.section(&mut mapping, "templates"),
             data_silos: self.section(&mut mapping, "data-silos"),
+            triggers: self.section(&mut mapping, "consent-workflow-triggers"),
             ignored: Vec::new(),
         };
         for key in mapping.keys() {
@@ -692,77 +722,6 @@ fn in_words(name: &str) -> String {
     word.to_owned()
 }
 
-/// Walks a document along a path and stops there with an error, whose location is then the place's.
-struct Walk<'a>(&'a [Step]);
-
-impl Walk<'_> {
-    const ARRIVED: &'static str = "arrived at the place looked for";
-}
-
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.0.is_empty() {
-            // The visitor below fails at whatever stands here; the parser adds where that is.
-            return deserializer.deserialize_any(Arrived);
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the next step of the path")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Value>()? {
-            match (&self.0[0], key.as_str()) {
-                (Step::Key(wanted), Some(name)) if wanted == name => map.next_value_seed(Walk(&self.0[1..]))?,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Step::Item(wanted) = self.0[0] else {
-            return Err(serde::de::Error::custom("a list where a mapping was walked"));
-        };
-        for _ in 0..wanted {
-            if seq.next_element::<IgnoredAny>()?.is_none() {
-                return Ok(());
-            }
-        }
-        seq.next_element_seed(Walk(&self.0[1..]))?;
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-}
-
-struct Arrived;
-
-impl<'de> Visitor<'de> for Arrived {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Walk::ARRIVED)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(serde::de::Error::custom(Walk::ARRIVED))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(serde::de::Error::custom(Walk::ARRIVED))
-    }
-}
-
 /// Fuzz target. A file is read or refused with at least one fault, each on a line of the file, and no fault repeats a value.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
@@ -805,7 +764,7 @@ mod tests {
             ("- a\n", "a.yml:1: must be a mapping of sections such as `data-silos:`"),
             (
                 "data-silo: []\n",
-                "a.yml:1: data-silo: is not a section; expected one of api-keys, attributes, data-subjects, actions, identifiers, enrichers, preference-options, purposes, partitions, templates, data-silos",
+                "a.yml:1: data-silo: is not a section; expected one of api-keys, attributes, data-subjects, actions, identifiers, enrichers, preference-options, purposes, partitions, templates, data-silos, consent-workflow-triggers",
             ),
             ("\ndata-silos: crm\n", "a.yml:2: data-silos: must be a list"),
             (

@@ -369,6 +369,30 @@ pub(super) const TEMPLATE: Kind = Kind {
     update: "",
 };
 
+pub(super) const TRIGGER: Kind = Kind {
+    word: "workflow trigger",
+    section: "consent-workflow-triggers",
+    list: "consentWorkflowTriggers",
+    pages: Pages::Yes,
+    selection: "id name triggerCondition isSilent allowUnauthenticated isActive action { type } subject { type } \
+        dataSilos { title }",
+    name: "name",
+    name_at: "name",
+    fields: &[
+        field("condition", "triggerCondition", "triggerCondition"),
+        field("action-type", "action.type", "actionType"),
+        field("data-subject-type", "subject.type", "dataSubjectType"),
+        field("is-silent", "isSilent", "isSilent"),
+        field("allow-unauthenticated", "allowUnauthenticated", "allowUnauthenticated"),
+        field("is-active", "isActive", "isActive"),
+        set("data-silo-titles", "dataSilos[].title", "dataSiloTitles"),
+    ],
+    create: "mutation($input: CreateOrUpdateConsentWorkflowTriggerInput!) \
+        { createOrUpdateConsentWorkflowTrigger(input: $input) { clientMutationId } }",
+    update: "mutation($input: CreateOrUpdateConsentWorkflowTriggerInput!) \
+        { createOrUpdateConsentWorkflowTrigger(input: $input) { clientMutationId } }",
+};
+
 pub(super) const DATA_SILO: Kind = Kind {
     word: "data silo",
     section: "data-silos",

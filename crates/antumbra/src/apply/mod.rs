@@ -29,7 +29,8 @@ use plan::{Plan, Step};
 #[derive(Args)]
 #[command(
     after_help = "The file's keys are those of transcend.yml for api-keys, attributes, data-subjects, actions, \
-identifiers, enrichers, preference-options, purposes, partitions, templates and data-silos with datapoints.\n\
+identifiers, enrichers, preference-options, purposes, partitions, templates, data-silos with datapoints and \
+consent-workflow-triggers.\n\
 Everything is applied, or nothing. What the file does not mention stays as it is.\n\n\
 Examples:\n  antumbra apply -f antumbra.yml --dry-run\n  antumbra apply -f antumbra.yml --key \"$KEY\""
 )]

@@ -144,6 +144,7 @@ impl Planner<'_> {
         self.templates(file).await?;
         self.data_silos(file).await?;
         self.data_points(file).await?;
+        self.triggers(file).await?;
         self.api_keys(file).await
     }
 

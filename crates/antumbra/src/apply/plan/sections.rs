@@ -329,6 +329,34 @@ impl Planner<'_> {
         Ok(())
     }
 
+    pub(super) async fn triggers(&mut self, file: &ConfigFile) -> Result<()> {
+        let kind = &kinds::TRIGGER;
+        if file.triggers.is_empty() {
+            return Ok(());
+        }
+        let present = self.present(kind).await?;
+        let place = |index| Place::section(kind.section).item(index);
+        self.once(
+            kind,
+            file.triggers
+                .iter()
+                .enumerate()
+                .map(|(index, trigger)| (place(index), trigger.name.as_str())),
+        );
+        for (index, trigger) in file.triggers.iter().enumerate() {
+            let mut wanted = said(trigger);
+            let waits = trigger.purposes.iter();
+            let waits = waits.map(|waits| json!({ waits.tracking_type.as_str(): waits.matching_state }));
+            let condition = json!({ "And": waits.collect::<Vec<_>>() });
+            wanted.insert("condition".to_owned(), condition.to_string().into());
+            match self.find(kind, &place(index), &present, &trigger.name) {
+                Some(node) => self.change(kind, place(index), &wanted, node, &trigger.name, |input| input),
+                None => self.create(kind, place(index), &wanted, &trigger.name, as_said),
+            }
+        }
+        Ok(())
+    }
+
     /// Names what silos refer to and nobody has.
     pub(super) async fn references(
         &mut self,
