@@ -89,6 +89,36 @@ impl Client {
         Ok(())
     }
 
+    /// Refuses news in the name of people who have said nothing yet: each opens a request.
+    pub(super) async fn refuse_news(&self, people: &[String]) -> Result<()> {
+        let record = |person: &String| {
+            json!({
+                "userId": person,
+                "partition": "shop",
+                "timestamp": instant(1),
+                "purposes": [{ "purpose": "News", "enabled": false }],
+            })
+        };
+        let records: Vec<Value> = people.iter().map(record).collect();
+        let call = self.call(reqwest::Method::PUT, "/v1/preferences");
+        let answer = answered(call.json(&json!({ "records": records }))).await?;
+        if answer["success"] != true {
+            bail!("an upsert was answered 200 without success for all: {answer}");
+        }
+        Ok(())
+    }
+
+    /// How many requests there are about a person.
+    pub(super) async fn requests_about(&self, person: &str) -> Result<u64> {
+        let body = json!({
+            "query": "query About($people: [String!]) { requests(filterBy: {coreIdentifierValues: $people}) { totalCount } }",
+            "variables": { "people": [person] },
+        });
+        let answer = answered(self.call(reqwest::Method::POST, "/graphql").json(&body)).await?;
+        let count = answer["data"]["requests"]["totalCount"].as_u64();
+        count.context("a list of requests without a count")
+    }
+
     /// The newest sequence number that is kept for each of at most 100 people.
     pub(super) async fn chosen(&self, people: &[String]) -> Result<Vec<(String, u64, bool)>> {
         let identifiers: Vec<Value> = people

@@ -59,9 +59,12 @@ impl std::ops::AddAssign for Acknowledged {
 struct Kept {
     acknowledged: Acknowledged,
     people: BTreeMap<String, Choices>,
+    /// People who refused news once, and whether that was acknowledged.
+    refusals: BTreeMap<String, bool>,
     requests: BTreeMap<String, Request>,
     /// What the last round touched, and so what the next start is asked about first.
     fresh_people: Vec<String>,
+    fresh_refusals: Vec<String>,
     fresh_requests: Vec<String>,
     /// Answers that no server may give under this load, however it is about to end.
     unexpected: Vec<String>,
@@ -172,6 +175,20 @@ impl Journal {
         }
     }
 
+    /// Notes that people are about to refuse news.
+    pub(super) fn about_to_refuse(&self, people: &[String]) {
+        let mut kept = self.kept();
+        kept.fresh_refusals.extend_from_slice(people);
+        kept.refusals
+            .extend(people.iter().map(|person| (person.clone(), false)));
+    }
+
+    pub(super) fn refused_news(&self, people: &[String]) {
+        let mut kept = self.kept();
+        kept.acknowledged.choices += people.len() as u64;
+        kept.refusals.extend(people.iter().map(|person| (person.clone(), true)));
+    }
+
     pub(super) fn submitted(&self, dsr: &str) {
         self.reached(dsr, Stage::Made);
     }
@@ -213,35 +230,68 @@ impl Journal {
 
     /// Looks for what the last round had acknowledged and for some of what earlier rounds had.
     pub(super) async fn check(&self, client: &Client, chance: &mut Chance, losses: &mut Vec<String>) -> Result<u64> {
-        let (mut people, mut requests) = {
+        let (mut people, mut requests, refusals) = {
             let mut kept = self.kept();
             losses.append(&mut kept.unexpected);
+            let refusals = std::mem::take(&mut kept.fresh_refusals);
             let mut people = std::mem::take(&mut kept.fresh_people);
             let mut requests = std::mem::take(&mut kept.fresh_requests);
             let everyone: Vec<&String> = kept.people.keys().collect();
             let every_request: Vec<&String> = kept.requests.keys().collect();
             people.extend((0..40).filter_map(|_| chance.pick(&everyone).map(|person| (*person).clone())));
             requests.extend((0..10).filter_map(|_| chance.pick(&every_request).map(|dsr| (*dsr).clone())));
-            (people, requests)
+            (people, requests, refusals)
         };
         people.sort();
         people.dedup();
         requests.sort();
         requests.dedup();
-        Ok(self.check_people(client, &people, losses).await? + self.check_requests(client, &requests, losses).await?)
+        self.check_those(client, &people, &requests, &refusals, losses).await
     }
 
     /// Looks for everything.
     pub(super) async fn check_everything(&self, client: &Client, losses: &mut Vec<String>) -> Result<u64> {
-        let (people, requests): (Vec<_>, Vec<_>) = {
+        let (people, requests, refusals): (Vec<_>, Vec<_>, Vec<_>) = {
             let mut kept = self.kept();
             losses.append(&mut kept.unexpected);
             (
                 kept.people.keys().cloned().collect(),
                 kept.requests.keys().cloned().collect(),
+                kept.refusals.keys().cloned().collect(),
             )
         };
-        Ok(self.check_people(client, &people, losses).await? + self.check_requests(client, &requests, losses).await?)
+        self.check_those(client, &people, &requests, &refusals, losses).await
+    }
+
+    async fn check_those(
+        &self,
+        client: &Client,
+        people: &[String],
+        requests: &[String],
+        refusals: &[String],
+        losses: &mut Vec<String>,
+    ) -> Result<u64> {
+        Ok(self.check_people(client, people, losses).await?
+            + self.check_requests(client, requests, losses).await?
+            + self.check_refusals(client, refusals, losses).await?)
+    }
+
+    /// Whoever refused news has one request, and whoever is not known to have refused has none.
+    async fn check_refusals(&self, client: &Client, people: &[String], losses: &mut Vec<String>) -> Result<u64> {
+        for some in people.chunks(100) {
+            let known = client.chosen(some).await?;
+            for person in some {
+                let is_known = known.iter().any(|(other, ..)| other == person);
+                let opened = client.requests_about(person).await?;
+                if opened != u64::from(is_known) {
+                    losses.push(format!("{person} refused news: {is_known}, and has {opened} requests"));
+                }
+                if !is_known && self.kept().refusals.get(person) == Some(&true) {
+                    losses.push(format!("the refusal of {person} is gone"));
+                }
+            }
+        }
+        Ok(people.len() as u64)
     }
 
     async fn check_people(&self, client: &Client, people: &[String], losses: &mut Vec<String>) -> Result<u64> {

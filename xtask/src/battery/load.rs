@@ -53,6 +53,7 @@ impl Load {
         for group in 0..4 {
             tasks.spawn(choose(task(), group));
         }
+        tasks.spawn(refuse(task()));
         tasks.spawn(submit(task()));
         for _ in 0..3 {
             tasks.spawn(answer(task()));
@@ -101,6 +102,22 @@ async fn choose(mut task: Task, group: u64) {
             Err(cause) if may_try_again(&task.journal, &cause).await => {}
             Err(_) => return,
         }
+    }
+}
+
+/// People whom nobody knows yet refuse news, a few in a call.
+async fn refuse(mut task: Task) {
+    while task.goes_on() {
+        let people: Vec<String> = (0..task.chance.between(1, 5))
+            .map(|_| format!("r{}@example.test", NEXT.fetch_add(1, Ordering::SeqCst)))
+            .collect();
+        task.journal.about_to_refuse(&people);
+        match task.client.refuse_news(&people).await {
+            Ok(()) => task.journal.refused_news(&people),
+            Err(cause) if may_try_again(&task.journal, &cause).await => {}
+            Err(_) => return,
+        }
+        tokio::time::sleep(Duration::from_millis(task.chance.between(20, 120))).await;
     }
 }
 

@@ -64,12 +64,16 @@ impl Receiver {
     /// What `antumbra apply` makes before the first round.
     pub(super) fn configuration(&self) -> String {
         format!(
-            "data-subjects:\n  - type: customer\n    title: Customer\n    actions: [ACCESS]\n\
-             purposes:\n  - name: Analytics\n    title: Analytics\n    trackingType: Analytics\n\
+            "data-subjects:\n  - type: customer\n    title: Customer\n    actions: [ACCESS, CONTACT_OPT_OUT]\n\
+             purposes:\n  - name: Analytics\n    title: Analytics\n    trackingType: Analytics\n  \
+             - name: News\n    title: News\n    trackingType: News\n\
              partitions:\n  - name: Shop\n    partition: shop\n\
              data-silos:\n  - title: Shop\n    integrationName: server\n    description: The shop\n    \
              url: http://127.0.0.1:{}/webhook\n    identity-keys: [email]\n    datapoints:\n      - key: profile\n        title: Profile\n      \
-             - key: files\n        title: Files\n",
+             - key: files\n        title: Files\n  - title: Mailing list\n    integrationName: cron\n    identity-keys: [email]\n\
+             consent-workflow-triggers:\n  - name: No news\n    action-type: CONTACT_OPT_OUT\n    \
+             data-subject-type: customer\n    is-silent: true\n    data-silo-titles: [Mailing list]\n    \
+             purposes:\n      - tracking-type: News\n        matching-state: false\n",
             self.port
         )
     }
