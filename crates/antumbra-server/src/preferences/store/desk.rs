@@ -90,6 +90,7 @@ pub(in crate::preferences) async fn upsert_all(
         .iter()
         .flat_map(|checked| checked.named.iter().map(|id| (checked.partition, *id)));
     let mut desk = Desk::lay_out(tx, site, blinds.collect(), named.collect()).await?;
+    desk.watched = batch.watched;
     let outcomes = records.map(|(checked, lookups)| desk.take(checked, lookups)).collect();
     desk.clear_away(tx).await?;
     Ok(outcomes)
@@ -213,7 +214,7 @@ impl<'a> Desk<'a> {
             owners,
             drawers,
             doubtful: Vec::new(),
-            watched: batch.watched,
+            watched: false,
         })
     }
 
