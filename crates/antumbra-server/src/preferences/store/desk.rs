@@ -461,7 +461,8 @@ impl<'a> Desk<'a> {
             };
             let owned = self.owners.get(&(*partition, *blind)).and_then(|owner| owner.now);
             // It may lead to what only this call made part of the record.
-            let stale = led_to == *gone || self.living(*partition, led_to).is_none();
+            let ended = |drawer: &Drawer| matches!(drawer.fate, Fate::Absorbed | Fate::Deleted);
+            let stale = led_to == *gone || self.drawers.get(&(*partition, led_to)).is_some_and(ended);
             if owned.is_none() && stale {
                 tx.delete(&OWNERS, key);
             }

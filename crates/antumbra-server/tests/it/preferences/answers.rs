@@ -194,3 +194,49 @@ fn json_samples(page: &str) -> Vec<String> {
     }
     samples
 }
+
+#[tokio::test]
+async fn checklist_6_no_null_stands_where_strict_clients_can_not_read_one_and_the_last_page_has_no_cursor() {
+    let store = Preferences::start().await;
+    let bare = json!({"identifiers": [{"name": "phone", "value": "+351910000017"}]});
+    let cleared = json!({"userId": "ana@example.org", "metadata": [{"key": "a", "value": null}], "purposes": [
+        {"purpose": "ProductNews", "enabled": true, "preferences": [{"topic": "Cadence", "choice": {"selectValue": null}}]}
+    ]});
+    let (_, written) = store
+        .upsert(json!({"records": [in_shop(bare), in_shop(cleared)]}))
+        .await;
+    let (_, page) = store.query(SHOP, json!({"limit": 2})).await;
+    assert!(page.get("cursor").is_none());
+    let anchor = email_of("ana@example.org");
+    let at = "2026-03-02T08:30:00.000Z";
+    let append =
+        json!({"anchorIdentifier": anchor, "append": {"name": "coreIdentifier", "value": "c"}, "timestamp": at});
+    let missing = json!({"anchorIdentifier": email_of("nobody@example.org"), "append": anchor, "timestamp": at});
+    let route = |verb: &str| format!("/v1/preferences/{SHOP}/{verb}");
+    let body = json!({"records": [append, missing]}).to_string();
+    let (_, appended) = store
+        .call(reqwest::Method::POST, &route("append-identifiers"), body)
+        .await;
+    let body = json!({"records": [{"anchorIdentifier": anchor, "timestamp": at}]}).to_string();
+    let (_, deleted) = store.call(reqwest::Method::POST, &route("delete"), body).await;
+    for (answer, expected) in [(written, 16), (page, 8), (appended, 0), (deleted, 0)] {
+        let mut nulls = Vec::new();
+        find_nulls(&answer, "", &mut nulls);
+        // The consent strings may be null, nested and in the flat members of an upsert's answer.
+        let strings = ["usp", "gpp", "tcf", "airgapVersion"];
+        assert!(nulls.iter().all(|name| strings.contains(&name.as_str())), "{nulls:?}");
+        assert_eq!(nulls.len(), expected, "{answer}");
+    }
+}
+
+/// The names of all members that are null.
+fn find_nulls(value: &Value, name: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Null => found.push(name.to_owned()),
+        Value::Array(entries) => entries.iter().for_each(|entry| find_nulls(entry, name, found)),
+        Value::Object(members) => members
+            .iter()
+            .for_each(|(name, member)| find_nulls(member, name, found)),
+        _ => {}
+    }
+}

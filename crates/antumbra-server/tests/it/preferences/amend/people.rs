@@ -367,3 +367,76 @@ async fn random_calls_end_as_they_do_in_a_plain_map_and_leave_no_stray_row() {
         }
     }
 }
+
+#[tokio::test]
+async fn calls_about_the_same_people_at_once_leave_no_stray_row() {
+    let store = std::sync::Arc::new(Preferences::start().await);
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..6 {
+        let store = store.clone();
+        callers.spawn(async move {
+            let mut chance = Chance::new(caller + 1);
+            for _ in 0..25 {
+                let mut any = || match chance.below(3) {
+                    0 => email_of(&format!("p{}@example.test", chance.below(4))),
+                    1 => phone_of(&format!("+35191000{:04}", chance.below(4))),
+                    _ => core_of(&format!("core-{}", chance.below(4))),
+                };
+                let (anchor, one, other) = (any(), any(), any());
+                let value = |identifier: &Value| identifier["value"].as_str().unwrap().to_owned();
+                let record = match chance.below(8) {
+                    0..=2 => in_shop(json!({ "identifiers": [anchor, one] })),
+                    3 | 4 => append(anchor, one, json!({})),
+                    5 => update(
+                        anchor,
+                        one["name"].as_str().unwrap(),
+                        &value(&one),
+                        &value(&one).replace('0', "1"),
+                        json!({}),
+                    ),
+                    6 => removal(anchor, other, json!({})),
+                    _ => deletion(anchor),
+                };
+                let verb = ["append", "update", "delete"]
+                    .into_iter()
+                    .find(|verb| record.get(verb).is_some());
+                let (method, path) = match verb {
+                    Some(verb) => (
+                        reqwest::Method::POST,
+                        format!("/v1/preferences/{SHOP}/{verb}-identifiers"),
+                    ),
+                    None if record.get("anchorIdentifier").is_some() => {
+                        (reqwest::Method::POST, format!("/v1/preferences/{SHOP}/delete"))
+                    }
+                    None => (reqwest::Method::PUT, "/v1/preferences".to_owned()),
+                };
+                store.insist(method, &path, json!({ "records": [record] })).await;
+            }
+        });
+    }
+    while let Some(done) = callers.join_next().await {
+        done.unwrap();
+    }
+    let mut unique = 0;
+    for node in store.all(json!({}), 100).await {
+        for identifier in node["identifiers"].as_array().unwrap() {
+            let found = store.lead(identifier.clone()).await.unwrap();
+            assert_eq!(transcend_of(&found), transcend_of(&node));
+            unique += usize::from(identifier["name"] != "transcend");
+        }
+    }
+    let app = store.server.app();
+    let mut reader = app.store.begin_read().await.unwrap();
+    let log = antumbra_server::audit::list(&mut reader, store.server.organization, None, 1000)
+        .await
+        .unwrap();
+    let deletions = log.iter().filter(|(_, entry)| entry.action == "preferences.deleted");
+    let keys = |entry: &antumbra_server::audit::Recorded| match entry.details[..] {
+        [(_, antumbra_server::audit::Detail::Count(keys))] => usize::try_from(keys).unwrap(),
+        _ => panic!("a deletion tells how many keys went"),
+    };
+    let rows = check_tables_after(&store.server, deletions.map(|(_, entry)| keys(entry)).sum()).await;
+    // Each key that is left is that of a record, or of one that became part of another and is known by its old id.
+    let aliases = rows_of(&store.server, "subject_keys").await.len() - rows["preference_records"];
+    assert_eq!(rows["preference_owners"], unique + aliases);
+}
