@@ -9,7 +9,8 @@ use crate::{
     Key32,
     api_key::ApiKey,
     body::{BodyError, GROUP_BYTES, Groups, Opener, RangeOpener, SealedBody, Sealer},
-    token::{Claims, SigningKey, TokenKey, TokenKeys, VerifyingKey},
+    padded::PaddedKek,
+    token::{Claims, SharedSecret, SigningKey, TokenKey, TokenKeys, VerifyingKey},
     value,
     wrap::{self, Kek, WrappedKey},
 };
@@ -21,7 +22,9 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("api_key", api_key),
     ("body", body),
+    ("padded_text", padded_text),
     ("sealed_value", sealed_value),
+    ("secret_token", secret_token),
     ("shared_token", shared_token),
     ("signed_token", signed_token),
     ("wrapped_key", wrapped_key),
@@ -31,6 +34,8 @@ pub const TARGETS: &[Target] = &[
 const GENUINE_TOKEN: &str = include_str!("../../../fuzz/seeds/shared_token/genuine");
 const GENUINE_SIGNED_TOKEN: &str = include_str!("../../../fuzz/seeds/signed_token/genuine");
 const GENUINE_VALUE: &[u8] = include_bytes!("../../../fuzz/seeds/sealed_value/genuine");
+const GENUINE_PADDED_TEXT: &[u8] = include_bytes!("../../../fuzz/seeds/padded_text/genuine");
+const GENUINE_SECRET_TOKEN: &str = include_str!("../../../fuzz/seeds/secret_token/genuine");
 const GENUINE_WRAPPED_KEY: &[u8] = include_bytes!("../../../fuzz/seeds/wrapped_key/genuine");
 const GENUINE_PRIVATE_KEY: &str = include_str!("../../../fuzz/seeds/signed_token/private_key");
 
@@ -92,6 +97,27 @@ fn shared_token(bytes: &[u8]) {
         read(token.as_bytes()),
         (token.len() <= crate::token::TOKEN_LEN_MAX).then_some(note)
     );
+}
+
+/// No bytes but those that were signed with the secret are a token, whatever header they have.
+fn secret_token(bytes: &[u8]) {
+    let secrets = [SharedSecret::new(&[1; 48]), SharedSecret::new(key().expose())];
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok((signer, note)) = SharedSecret::verify::<Note>(&secrets, text) {
+        assert_eq!((signer, note.says.as_str(), text), (1, "Ada", GENUINE_SECRET_TOKEN));
+    }
+}
+
+/// A text is wrapped in one way and comes back, and nothing else opens: what does is what wrapping would give.
+fn padded_text(bytes: &[u8]) {
+    let kek = PaddedKek::new(key());
+    if let Ok(text) = kek.unwrap(bytes) {
+        assert_eq!(kek.wrap(&text).as_deref(), Some(bytes));
+        assert_eq!(bytes, GENUINE_PADDED_TEXT);
+    }
+    let Some(wrapped) = kek.wrap(bytes) else { return };
+    assert_eq!(kek.unwrap(&wrapped).as_deref().map(Vec::as_slice), Ok(bytes));
+    assert!(kek.unwrap(&altered(&wrapped, bytes)).is_err());
 }
 
 /// Nothing but what was signed is taken for signed. The signature itself may be another: ECDSA knows two for each.

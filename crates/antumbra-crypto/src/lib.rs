@@ -5,10 +5,11 @@
 //! | --- | --- |
 //! | [`secret`] | key bytes that wipe themselves and never print |
 //! | [`wrap`] | a key encrypted under a key-encryption key, bound to its place |
+//! | [`padded`] | a short text wrapped under a key in the form that others know (RFC 5649) |
 //! | [`value`] | a short value encrypted under a key, bound to its place |
 //! | [`mac`], [`index`] | keyed digests that prove, and keyed digests that find |
 //! | [`body`] | a file as one AES-256-GCM stream, with a hash tree over its ciphertext |
-//! | [`token`] | HS384 tokens we give and take back, ES384 tokens others verify |
+//! | [`token`] | HS384 tokens we give and take back, or that others sign for us; ES384 tokens others verify |
 //! | [`api_key`] | what a caller presents, and what is kept of it |
 //!
 //! The exact bytes of everything kept are in `docs/file-format.md`. This crate knows no async, no file, no socket, no
@@ -22,6 +23,7 @@ pub mod body;
 pub mod fuzz;
 pub mod index;
 pub mod mac;
+pub mod padded;
 mod parts;
 mod pem;
 pub mod secret;

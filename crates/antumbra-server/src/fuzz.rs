@@ -27,6 +27,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target by its name, which is that of its folder of seeds.
 pub const TARGETS: &[Target] = &[
     ("consent_strings", preferences::fuzz::consent_strings),
+    ("consent_sync", consent_sync),
     ("dsr_submission", dsr_submission),
     ("file_name", files::fuzz::name),
     ("graphql", graphql),
@@ -155,6 +156,14 @@ fn preferences_upsert(bytes: &[u8]) {
     }
 }
 
+/// What is told to be kept of a person is kept and shown as answers of yes and no, or refused. The key that comes with each
+/// call counts where there is no token, and no bytes are a token.
+fn consent_sync(bytes: &[u8]) {
+    let answer = DESK.ask("POST", "/sync", &[("content-type", "text/plain")], bytes);
+    assert!(answer.status.is_success() || answer.status == StatusCode::BAD_REQUEST);
+    assert!(!answer.status.is_success() || answer.body == json!({ "success": true }));
+}
+
 /// A page is never longer than what was asked for, nor than 100.
 fn preferences_query(bytes: &[u8]) {
     let answer = DESK.ask("POST", "/v1/preferences/shop/query", &[], bytes);
@@ -218,6 +227,7 @@ fn records(bytes: &[u8]) {
         keyring::RECORDS,
         organization::RECORDS,
         preferences::RECORDS,
+        preferences::sync::RECORDS,
         purposes::RECORDS,
         runs::RECORDS,
         silos::RECORDS,

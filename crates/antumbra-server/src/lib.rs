@@ -49,6 +49,7 @@ pub fn tables() -> Vec<&'static str> {
         keyring::TABLES,
         organization::TABLES,
         preferences::TABLES,
+        preferences::sync::TABLES,
         purposes::TABLES,
         runs::TABLES,
         silos::TABLES,

@@ -52,6 +52,9 @@ fn table() -> Vec<Route> {
         scope(routes!(preferences::amend::http::append_identifiers), ManageStoredPreferences).budget(APPEND_IDENTIFIERS),
         scope(routes!(preferences::amend::http::update_identifiers), ManageStoredPreferences).budget(UPDATE_IDENTIFIERS),
         scope(routes!(preferences::amend::http::delete_identifiers), ManageStoredPreferences).budget(DELETE_IDENTIFIERS),
+        open(routes!(preferences::sync::http::ask_first), PREFLIGHT).from_pages(),
+        open(routes!(preferences::sync::http::show_consent), TOKEN).from_pages(),
+        open(routes!(preferences::sync::http::sync_consent), TOKEN).from_pages(),
         // Management.
         any_key(routes!(graphql::http::run_documents)).graphql(),
         open(routes!(graphql::http::show_schema), PUBLIC).own(),
@@ -69,6 +72,8 @@ fn table() -> Vec<Route> {
 }
 
 const PUBLIC_KEY: &str = "receivers verify notices with it, and some send no key of their own";
+const TOKEN: &str = "people in browsers carry a token of their own, which the handler's signature asks for";
+const PREFLIGHT: &str = "browsers send no credentials with the question whether a page may ask";
 const PROBE: &str = "what watches the server carries no key, and nothing here is anybody's data";
 const PUBLIC: &str = "the same for everybody, and public in the source";
 
@@ -150,6 +155,9 @@ pub enum BodyRule {
     Buffered,
     /// As it arrives; the handler keeps its own limit.
     Stream,
+    /// From a page of any origin: whole, within 256 KiB, and read as JSON whatever its content type says. Such pages may
+    /// read the answer.
+    FromPage,
 }
 
 /// One line of the table.
@@ -187,6 +195,7 @@ impl Route {
             (&item.post, Method::POST),
             (&item.delete, Method::DELETE),
             (&item.patch, Method::PATCH),
+            (&item.options, Method::OPTIONS),
         ];
         let method = methods
             .into_iter()
@@ -207,6 +216,12 @@ impl Route {
     /// The body goes to the handler as it arrives.
     pub(crate) fn streamed(mut self) -> Route {
         self.facts.body = BodyRule::Stream;
+        self
+    }
+
+    /// Pages of every origin call it.
+    fn from_pages(mut self) -> Route {
+        self.facts.body = BodyRule::FromPage;
         self
     }
 

@@ -2,15 +2,18 @@
 //!
 //! - [`TokenKeys`]: HS384, for tokens that we give out and take back (nonces, download keys, cursors). Claims carry
 //!   ids only: anyone can read them.
+//! - [`SharedSecret`]: HS384, for tokens that somebody else signs with a secret that we share.
 //! - [`SigningKey`], [`VerifyingKey`]: ES384, for tokens that others verify (webhooks).
 //!
-//! The algorithm belongs to the key and is never taken from the token: a header is compared as text with the one that
-//! the key writes.
+//! The algorithm belongs to the key and is never taken from the token: a header that we wrote is compared as text with the
+//! one that the key writes, and one that somebody else wrote has to name the one algorithm of its key.
 
+mod secret;
 mod shared;
 mod signing;
 
-pub use shared::{Claims, TokenKey, TokenKeys};
+pub use secret::{SECRET_BYTES_MIN, SharedSecret};
+pub use shared::{Claims, TokenKey, TokenKeys, unverified};
 pub use signing::{BadKey, SigningKey, VerifyingKey};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -48,6 +48,10 @@ pub enum Actor {
     ApiKey(Uuid),
     /// A data silo that reported a result, by its id.
     DataSilo(Uuid),
+    /// The holder of a consent token, by the id of the secret that signed it.
+    ConsentToken(Uuid),
+    /// The holder of a token of the preference centre, by its id.
+    AccessToken(Uuid),
     /// The operator, on the machine itself.
     Operator,
     /// The server's own jobs.

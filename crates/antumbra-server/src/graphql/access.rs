@@ -20,10 +20,35 @@ pub struct FieldAccess {
     pub field: &'static str,
     /// Any one of these scopes will do; none means that any live key will.
     pub scopes: &'static [ScopeName],
+    /// Whether having it is written down.
+    pub recorded: Recorded,
+}
+
+/// Whether that somebody had a field is written down by the field itself. Every change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It changes nothing, and anybody with the scope may look as often as they like.
+    No,
+    /// It shows a secret.
+    Yes,
 }
 
 const fn needs(field: &'static str, scopes: &'static [ScopeName]) -> FieldAccess {
-    FieldAccess { field, scopes }
+    let recorded = Recorded::No;
+    FieldAccess {
+        field,
+        scopes,
+        recorded,
+    }
+}
+
+const fn recorded(field: &'static str, scopes: &'static [ScopeName]) -> FieldAccess {
+    let recorded = Recorded::Yes;
+    FieldAccess {
+        field,
+        scopes,
+        recorded,
+    }
 }
 
 /// The queries.
@@ -43,6 +68,7 @@ const QUERIES: &[FieldAccess] = &[
     needs("dataSilos", &[ViewDataMap]),
     needs("enrichers", &[ViewRequestIdentitySettings]),
     needs("failingJobs", &[FullAdmin]),
+    recorded("getTokenSecrets", &[ManageConsentManagerDeveloperSettings]),
     needs("identifiers", &[ViewRequestIdentitySettings, ViewPreferenceStoreSettings]),
     needs("initializer", &[ViewRequestIdentitySettings]),
     needs("internalSubjects", &[ViewDataSubjectRequestSettings]),
@@ -77,6 +103,7 @@ const MUTATIONS: &[FieldAccess] = &[
     needs("createOrUpdateConsentWorkflowTrigger", &[ManageConsentManager, ManagePreferenceStoreSettings]),
     needs("createOrUpdatePreferenceOptionValues", &[ManagePreferenceStoreSettings]),
     needs("createOrUpdatePreferenceTopic", &[ManagePreferenceStoreSettings]),
+    needs("createPrivacyCenterAccessTokens", &[GeneratePreferenceAccessTokens]),
     needs("createPurpose", &[ManageConsentManager, ManagePreferenceStoreSettings]),
     needs("createSubject", &[ManageDataSubjectRequestSettings]),
     needs("createTemplate", &[ManageEmailTemplates]),
@@ -84,9 +111,12 @@ const MUTATIONS: &[FieldAccess] = &[
     needs("deleteAttributeValue", &[ManageGlobalAttributes]),
     needs("deleteConsentPartition", &[ManageConsentManagerDeveloperSettings]),
     needs("deleteConsentWorkflowTriggers", &[ManageConsentManager, ManagePreferenceStoreSettings]),
+    recorded("generateConsentIdentifierEncryptionKey", &[ManageConsentManagerDeveloperSettings]),
     needs("removeRequestIdentifiers", &[ManageRequestCompilation]),
     needs("retryJob", &[FullAdmin]),
     needs("retryRequestDataSilo", &[ManageRequestCompilation]),
+    recorded("revealConsentIdentifierEncryptionKey", &[ManageConsentManagerDeveloperSettings]),
+    recorded("setTokenSecret", &[ManageConsentManagerDeveloperSettings]),
     needs("toggleSubject", &[ManageDataSubjectRequestSettings]),
     needs("updateAction", &[ManageDataSubjectRequestSettings]),
     needs("updateApiKey", &[ManageApiKeys]),
@@ -109,10 +139,23 @@ pub fn fields() -> impl Iterator<Item = FieldAccess> {
     QUERIES.iter().chain(MUTATIONS).copied()
 }
 
-/// Refuses a document that asks for a root field its caller may not have.
-pub(super) fn admit(document: &ExecutableDocument, caller: &Caller) -> Result<(), ServerError> {
+/// What a document takes of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Demand {
+    /// It only looks.
+    Look,
+    /// It changes something.
+    Change,
+    /// It shows what nobody sees without its being written down.
+    Record,
+}
+
+/// Refuses a document that asks for a root field its caller may not have. Gives what the document takes.
+pub(super) fn admit(document: &ExecutableDocument, caller: &Caller) -> Result<Demand, ServerError> {
+    let mut demand = Demand::Look;
     for (_, operation) in document.operations.iter() {
         let table = if operation.node.ty == OperationType::Mutation {
+            demand = demand.max(Demand::Change);
             MUTATIONS
         } else {
             QUERIES
@@ -129,10 +172,11 @@ pub(super) fn admit(document: &ExecutableDocument, caller: &Caller) -> Result<()
             if name == "__typename" {
                 continue;
             }
-            let scopes = table
-                .iter()
-                .find(|known| known.field == name)
-                .map_or(UNLISTED, |known| known.scopes);
+            let known = table.iter().find(|known| known.field == name);
+            if known.is_some_and(|known| known.recorded == Recorded::Yes) {
+                demand = Demand::Record;
+            }
+            let scopes = known.map_or(UNLISTED, |known| known.scopes);
             if !scopes.is_empty() && !scopes.iter().any(|scope| caller.require(*scope).is_ok()) {
                 let refusal = Refusal::Denied {
                     field: name.to_owned(),
@@ -142,7 +186,7 @@ pub(super) fn admit(document: &ExecutableDocument, caller: &Caller) -> Result<()
             }
         }
     }
-    Ok(())
+    Ok(demand)
 }
 
 /// The root fields of a selection, those of its fragments included. Each fragment is walked once, so a cycle ends.

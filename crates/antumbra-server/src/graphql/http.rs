@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{
-    Request, Response, ServerError,
-    parser::types::{ExecutableDocument, OperationType},
-};
+use async_graphql::{Request, Response, ServerError};
 use axum::{
     extract::State,
     http::{HeaderMap, header},
@@ -13,7 +10,10 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, SCHEMA, Session, access};
+use super::{
+    Refusal, SCHEMA, Session,
+    access::{self, Demand},
+};
 use crate::{
     AppState,
     http::{Caller, Json, JsonOrList, Problem},
@@ -82,14 +82,21 @@ pub(crate) async fn run_documents(
         .map(|(at, request)| prepare(request, &caller).map_err(|refused| (at, Box::new(refused))));
     let prepared = prepared.collect::<Result<Vec<_>, _>>();
     let mut answers = match prepared {
-        Ok(kinds) => {
-            let writes = kinds.contains(&OperationType::Mutation);
-            let session = if writes {
+        Ok(demands) => {
+            let demand = demands.into_iter().max().unwrap_or(Demand::Look);
+            let dry_run = headers.contains_key(DRY_RUN);
+            if dry_run && demand == Demand::Record {
+                // Nothing would be written down, and yet the secret be shown.
+                return Err(Problem::malformed(
+                    "A field of the body shows a secret, which a dry run cannot do",
+                ));
+            }
+            let session = if demand > Demand::Look {
                 Session::writing(app, caller).await
             } else {
                 Session::reading(app, caller).await
             }?;
-            execute(requests, Arc::new(session), headers.contains_key(DRY_RUN)).await?
+            execute(requests, Arc::new(session), dry_run).await?
         }
         Err((at, refused)) => {
             let answers = (0..at)
@@ -110,29 +117,21 @@ pub(crate) async fn run_documents(
 }
 
 /// Parses one document, and refuses it before anything is done if the caller may not have one of its fields.
-fn prepare(request: &mut Request, caller: &Caller) -> Result<OperationType, ServerError> {
+fn prepare(request: &mut Request, caller: &Caller) -> Result<Demand, ServerError> {
     if request.query.len() > QUERY_BYTES_MAX {
         let why = format!("the document is larger than {QUERY_BYTES_MAX} bytes; put values into variables");
         return Err(Refusal::client(why).at(Vec::new()));
     }
-    let name = request.operation_name.clone();
     let document = request.parsed_query().map_err(|error| {
         Refusal::client(format!("syntax error: {}", without_quote(&error.message))).at(error.locations)
     })?;
-    access::admit(document, caller)?;
-    Ok(kind_of(document, name.as_deref()))
+    access::admit(document, caller)
 }
 
 /// What the parser says, without the line of the document that it quotes: values may stand in it.
 fn without_quote(message: &str) -> String {
     let said = message.rsplit_once(" = ").map_or(message, |(_, expected)| expected);
     said.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn kind_of(document: &ExecutableDocument, name: Option<&str>) -> OperationType {
-    let mut operations = document.operations.iter();
-    let chosen = operations.find(|(known, _)| name.is_none() || known.map(|known| known.as_str()) == name);
-    chosen.map_or(OperationType::Query, |(_, operation)| operation.node.ty)
 }
 
 async fn execute(requests: Vec<Request>, session: Arc<Session>, dry_run: bool) -> Result<Vec<Response>, Problem> {

@@ -25,9 +25,13 @@ use std::sync::LazyLock;
 
 use async_graphql::{EmptySubscription, MergedObject, Schema};
 
-use crate::{api_keys, dsr, jobs, organization, preferences, purposes, runs, silos};
+use crate::{
+    api_keys, dsr, jobs, organization,
+    preferences::{self, access_tokens, sync},
+    purposes, runs, silos,
+};
 
-pub use access::{FieldAccess, fields};
+pub use access::{FieldAccess, Recorded, fields};
 pub(crate) use attachments::{AttachedKey, KnownSilo};
 pub(crate) use refusal::Refusal;
 pub(crate) use session::Session;
@@ -53,12 +57,14 @@ struct Query(
     purposes::graphql::PurposeQueries,
     runs::graphql::RunQueries,
     silos::graphql::SiloQueries,
+    sync::graphql::SyncQueries,
 );
 
 /// Every mutation.
 #[derive(Default, MergedObject)]
 #[graphql(name = "Mutation")]
 struct Mutation(
+    access_tokens::graphql::AccessTokenMutations,
     api_keys::graphql::ApiKeyMutations,
     dsr::graphql::DsrMutations,
     jobs::graphql::JobMutations,
@@ -67,6 +73,7 @@ struct Mutation(
     purposes::graphql::PurposeMutations,
     runs::graphql::RunMutations,
     silos::graphql::SiloMutations,
+    sync::graphql::SyncMutations,
 );
 
 type ManagementSchema = Schema<Query, Mutation, EmptySubscription>;

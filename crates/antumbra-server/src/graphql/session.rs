@@ -90,7 +90,9 @@ impl Session {
     pub(crate) async fn write(&self) -> MappedMutexGuard<'_, Tx> {
         MutexGuard::map(self.work.lock().await, |work| match work {
             Work::Writing(tx) => tx,
-            Work::Reading(_) | Work::Over => unreachable!("only mutations write, and their session is a writing one"),
+            Work::Reading(_) | Work::Over => {
+                unreachable!("`access.rs` names the fields that write, as mutations or as recorded")
+            }
         })
     }
 

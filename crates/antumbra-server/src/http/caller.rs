@@ -2,14 +2,19 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::FromRequestParts,
+    http::{Extensions, HeaderMap, request::Parts},
+};
 
 use super::{
     Access, Code, Problem,
     budget::Allowance,
+    connection::Peer,
     scope::{AnyKey, Scope},
 };
 use crate::{
+    AppState,
     api_keys::{ApiKeyId, ScopeName, ScopeSet},
     organization::OrganizationId,
     silos::DataSiloId,
@@ -64,6 +69,17 @@ impl<S> Caller<S> {
 }
 
 impl Grants {
+    /// The grants of the key in the head of an HTTP request. The shell asks for them where a route wants a key; a handler
+    /// does where it wants one only of some.
+    pub(crate) async fn of(
+        app: &AppState,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Arc<Grants>, Problem> {
+        let peer = extensions.get::<Peer>().map(|peer| peer.0);
+        app.callers.authenticate(app, headers, peer).await
+    }
+
     /// Refuses unless these grants include `scope`.
     pub fn require(&self, scope: ScopeName) -> Result<(), Problem> {
         if self.scopes.holds(scope) {

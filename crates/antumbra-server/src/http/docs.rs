@@ -95,6 +95,7 @@ pub(crate) fn complete(item: &mut PathItem, facts: &RouteFacts) {
         &mut item.post,
         &mut item.delete,
         &mut item.patch,
+        &mut item.options,
     ];
     for operation in operations.into_iter().flatten() {
         let needs = match facts.access {

@@ -56,6 +56,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LongJson<T> {
     }
 }
 
+/// A JSON body that may say of itself that it is something else. Pages in browsers send theirs as plain text, since a page
+/// that says JSON has to ask first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UntypedJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for UntypedJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|_| Problem::malformed("The body was cut off"))?;
+        parse_object(&body, VALUES_MAX).map(UntypedJson)
+    }
+}
+
 async fn json_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     check_type(request.headers())?;
     let body = Bytes::from_request(request, state).await;

@@ -6,6 +6,7 @@ mod budget;
 mod caller;
 pub(crate) mod connection;
 pub(crate) mod docs;
+mod from_page;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod json;
@@ -21,6 +22,8 @@ pub use budget::{Budget, BudgetOwner, BudgetUnit, ResetStyle};
 pub use caller::{Caller, Grants};
 pub use connection::TlsError;
 pub(crate) use connection::tls_acceptor;
+pub(crate) use from_page::preflight;
+pub(crate) use json::UntypedJson;
 pub use json::{DEPTH_MAX, Json, JsonOrList, LongJson, VALUES_MAX, parse};
 pub(crate) use known::Known;
 pub(crate) use metrics::Answers;

@@ -224,6 +224,19 @@ impl Problem {
         Problem::new(Code::StorageUnavailable).retry_after(2)
     }
 
+    /// The same in one of the few statuses that consent managers in browsers know: 400 or 500. What is said to the holder of
+    /// an API key stays, and so does that there is too much to do.
+    pub(crate) fn in_few_statuses(self) -> Problem {
+        let status = self.code.row().0;
+        let stays = matches!(status.as_u16(), 400 | 401 | 403 | 429 | 500);
+        let code = match status.is_client_error() {
+            _ if stays => self.code,
+            true => Code::Malformed,
+            false => Code::Internal,
+        };
+        Problem { code, ..self }
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.code

@@ -24,7 +24,8 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::{
     Access, Code, Grants, Problem,
     budget::{self, Allowance, Budgets},
-    connection::{Peer, Refusal, TooSlow},
+    connection::{Refusal, TooSlow},
+    from_page::show_to_pages,
     metrics::Answers,
     problem::Dialect,
 };
@@ -38,6 +39,9 @@ use crate::{
 const RUNS_MAX: u32 = 8;
 /// Kept bodies are counted in units of this many bytes.
 const UNIT: usize = 1024;
+
+/// How long a body may be that a page sends: whose it is shows only when it has been read.
+const FROM_PAGE_BYTES: u64 = 256 * 1024;
 
 /// What the HTTP requests of one process share.
 pub struct Gates {
@@ -160,6 +164,9 @@ pub(crate) async fn guard(
         }
         (None, None) => {}
     }
+    if route.body == BodyRule::FromPage {
+        show_to_pages(&mut response);
+    }
     if let Some(grants) = admitted.grants {
         response.extensions_mut().insert(grants);
     }
@@ -190,8 +197,7 @@ async fn admit(
         Some(app.gates.in_flight.try_acquire().map_err(|_| overloaded(app))?)
     };
     if !matches!(route.access, Access::Open(_)) {
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-        let grants = app.callers.authenticate(app, request.headers(), peer).await?;
+        let grants = Grants::of(app, request.headers(), request.extensions()).await?;
         admitted.grants = Some(grants.clone());
         if let Some(budget) = &route.budget {
             let allowance = app
@@ -212,10 +218,10 @@ async fn admit(
         return Ok(next.run(request).await);
     }
     let (parts, body) = request.into_parts();
-    let limit = if is_form(&parts.headers) {
-        limits.form_bytes
-    } else {
-        limits.json_bytes
+    let limit = match route.body {
+        BodyRule::FromPage => FROM_PAGE_BYTES,
+        _ if is_form(&parts.headers) => limits.form_bytes,
+        _ => limits.json_bytes,
     };
     let (body, _kept) = keep(app, &parts, body, limit).await?;
     Ok(run(app, parts, body, next).await)

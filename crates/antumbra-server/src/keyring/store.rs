@@ -38,6 +38,8 @@ const REQUEST_KEYS: Table<(Uuid, Uuid), Raw> = Table::new("request_keys");
 const SUBJECT_KEYS: Table<(Uuid, Uuid), Raw> = Table::new("subject_keys");
 /// Keys of data silos, wrapped under the KEK: (organization, silo).
 const SILO_KEYS: Table<(Uuid, Uuid), Raw> = Table::new("silo_keys");
+/// Keys of what consent tokens are made with, wrapped under the KEK: (organization, partition or organization).
+const CONSENT_KEYS: Table<(Uuid, Uuid), Raw> = Table::new("consent_keys");
 
 /// How far the keys of an organization have been re-wrapped, while they are.
 const KEY_REWRAPS: Table<Uuid, RewrapRow> = Table::new("key_rewraps");
@@ -52,6 +54,7 @@ pub const TABLES: &[&str] = &[
     REQUEST_KEYS.name(),
     SUBJECT_KEYS.name(),
     SILO_KEYS.name(),
+    CONSENT_KEYS.name(),
     KEY_REWRAPS.name(),
 ];
 
@@ -74,6 +77,8 @@ pub enum KeyKind {
     Subject,
     /// One data silo: its credentials.
     Silo,
+    /// One partition, or the organization: the secrets that consent tokens are made with.
+    Consent,
 }
 
 impl KeyKind {
@@ -83,17 +88,19 @@ impl KeyKind {
             KeyKind::Request => "request",
             KeyKind::Subject => "subject",
             KeyKind::Silo => "silo",
+            KeyKind::Consent => "consent",
         }
     }
 
-    /// Every kind, in the order in which they are re-wrapped.
-    pub(super) const ALL: [KeyKind; 3] = [KeyKind::Request, KeyKind::Silo, KeyKind::Subject];
+    /// Every kind, in the order in which they are re-wrapped. Rows hold places of this list, so a new kind comes last.
+    pub(super) const ALL: [KeyKind; 4] = [KeyKind::Request, KeyKind::Silo, KeyKind::Subject, KeyKind::Consent];
 
     const fn table(self) -> &'static Table<(Uuid, Uuid), Raw> {
         match self {
             KeyKind::Request => &REQUEST_KEYS,
             KeyKind::Subject => &SUBJECT_KEYS,
             KeyKind::Silo => &SILO_KEYS,
+            KeyKind::Consent => &CONSENT_KEYS,
         }
     }
 }

@@ -215,6 +215,8 @@ impl<'a> Checker<'a> {
                 metadata,
                 metadata_timestamp: metadata_timestamp?,
                 birth_date: record.birth_date,
+                updated: None,
+                prompted: None,
             },
         })
     }

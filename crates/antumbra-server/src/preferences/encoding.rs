@@ -55,6 +55,13 @@ pub(super) enum Happening {
     Amendment(Amendment),
 }
 
+/// What a record or a write says in one byte before all else. What was said of none of them is 0 or 1, as it always was.
+const CONFIRMED: u8 = 1;
+const HAS_UPDATED: u8 = 2;
+const UPDATED: u8 = 4;
+const HAS_PROMPTED: u8 = 8;
+const PROMPTED: u8 = 16;
+
 const ENABLED: u8 = 1;
 const HAS_SOURCE: u8 = 2;
 const HAS_TOPICS: u8 = 4;
@@ -63,7 +70,11 @@ pub(super) fn encode_record(record: &Record) -> Vec<u8> {
     let mut out = Out::new(VERSION, 160);
     let base = record.timestamp;
     out.signed(base.0);
-    out.byte(u8::from(record.confirmed));
+    let said = |register: &Option<Dated<bool>>| register.as_ref().map(|register| register.value);
+    out.signs(record.confirmed, said(&record.updated), said(&record.prompted));
+    for register in [&record.updated, &record.prompted].into_iter().flatten() {
+        out.time(register.at, base);
+    }
     out.identifiers(&record.identifiers);
     match &record.user_id {
         None => out.number(0),
@@ -129,7 +140,14 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record, Corrupt> {
     let mut record = Record::empty();
     let base = Moment(from.signed()?);
     record.timestamp = base;
-    record.confirmed = from.flag()?;
+    let (confirmed, updated, prompted) = from.signs()?;
+    record.confirmed = confirmed;
+    for (register, said) in [(&mut record.updated, updated), (&mut record.prompted, prompted)] {
+        if let Some(value) = said {
+            let at = from.time(base)?;
+            *register = Some(Dated { value, at });
+        }
+    }
     record.identifiers = from.identifiers()?;
     record.user_id = match from.number()? {
         0 => None,
@@ -193,7 +211,7 @@ pub(super) fn encode_event(write: &Write, absorbed: &[RecordId]) -> Vec<u8> {
     let base = write.timestamp;
     out.ids(absorbed);
     out.signed(base.0);
-    out.byte(u8::from(write.confirmed));
+    out.signs(write.confirmed, write.updated, write.prompted);
     out.identifiers(&write.identifiers);
     out.optional_text(write.user_id.as_deref());
     out.number(write.purposes.len() as u64);
@@ -311,9 +329,18 @@ impl Out {
         }
     }
 
+    fn signs(&mut self, confirmed: bool, updated: Option<bool>, prompted: Option<bool>) {
+        self.byte(
+            mark(confirmed, CONFIRMED)
+                | mark(updated.is_some(), HAS_UPDATED)
+                | mark(updated == Some(true), UPDATED)
+                | mark(prompted.is_some(), HAS_PROMPTED)
+                | mark(prompted == Some(true), PROMPTED),
+        );
+    }
+
     fn purpose(&mut self, purpose: u32, consent: &Consent, has_topics: bool) {
         self.number(u64::from(purpose));
-        let mark = |set: bool, bit: u8| if set { bit } else { 0 };
         self.byte(
             mark(consent.enabled, ENABLED)
                 | mark(consent.source_system.is_some(), HAS_SOURCE)
@@ -345,6 +372,10 @@ impl Out {
         self.number(ids.len() as u64);
         ids.iter().for_each(|id| self.0.extend_from_slice(id.0.as_bytes()));
     }
+}
+
+fn mark(set: bool, bit: u8) -> u8 {
+    if set { bit } else { 0 }
 }
 
 struct In<'a>(&'a [u8]);
@@ -460,9 +491,10 @@ impl<'a> In<'a> {
     #[cfg(any(test, fuzzing))]
     fn write(&mut self) -> Result<Write, Corrupt> {
         let base = Moment(self.signed()?);
+        let (confirmed, updated, prompted) = self.signs()?;
         let mut write = Write {
             timestamp: base,
-            confirmed: self.flag()?,
+            confirmed,
             identifiers: self.identifiers()?,
             user_id: self.optional_text()?,
             purposes: Vec::new(),
@@ -470,6 +502,8 @@ impl<'a> In<'a> {
             metadata: Vec::new(),
             metadata_timestamp: base,
             birth_date: None,
+            updated,
+            prompted,
         };
         for _ in 0..self.number()? {
             let (purpose, consent, has_topics) = self.purpose()?;
@@ -495,6 +529,20 @@ impl<'a> In<'a> {
         write.metadata_timestamp = self.time(base)?;
         write.birth_date = self.optional_text()?;
         Ok(write)
+    }
+
+    fn signs(&mut self) -> Result<(bool, Option<bool>, Option<bool>), Corrupt> {
+        let marks = self.byte()?;
+        let said = |has: u8, is: u8| match (marks & has != 0, marks & is != 0) {
+            (false, false) => Ok(None),
+            (false, true) => Err(BROKEN),
+            (true, is) => Ok(Some(is)),
+        };
+        if marks > CONFIRMED | HAS_UPDATED | UPDATED | HAS_PROMPTED | PROMPTED {
+            return Err(BROKEN);
+        }
+        let (updated, prompted) = (said(HAS_UPDATED, UPDATED)?, said(HAS_PROMPTED, PROMPTED)?);
+        Ok((marks & CONFIRMED != 0, updated, prompted))
     }
 
     fn purpose(&mut self) -> Result<(u32, Consent, bool), Corrupt> {
@@ -603,6 +651,8 @@ mod tests {
             ],
             metadata_timestamp: Moment(at.0 + 1),
             birth_date: Some("1815-12".to_owned()),
+            updated: Some(true),
+            prompted: Some(false),
         };
         let mut record = Record::empty();
         record.apply(&write);
@@ -695,9 +745,21 @@ mod tests {
         write.purposes = purposes.collect();
         write.identifiers.remove(0);
         (write.strings, write.metadata, write.birth_date) = (vec![], vec![], None);
+        (write.updated, write.prompted) = (None, None);
         let mut record = Record::empty();
         record.apply(&write);
         assert_eq!(encode_record(&record).len(), 44);
+    }
+
+    #[test]
+    fn what_was_never_said_takes_no_byte_and_nonsense_is_refused() {
+        let mut out = Out::new(VERSION, 0);
+        out.signs(true, None, None);
+        out.signs(false, None, None);
+        assert_eq!(out.0, [VERSION, 1, 0]);
+        for broken in [UPDATED, PROMPTED, 32, 0x80] {
+            assert!(In(&[broken]).signs().is_err(), "{broken}");
+        }
     }
 
     #[test]

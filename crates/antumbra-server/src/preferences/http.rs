@@ -57,38 +57,52 @@ pub(super) async fn upsert(
     let site = known.site(app, caller.organization, &keys);
     let records = check::check(batch, &known.rules()).map_err(Problem::validation)?;
     caller.spend(records.len())?;
-    let batch = known.watch(store::Batch::new(&site, records));
+    let (batch, outcomes) = take_in(app, &known, &site, records, Actor::ApiKey(caller.key.0)).await?;
+    let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    let outcome = upsert_outcome(&batch.records, &outcomes, &known);
+    let count = dialect.count(stored);
+    Ok(Json(wire::UpsertOutcome { count, ..outcome }).into_response())
+}
+
+/// Makes records part of the store and opens what that sets off, in one transaction that also says who wrote them. Gives
+/// the batch that they made, and for each record what is stored now, or why nothing was.
+pub(super) async fn take_in(
+    app: &AppState,
+    known: &Known,
+    site: &store::Site<'_>,
+    records: Vec<check::Checked>,
+    by: Actor,
+) -> Result<(store::Batch, Vec<Result<store::Held, store::Refused>>), Problem> {
+    let batch = known.watch(store::Batch::new(site, records));
     let _turn = app.turns.take(batch.people()).await;
     let mut tx = app.store.begin_write().await?;
-    known.still_holds(app, &mut tx, caller.organization).await?;
+    known.still_holds(app, &mut tx, site.organization).await?;
     // In `store/desk.rs`.
-    let outcomes = store::upsert_all(&mut tx, &site, &batch).await?;
+    let outcomes = store::upsert_all(&mut tx, site, &batch).await?;
     let scene = triggers::Scene {
         app,
-        site: &site,
+        site,
         catalog: &known.catalog,
         triggers: &known.triggers,
-        by: Actor::ApiKey(caller.key.0),
+        by,
     };
     let opened = scene.fire(&mut tx, &batch, &outcomes).await?;
     let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     if stored > 0 {
         let entry = AuditEntry {
-            actor: Actor::ApiKey(caller.key.0),
+            actor: by,
             action: "preferences.upserted",
-            object: ("organization", caller.organization.0),
-            at: now,
+            object: ("organization", site.organization.0),
+            at: app.clock.now(),
             details: vec![("records", Detail::Count(stored as u64))],
         };
-        audit::record(&mut tx, &app.ids, caller.organization, entry);
+        audit::record(&mut tx, &app.ids, site.organization, entry);
     }
     tx.commit().await?;
     if opened > 0 {
         app.jobs.ring();
     }
-    let outcome = upsert_outcome(&batch.records, &outcomes, &known);
-    let count = dialect.count(stored);
-    Ok(Json(wire::UpsertOutcome { count, ..outcome }).into_response())
+    Ok((batch, outcomes))
 }
 
 /// `POST /v1/preferences/{partition}/query`: finds records by identifiers and times, newest first, page by page.
@@ -139,7 +153,7 @@ pub(super) struct Known {
     /// Those that can fire.
     triggers: Arc<Vec<triggers::Trigger>>,
     iab_contradiction: IabContradiction,
-    now: Moment,
+    pub(super) now: Moment,
 }
 
 impl Known {

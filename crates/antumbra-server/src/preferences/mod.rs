@@ -17,10 +17,13 @@
 //! | `triggers/` | choices that open data subject requests |
 //! | `turns.rs` | who is being written about at the moment |
 //! | `old_dialect.rs` | what an older generation of clients sends, said in today's words |
+//! | `sync/` | consent sync: what the holders of tokens see and change |
+//! | `access_tokens.rs` | tokens of the preference centre |
 //! | `query.rs` | which records a query means, their order, and where the next page begins |
 //! | `lookup.rs` | the deprecated lookup, flat and by plain values |
 //! | `amend/` | identifiers that come and go, and deletion |
 
+pub(crate) mod access_tokens;
 pub(crate) mod amend;
 mod check;
 mod encoding;
@@ -35,12 +38,14 @@ mod moment;
 pub(crate) mod old_dialect;
 mod query;
 mod store;
+pub(crate) mod sync;
 mod triggers;
 mod turns;
 mod wire;
 
 pub use model::RecordId;
 pub use store::{TABLES, has_records};
+pub use sync::forget_partition;
 pub use triggers::ArmedTriggers;
 #[cfg(any(test, fuzzing))]
 pub(crate) use triggers::RECORDS;

@@ -134,6 +134,10 @@ pub(crate) struct Record {
     /// The newest time at which metadata was given.
     pub(crate) metadata_timestamp: Option<Moment>,
     pub(crate) birth_date: Option<Dated<String>>,
+    /// Whether the consent manager said that anything was chosen since it worked out the defaults.
+    pub(crate) updated: Option<Dated<bool>>,
+    /// Whether the consent manager said that the person was asked.
+    pub(crate) prompted: Option<Dated<bool>>,
     /// Records that were found to be of the same person and became part of this one. Their history stays theirs.
     pub(crate) absorbed: Vec<RecordId>,
 }
@@ -152,6 +156,8 @@ pub(crate) struct Write {
     pub(crate) metadata: Vec<(String, Option<String>)>,
     pub(crate) metadata_timestamp: Moment,
     pub(crate) birth_date: Option<String>,
+    pub(crate) updated: Option<bool>,
+    pub(crate) prompted: Option<bool>,
 }
 
 /// What a write says about one purpose.
@@ -189,6 +195,8 @@ impl Record {
             metadata: Vec::new(),
             metadata_timestamp: None,
             birth_date: None,
+            updated: None,
+            prompted: None,
             absorbed: Vec::new(),
         }
     }
@@ -223,6 +231,11 @@ impl Record {
         if let Some(birth_date) = &write.birth_date {
             note(offer(&mut self.birth_date, birth_date, write.timestamp));
         }
+        for (register, said) in [(&mut self.updated, write.updated), (&mut self.prompted, write.prompted)] {
+            if let Some(said) = said {
+                note(offer(register, &said, write.timestamp));
+            }
+        }
         effect
     }
 
@@ -255,6 +268,11 @@ impl Record {
         self.metadata_timestamp = self.metadata_timestamp.max(other.metadata_timestamp);
         if let Some(birth_date) = other.birth_date {
             offer(&mut self.birth_date, &birth_date.value, birth_date.at);
+        }
+        for (mine, theirs) in [(&mut self.updated, other.updated), (&mut self.prompted, other.prompted)] {
+            if let Some(theirs) = theirs {
+                offer(mine, &theirs.value, theirs.at);
+            }
         }
         self.absorbed.extend(other.absorbed);
     }
@@ -415,6 +433,8 @@ mod tests {
             metadata: Vec::new(),
             metadata_timestamp: Moment(at),
             birth_date: None,
+            updated: None,
+            prompted: None,
         }
     }
 
@@ -488,6 +508,8 @@ mod tests {
             strings in prop::collection::btree_map(0usize..4, any_text(), 0..3),
             metadata in prop::collection::btree_map("[xyz]", any_text(), 0..3),
             birth_date in any_text(),
+            updated: Option<bool>,
+            prompted: Option<bool>,
         ) -> Write {
             let mut seen = std::collections::BTreeSet::new();
             Write {
@@ -498,6 +520,8 @@ mod tests {
                 strings: strings.into_iter().map(|(place, text)| (ConsentString::ALL[place], text)).collect(),
                 metadata: metadata.into_iter().collect(),
                 birth_date,
+                updated,
+                prompted,
                 ..write(at)
             }
         }

@@ -129,7 +129,7 @@ impl Site<'_> {
         ])
     }
 
-    fn is_unique(&self, identifier: &Identifier) -> bool {
+    pub(super) fn is_unique(&self, identifier: &Identifier) -> bool {
         let known = self.settings.find_identifier(&identifier.name);
         known.is_some_and(|known| known.identifier.is_unique_on_preference_store)
     }

@@ -94,7 +94,7 @@ pub(crate) struct NamedValue {
 }
 
 /// One purpose that was answered.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UpsertPurpose {
     /// The purpose's tracking type.
@@ -684,6 +684,6 @@ impl<'de> Deserialize<'de> for QuerySystem {
 }
 
 /// Tells `null` from absent: with `#[serde(default)]`, absent is none and `null` is some none.
-fn even_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+pub(super) fn even_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(from).map(Some)
 }

@@ -355,6 +355,7 @@ impl PurposeMutations {
             false => delete_partition(&mut tx, ids, organization, id).await,
         };
         deleted.map_err(about("partition", &partition.name))?;
+        session.forget_secrets(&mut tx, &partition).await?;
         session.record(&mut tx, "partition.deleted", ("partition", id.0));
         Ok(Acknowledged::default())
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::support::TestServer;
 
 const KEKS: Table<(Uuid, u32), Raw> = Table::new("organization_keks");
-const KINDS: [KeyKind; 3] = [KeyKind::Request, KeyKind::Silo, KeyKind::Subject];
+const KINDS: [KeyKind; 4] = [KeyKind::Request, KeyKind::Silo, KeyKind::Subject, KeyKind::Consent];
 
 async fn start() -> TestServer {
     let config = ServerConfig {
@@ -242,6 +242,7 @@ async fn no_key_is_lost_and_none_comes_back_while_keks_are_rotated_beside_writer
         let table: Table<(Uuid, Uuid), Raw> = Table::new(match kind {
             KeyKind::Request => "request_keys",
             KeyKind::Silo => "silo_keys",
+            KeyKind::Consent => "consent_keys",
             KeyKind::Subject => "subject_keys",
         });
         let rows = reader

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::support::{TestServer, key_input, rows::rows_of};
 
+mod access_tokens;
 mod amend;
 mod answers;
 mod iab;
@@ -22,6 +23,7 @@ mod old_dialect;
 mod people;
 mod queries;
 mod refusals;
+mod sync;
 mod tables;
 mod triggers;
 mod writes;

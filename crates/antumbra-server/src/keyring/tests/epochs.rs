@@ -18,7 +18,7 @@ use crate::{
 
 const EPOCH: Duration = Duration::from_secs(7 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const KINDS: [KeyKind; 3] = [KeyKind::Request, KeyKind::Silo, KeyKind::Subject];
+const KINDS: [KeyKind; 4] = [KeyKind::Request, KeyKind::Silo, KeyKind::Subject, KeyKind::Consent];
 /// More than one page, so that a page can be done and another not.
 const OWNERS: u128 = 600;
 

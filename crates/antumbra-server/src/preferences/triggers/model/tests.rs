@@ -72,6 +72,8 @@ fn says(text: &str) -> (Write, Workflow) {
         metadata: Vec::new(),
         metadata_timestamp: latest,
         birth_date: None,
+        updated: None,
+        prompted: None,
     };
     (write, workflow)
 }

@@ -1,0 +1,168 @@
+//! The handlers of `/sync`.
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    super::{
+        check,
+        http::{Known, take_in},
+        model::Record,
+        store::Refused,
+        wire::UpsertRecord,
+    },
+    consent::{alone, in_consent},
+    holder::{Found, Holder, Told},
+    wire::{Consent, ConsentAnswer, Done},
+};
+use crate::{
+    AppState,
+    api_keys::ScopeName,
+    audit::Actor,
+    http::{Code, Grants, Json, Problem, preflight},
+};
+
+/// `OPTIONS /sync`: what a browser asks before it lets a page of another origin send a header of its own.
+#[utoipa::path(options, path = "/sync", tag = "consent", responses((status = 204, description = "Pages of every origin may")))]
+pub(crate) async fn ask_first() -> Response {
+    preflight("GET, POST, OPTIONS", "Authorization, Content-Type")
+}
+
+/// `GET /sync`: the confirmed consent of the person who holds the token.
+#[utoipa::path(
+    get,
+    path = "/sync",
+    tag = "consent",
+    params(
+        ("partition" = String, Query, description = "The key of the partition"),
+        ("Authorization" = String, Header, description = "A consent token or a token of the preference centre, with or without `Bearer`")
+    ),
+    responses(
+        (status = 200, description = "The consent that is kept", body = inline(ConsentAnswer<'static>)),
+        (status = 204, description = "No confirmed consent is kept of this person"),
+        (status = 400, description = "The token or the partition is not good"),
+        (status = 500, description = "The server is at fault")
+    )
+)]
+pub(crate) async fn show_consent(State(app): State<AppState>, holder: Holder) -> Result<Response, Problem> {
+    let (known, found) = look(&app, &holder).await?;
+    Ok(match confirmed(&found)? {
+        Some(record) => Json(ConsentAnswer::kept(record, &known.catalog)).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+/// `POST /sync`: adds what the person who holds the token chose to what is kept of them, and answers with what is kept
+/// then.
+///
+/// What the person did not choose themselves (`confirmed: false`) changes nothing and makes no record: if nothing
+/// confirmed is kept, it is sent back as it came. The body is read as JSON whatever its content type says, so that pages
+/// can send it without asking first. With an API key in the header and no token, the older body of a gateway is taken:
+/// `{partition, identifier, purposes: [{purpose, enabled}], confirmed}`.
+#[utoipa::path(
+    post,
+    path = "/sync",
+    tag = "consent",
+    request_body(content = inline(super::wire::SyncCall), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The consent that is kept", body = inline(ConsentAnswer<'static>)),
+        (status = 400, description = "The token, the partition or the consent is not good"),
+        (status = 500, description = "The server is at fault")
+    )
+)]
+pub(crate) async fn sync_consent(State(app): State<AppState>, told: Told) -> Result<Response, Problem> {
+    match told {
+        Told::ByHolder(holder, consent) if consent.confirmed => keep(&app, &holder, &consent).await,
+        Told::ByHolder(holder, consent) => compare(&app, &holder, &consent).await,
+        Told::ByCaller(grants, record) => keep_of_caller(&app, &grants, *record).await,
+    }
+}
+
+/// Makes a confirmed consent part of the person's record.
+async fn keep(app: &AppState, holder: &Holder, consent: &Consent) -> Result<Response, Problem> {
+    let (known, found) = look(app, holder).await?;
+    let who = holder.who(&found, &known.settings);
+    let held = found.held.as_ref().and_then(|held| held.record.as_deref());
+    let record = consent.record(&holder.partition, who, &known.catalog, held);
+    let record = record.map_err(|broken| Problem::validation([broken]))?;
+    let checked = check::check(alone(record), &known.rules());
+    let mut checked = checked.map_err(|broken| Problem::validation(in_consent(broken)))?;
+    for checked in &mut checked {
+        (checked.write.updated, checked.write.prompted) = (consent.updated, consent.prompted);
+    }
+    let site = known.site(app, holder.keys.organization, &holder.keys);
+    let (_, mut kept) = take_in(app, &known, &site, checked, holder.by).await?;
+    let held = kept
+        .pop()
+        .ok_or_else(|| Problem::new(Code::Internal))?
+        .map_err(not_kept)?;
+    let record = held.record.as_deref().ok_or_else(|| not_kept(Refused::Unreadable))?;
+    Ok(Json(ConsentAnswer::kept(record, &known.catalog)).into_response())
+}
+
+/// Answers a consent that nobody confirmed with the one that is kept, if there is one.
+async fn compare(app: &AppState, holder: &Holder, consent: &Consent) -> Result<Response, Problem> {
+    let answers = consent.answers().map_err(|broken| Problem::validation([broken]))?;
+    let (known, found) = look(app, holder).await?;
+    // It is not kept, and yet not sent back if it makes no sense.
+    let at = super::super::moment::Moment::parse_event(&consent.timestamp, known.now);
+    at.map_err(|bad| Problem::validation([("consent.timestamp", bad.to_string())]))?;
+    Ok(match confirmed(&found)? {
+        Some(record) => Json(ConsentAnswer::kept(record, &known.catalog)).into_response(),
+        None => Json(ConsentAnswer::said(consent, answers)).into_response(),
+    })
+}
+
+/// Keeps what the holder of an API key says that somebody chose.
+async fn keep_of_caller(app: &AppState, grants: &Grants, record: UpsertRecord) -> Result<Response, Problem> {
+    grants.require(ScopeName::ManageStoredPreferences)?;
+    let keys = app.keys.organization(grants.organization).await?;
+    let known = Known::read(
+        app,
+        &mut app.store.begin_read().await?,
+        grants.organization,
+        app.clock.now(),
+    )
+    .await?;
+    let site = known.site(app, grants.organization, &keys);
+    let checked = check::check(alone(record), &known.rules()).map_err(Problem::validation)?;
+    let (_, mut kept) = take_in(app, &known, &site, checked, Actor::ApiKey(grants.key.0)).await?;
+    kept.pop()
+        .ok_or_else(|| Problem::new(Code::Internal))?
+        .map_err(not_kept)?;
+    Ok(Json(Done { success: true }).into_response())
+}
+
+/// What is configured, and the person's record.
+async fn look(app: &AppState, holder: &Holder) -> Result<(Known, Found), Problem> {
+    let organization = holder.keys.organization;
+    let mut reader = app.store.begin_read().await?;
+    let known = Known::read(app, &mut reader, organization, app.clock.now()).await?;
+    let partition = known.catalog.partition(&holder.partition);
+    let partition =
+        partition.ok_or_else(|| Problem::validation([("partition", "is not a partition of this organization")]))?;
+    let site = known.site(app, organization, &holder.keys);
+    let found = holder.find(&mut reader, &site, partition).await?;
+    Ok((known, found))
+}
+
+/// The record, if what it holds was confirmed. One that cannot be opened is our fault.
+fn confirmed(found: &Found) -> Result<Option<&Record>, Problem> {
+    match &found.held {
+        None => Ok(None),
+        Some(held) => {
+            let record = held.record.as_deref().ok_or_else(|| not_kept(Refused::Unreadable))?;
+            Ok(Some(record).filter(|record| record.confirmed))
+        }
+    }
+}
+
+fn not_kept(why: Refused) -> Problem {
+    match why {
+        Refused::Unreadable => Problem::new(Code::Internal),
+        refused => Problem::malformed(refused.to_string()),
+    }
+}
