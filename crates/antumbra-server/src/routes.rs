@@ -41,6 +41,7 @@ fn table() -> Vec<Route> {
         open(routes!(runs::public_key), PUBLIC_KEY),
         // Preferences.
         scope(routes!(preferences::http::upsert_preferences), ManageStoredPreferences).may_be_closed().budget(PREFERENCES_UPSERT),
+        scope(routes!(preferences::http::check_preferences), ManageStoredPreferences).may_be_closed().budget(PREFERENCES_UPSERT),
         scope(routes!(preferences::http::query_preferences), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_QUERY),
         scope(routes!(preferences::lookup::look_up), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_QUERY),
         scope(routes!(preferences::lookup::look_up_one), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_QUERY),

@@ -41,15 +41,41 @@ pub(crate) async fn upsert_preferences(
     caller: Caller<scope::ManageStoredPreferences>,
     Json(batch): Json<wire::UpsertBatch>,
 ) -> Result<Response, Problem> {
-    upsert(&app, &caller, batch, Dialect::Present).await
+    upsert(&app, &caller, batch, Dialect::Present, Intent::Keep).await
 }
 
-/// The same, for a call in either dialect.
+/// `POST /v1/preferences/check`: answers as `PUT /v1/preferences` would, and keeps nothing.
+///
+/// A route and not a header: a server that knows neither keeps nothing either.
+#[utoipa::path(
+    post,
+    path = "/v1/preferences/check",
+    tag = "preferences",
+    request_body = wire::UpsertBatch,
+    responses((status = 200, description = "The records as they would be stored", body = inline(wire::UpsertOutcome<'static>)))
+)]
+pub(crate) async fn check_preferences(
+    State(app): State<AppState>,
+    caller: Caller<scope::ManageStoredPreferences>,
+    Json(batch): Json<wire::UpsertBatch>,
+) -> Result<Response, Problem> {
+    upsert(&app, &caller, batch, Dialect::Present, Intent::OnlyTry).await
+}
+
+/// What becomes of an upsert that nothing is wrong with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Intent {
+    Keep,
+    OnlyTry,
+}
+
+/// An upsert in either dialect, kept or only tried.
 pub(super) async fn upsert(
     app: &AppState,
     caller: &Caller<scope::ManageStoredPreferences>,
     batch: wire::UpsertBatch,
     dialect: Dialect,
+    intent: Intent,
 ) -> Result<Response, Problem> {
     let keys = app.keys.organization(caller.organization).await?;
     let now = app.clock.now();
@@ -98,9 +124,14 @@ pub(super) async fn take_in(
         };
         audit::record(&mut tx, &app.ids, site.organization, entry);
     }
-    tx.commit().await?;
-    if opened > 0 {
-        app.jobs.ring();
+    match intent {
+        Intent::OnlyTry => drop(tx),
+        Intent::Keep => {
+            tx.commit().await?;
+            if opened > 0 {
+                app.jobs.ring();
+            }
+        }
     }
     Ok((batch, outcomes))
 }

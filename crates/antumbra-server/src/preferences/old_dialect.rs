@@ -143,7 +143,7 @@ pub(crate) async fn upsert(
         records: records.collect(),
         ..UpsertBatch::default()
     };
-    http::upsert(&app, &caller, batch, Dialect::Old).await
+    http::upsert(&app, &caller, batch, Dialect::Old, http::Intent::Keep).await
 }
 
 /// `DELETE /v1/preferences/{partition}/delete`: the older words of the same with `POST`.

@@ -17,6 +17,7 @@ use crate::support::{TestServer, key_input, rows::rows_of};
 mod access_tokens;
 mod amend;
 mod answers;
+mod checks;
 mod iab;
 mod lookup;
 mod old_dialect;

@@ -429,6 +429,11 @@ fn calls() -> Vec<Call> {
         ),
         get("/v1/consent-preferences?partition=@partition&identifier=p0@example.test"),
         get("/v1/consent-preferences?partition=shop-of-ours&identifier=p0@example.test"),
+        query(
+            "/v1/preferences/check",
+            json!({ "records": [{ "partition": "@partition", "timestamp": "2026-02-03T09:00:00.000Z",
+                "identifiers": [{ "name": "coreIdentifier", "value": "@name" }] }] }),
+        ),
         query("/v1/preferences/@partition/query", json!({})),
         query(
             "/v1/preferences/@partition/delete",
