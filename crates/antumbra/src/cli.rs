@@ -35,6 +35,11 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Create and update data silos, purposes and the rest from a file
     Apply(crate::apply::Arguments),
+    /// Bring what people chose in and out, in bulk.
+    Preferences {
+        #[command(subcommand)]
+        command: crate::preferences::PreferencesCommand,
+    },
     /// Work on a data subject request.
     Request {
         #[command(subcommand)]

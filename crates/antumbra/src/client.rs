@@ -1,10 +1,12 @@
-//! The management API of a running server, as the commands use it.
+//! A running server as the commands use it: its management API, and calls of its other routes.
 
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result};
-use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use bytes::Bytes;
+use jiff::{Timestamp, fmt::rfc2822};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::outcome::{Ended, Outcome};
@@ -24,6 +26,16 @@ pub(crate) struct Refused {
     code: String,
 }
 
+/// What a route answered.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// How long to wait before the same is asked again, where the server says so.
+    pub(crate) retry_after: Option<Duration>,
+    /// What the server's clock said, to the second.
+    pub(crate) sent_at: Option<Timestamp>,
+    pub(crate) body: Bytes,
+}
+
 /// A key as a header carries it.
 fn bearer(flag: &str, key: &str) -> Result<HeaderValue> {
     let value = HeaderValue::try_from(format!("Bearer {}", key.trim()));
@@ -40,7 +52,7 @@ fn is_this_machine(url: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// A caller of `POST /graphql`.
+/// A caller of a server.
 pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
@@ -63,6 +75,26 @@ impl Client {
         Ok(Client {
             http,
             url: url.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Calls a route with a body in JSON; what it refuses, it refuses as RFC 9457. Fails if no whole answer arrives.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Bytes) -> reqwest::Result<Answer> {
+        let call = self.http.request(method, format!("{}{path}", self.url));
+        let call = call.header(CONTENT_TYPE, "application/json");
+        let answer = call
+            .header(ACCEPT, "application/problem+json")
+            .body(body)
+            .send()
+            .await?;
+        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let seconds = header(RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
+        let sent_at = header(DATE).and_then(|date| rfc2822::parse(date).ok());
+        Ok(Answer {
+            status: answer.status(),
+            retry_after: seconds.map(Duration::from_secs),
+            sent_at: sent_at.map(|date| date.timestamp()),
+            body: answer.bytes().await?,
         })
     }
 
@@ -135,7 +167,8 @@ impl Client {
         )
     }
 
-    fn unreachable(&self, cause: &reqwest::Error) -> Ended {
+    /// What to say when no answer arrives.
+    pub(crate) fn unreachable(&self, cause: &reqwest::Error) -> Ended {
         let mut innermost: &dyn std::error::Error = cause;
         while let Some(source) = innermost.source() {
             innermost = source;
@@ -148,7 +181,8 @@ impl Client {
     }
 }
 
-fn outcome(status: StatusCode, code: &str) -> Outcome {
+/// How a command ends that was refused so.
+pub(crate) fn outcome(status: StatusCode, code: &str) -> Outcome {
     match (status, code) {
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) | (_, "ACCESS_DENIED") => Outcome::Denied,
         (StatusCode::NOT_FOUND, _) | (_, "NOT_FOUND") => Outcome::NotFound,

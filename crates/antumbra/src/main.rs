@@ -13,6 +13,7 @@ mod jobs;
 mod keys;
 mod logs;
 mod outcome;
+mod preferences;
 mod request;
 mod serve;
 mod store_check;
@@ -41,6 +42,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Apply(arguments) => on_this_thread(apply::run(arguments)),
+        Command::Preferences { command } => on_this_thread(preferences::run(command)),
         Command::Request { command } => on_this_thread(request::run(command)),
         Command::Job { command } => on_this_thread(jobs::run(command)),
         Command::Key { command } => on_this_thread(keys::run(command)),

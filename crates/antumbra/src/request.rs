@@ -38,11 +38,12 @@ pub(crate) struct Remote {
 
 impl Remote {
     /// A caller of that server.
-    pub(crate) fn client(self) -> Result<Client> {
+    pub(crate) fn client(&self) -> Result<Client> {
         let key = self
             .key
+            .as_deref()
             .ok_or_else(|| Ended::new(Outcome::Usage, "give --key, or set ANTUMBRA_KEY"))?;
-        Client::new(&self.url, &key, self.internal_key.as_deref())
+        Client::new(&self.url, key, self.internal_key.as_deref())
     }
 }
 

@@ -1,0 +1,164 @@
+//! `antumbra preferences export`: every record of a partition, page by page, into a file or to standard output.
+//!
+//! | File | Holds |
+//! | --- | --- |
+//! | `walk.rs` | the pages, and what makes sure that no record is missed while others write |
+//! | `sheet.rs` | a record as the cells of a row |
+//! | `parquet.rs` | rows of cells as Parquet |
+//! | `output.rs` | where it goes: a file that is there whole or not at all, or standard output |
+
+mod output;
+mod parquet;
+mod sheet;
+mod walk;
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::value::RawValue;
+
+use super::{
+    catalog::Catalog,
+    meter::{Meter, Point, grouped},
+    rejected::csv_line,
+    rows::Format,
+};
+use crate::{
+    outcome::{Ended, Outcome},
+    request::Remote,
+};
+use output::Output;
+use parquet::ParquetSheet;
+use sheet::{Node, Sheet};
+use walk::{Filter, Walk};
+
+/// What can be typed after `antumbra preferences export`.
+#[derive(Args)]
+#[command(
+    after_help = "Newest first. What others write while the export runs is in it, in its newest form; a record that they \
+write then may stand in it twice, the later one being the newer.\n\n\
+In CSV, a cell that a spreadsheet would take for a formula (one that begins with =, +, -, @, a tab or a line end) has a \
+single quote before it. `antumbra preferences import` takes what any of the formats holds back in; what is given out by \
+the server alone (partition, decryptionStatus, updatedAt and the ids of records) is not taken from it.\n\n\
+Needs the scopes viewManagedConsentDatabaseAdminApi and, for CSV and Parquet, viewPreferenceStoreSettings.\n\n\
+Examples:\n  antumbra preferences export --partition \"$PARTITION\" --output people.csv\n  \
+antumbra preferences export --partition \"$PARTITION\" --updated-after 2026-01-01T00:00:00Z --format jsonl | gzip > people.jsonl.gz"
+)]
+pub(crate) struct Arguments {
+    /// The key of the partition
+    #[arg(short, long, value_name = "PARTITION")]
+    partition: String,
+    /// How it is written [default: as the name of the output says, or csv]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// The file to write, which only you may read; without it, standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Runs the command.
+pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let client = arguments.remote.client()?;
+    let format = arguments
+        .format
+        .or_else(|| Format::of_name(arguments.output.as_deref()?))
+        .unwrap_or(Format::Csv);
+    if format == Format::Parquet && arguments.output.is_none() && std::io::stdout().is_terminal() {
+        return Err(Ended::new(
+            Outcome::Usage,
+            "Parquet is nothing to look at: give --output, or redirect it",
+        )
+        .into());
+    }
+    let sheet = match format {
+        Format::Jsonl => None,
+        Format::Csv | Format::Parquet => Some(Sheet::new(&Catalog::read(&client).await?)),
+    };
+    let mut walk = Walk::new(&client, &arguments.partition, arguments.filter);
+    let mut writer = Writer::new(format, sheet, Output::open(arguments.output.as_deref())?)?;
+    let mut meter = Meter::new("exported", Point::default());
+    let (mut now, mut sealed) = (Point::default(), 0_u64);
+    while let Some(page) = walk.next().await? {
+        for node in page.nodes() {
+            let read: Node<'_> =
+                serde_json::from_str(node.get()).context("the answer is not one of an Antumbra server")?;
+            if !walk.is_new(&read) {
+                continue;
+            }
+            sealed += u64::from(read.system.decryption_status != "DECRYPTED");
+            writer.write(node, &read)?;
+            now.rows += 1;
+        }
+        if arguments.output.is_some() {
+            meter.show(now);
+        }
+    }
+    writer.finish()?;
+    if let Some(path) = &arguments.output {
+        meter.clear();
+        eprintln!("{}: {}", path.display(), meter.summary(now));
+    }
+    if sealed > 0 {
+        eprintln!(
+            "{} records could not be decrypted; they say so, and name nobody",
+            grouped(sealed)
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Records on their way into a format.
+enum Writer {
+    Lines(Output),
+    Csv(Sheet, Output),
+    Parquet(Sheet, ParquetSheet),
+}
+
+impl Writer {
+    fn new(format: Format, sheet: Option<Sheet>, mut output: Output) -> Result<Writer> {
+        Ok(match (format, sheet) {
+            (Format::Csv, Some(sheet)) => {
+                output
+                    .write_all(csv_line(sheet.names()).as_bytes())
+                    .context("writing")?;
+                Writer::Csv(sheet, output)
+            }
+            (Format::Parquet, Some(sheet)) => {
+                let file = ParquetSheet::new(&sheet, output)?;
+                Writer::Parquet(sheet, file)
+            }
+            _ => Writer::Lines(output),
+        })
+    }
+
+    fn write(&mut self, node: &RawValue, read: &Node<'_>) -> Result<()> {
+        match self {
+            Writer::Lines(output) => {
+                output.write_all(node.get().as_bytes()).context("writing")?;
+                output.write_all(b"\n").context("writing")
+            }
+            Writer::Csv(sheet, output) => {
+                let row = sheet.row(read)?;
+                let line = csv_line(row.iter().map(|cell| cell.as_deref().unwrap_or_default()));
+                output.write_all(line.as_bytes()).context("writing")
+            }
+            Writer::Parquet(sheet, file) => file.write(sheet.row(read)?),
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        match self {
+            Writer::Lines(output) | Writer::Csv(_, output) => output.finish(),
+            Writer::Parquet(_, file) => file.finish()?.finish(),
+        }
+    }
+}

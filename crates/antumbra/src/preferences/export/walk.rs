@@ -1,0 +1,217 @@
+//! Every record of a partition, page by page.
+//!
+//! Pages come newest first, so a record that somebody writes while the walk is under way moves before what was read, and
+//! would be missed. Therefore the walk is made again over what was written since shortly before it began, and again, until
+//! nothing new is found; what was already given out in that form is not given out again.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use uuid::Uuid;
+
+use super::{super::patience, sheet::Node};
+use crate::{
+    client::{self, Answer, Client},
+    outcome::{Ended, Outcome},
+};
+
+const PAGE_RECORDS: usize = 100;
+
+/// How long a write may take between the instant that it carries and the one at which others see it; and a second more,
+/// since the server's clock is told in whole ones.
+const WRITE_TAKES: SignedDuration = SignedDuration::from_secs(4);
+
+/// How often what was written meanwhile is looked through. Only a record that was written during each of these walks, each
+/// time before the walk came to it, could be missed.
+const WALKS_MAX: u32 = 10;
+
+/// Records of late that are remembered. Past them some are given out twice.
+const REMEMBERED_MAX: usize = 262_144;
+
+/// Which records. Both ends of a span belong to it.
+#[derive(Args)]
+pub(super) struct Filter {
+    /// Only records that were last written at this time or later
+    #[arg(long, value_name = "TIME")]
+    updated_after: Option<Timestamp>,
+    /// Only records that were last written at this time or earlier
+    #[arg(long, value_name = "TIME")]
+    updated_before: Option<Timestamp>,
+    /// Only records of people whose latest choice was at this time or later
+    #[arg(long, value_name = "TIME")]
+    timestamp_after: Option<Timestamp>,
+    /// Only records of people whose latest choice was at this time or earlier
+    #[arg(long, value_name = "TIME")]
+    timestamp_before: Option<Timestamp>,
+}
+
+/// A walk over the records of a partition.
+pub(super) struct Walk<'a> {
+    client: &'a Client,
+    path: String,
+    filter: Filter,
+    /// Where the present walk starts, and where the next one will.
+    since: Option<Timestamp>,
+    next_since: Timestamp,
+    remembered: HashSet<(Uuid, Timestamp)>,
+    cursor: Option<String>,
+    is_walking: bool,
+    walks: u32,
+    /// Whether the present walk found anything that had not been given out.
+    found: bool,
+}
+
+/// One answer.
+pub(super) struct Page(Bytes);
+
+const NOT_OURS: &str = "the answer is not one of an Antumbra server";
+
+#[derive(Deserialize)]
+struct Nodes<'a> {
+    #[serde(borrow)]
+    nodes: Vec<&'a RawValue>,
+    cursor: Option<String>,
+}
+
+impl Page {
+    /// The records.
+    pub(super) fn nodes(&self) -> Vec<&RawValue> {
+        serde_json::from_slice::<Nodes<'_>>(&self.0)
+            .map(|answer| answer.nodes)
+            .unwrap_or_default()
+    }
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that has not read anything yet.
+    pub(super) fn new(client: &'a Client, partition: &str, filter: Filter) -> Walk<'a> {
+        let partition = url_part(partition);
+        Walk {
+            client,
+            path: format!("/v1/preferences/{partition}/query"),
+            filter,
+            since: None,
+            next_since: Timestamp::UNIX_EPOCH,
+            remembered: HashSet::new(),
+            cursor: None,
+            is_walking: true,
+            walks: 0,
+            found: false,
+        }
+    }
+
+    /// The next page; none at the end. Fails if there is no such partition.
+    pub(super) async fn next(&mut self) -> Result<Option<Page>> {
+        if !self.is_walking {
+            let is_settled = self.walks > 1 && !self.found;
+            let ends_before = self.filter.updated_before.is_some_and(|end| end < self.next_since);
+            if is_settled || ends_before || self.walks >= WALKS_MAX {
+                return Ok(None);
+            }
+            self.since = Some(self.next_since);
+            self.is_walking = true;
+        }
+        let mut body = json!({ "filter": self.wire_filter(), "limit": PAGE_RECORDS });
+        match &self.cursor {
+            Some(cursor) => body["cursor"] = json!(cursor),
+            None => {
+                self.walks += 1;
+                self.found = false;
+            }
+        }
+        let answer = self.ask(&body).await?;
+        if self.cursor.is_none() {
+            let sent_at = answer.sent_at.context("the answer does not say when it was sent")?;
+            self.next_since = sent_at.checked_sub(WRITE_TAKES).context("the clock of the server")?;
+        }
+        let page = Page(answer.body);
+        let read: Nodes<'_> = serde_json::from_slice(&page.0).context(NOT_OURS)?;
+        self.cursor = read.cursor;
+        self.is_walking = self.cursor.is_some();
+        Ok(Some(page))
+    }
+
+    /// Whether a record has not been given out in this form.
+    pub(super) fn is_new(&mut self, node: &Node<'_>) -> bool {
+        let id = node
+            .identifiers
+            .iter()
+            .find(|identifier| identifier.name == "transcend");
+        let id = id.and_then(|id| Uuid::try_parse(&id.value).ok());
+        let updated_at = node.system.updated_at.parse::<Timestamp>().ok();
+        let (Some(id), Some(updated_at)) = (id, updated_at) else {
+            // A record that can't be opened can't be told from others either.
+            return self.since.is_none();
+        };
+        let key = (id, updated_at);
+        if self.remembered.contains(&key) {
+            return false;
+        }
+        self.found = true;
+        if updated_at >= self.next_since && self.remembered.len() < REMEMBERED_MAX {
+            self.remembered.insert(key);
+        }
+        true
+    }
+
+    async fn ask(&self, body: &Value) -> Result<Answer> {
+        let body = Bytes::from(body.to_string());
+        let answer = patience::call(self.client, Method::POST, &self.path, body).await?;
+        if answer.status == StatusCode::OK {
+            return Ok(answer);
+        }
+        let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let said = problem["detail"].as_str().unwrap_or(NOT_OURS);
+        let is_partition = problem["details"][0]["path"] == "partition";
+        let outcome = match answer.status {
+            StatusCode::BAD_REQUEST if is_partition => Outcome::NotFound,
+            StatusCode::BAD_REQUEST => Outcome::Usage,
+            status => client::outcome(status, ""),
+        };
+        Err(Ended::new(outcome, said.trim_start_matches("Client error: ")).into())
+    }
+
+    fn wire_filter(&self) -> Value {
+        let Filter {
+            updated_after,
+            updated_before,
+            timestamp_after,
+            timestamp_before,
+        } = &self.filter;
+        let updated_after = (*updated_after).max(self.since);
+        let mut filter = json!({});
+        let bounds = [
+            ("/system/updatedAfter", &updated_after),
+            ("/system/updatedBefore", updated_before),
+            ("/timestampAfter", timestamp_after),
+            ("/timestampBefore", timestamp_before),
+        ];
+        for (place, bound) in bounds {
+            let Some(bound) = bound else { continue };
+            match place.strip_prefix("/system/") {
+                Some(name) => filter["system"][name] = json!(bound),
+                None => filter[&place[1..]] = json!(bound),
+            }
+        }
+        filter
+    }
+}
+
+/// A text as one part of a path.
+fn url_part(text: &str) -> String {
+    let mut part = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            part.push(char::from(byte));
+        } else {
+            part.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    part
+}
