@@ -8,6 +8,7 @@
 mod dsr;
 mod engine;
 mod files;
+mod import;
 mod preferences;
 mod pressure;
 mod raw;
@@ -41,6 +42,8 @@ enum Command {
     Preferences(preferences::Arguments),
     /// Calls at a pace of their own, up to twice what the server can take
     Pressure(pressure::Arguments),
+    /// A file of preferences, imported by the command
+    Import(import::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -51,5 +54,6 @@ fn main() -> anyhow::Result<()> {
         Command::Engine(arguments) => engine::run(&arguments),
         Command::Preferences(arguments) => preferences::run(&arguments),
         Command::Pressure(arguments) => pressure::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
     }
 }

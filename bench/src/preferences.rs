@@ -222,8 +222,8 @@ async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Resul
 pub(crate) struct House {
     server: Arc<Server>,
     pub(crate) url: String,
-    key: String,
-    partition: String,
+    pub(crate) key: String,
+    pub(crate) partition: String,
 }
 
 impl House {
@@ -243,7 +243,10 @@ impl House {
         let server = Server::start(ServerConfig::default(), world, listener).await?;
         let input = ApiKeyInput {
             title: "bench".to_owned(),
-            scopes: vec![ScopeName::ManageStoredPreferences],
+            scopes: vec![
+                ScopeName::ManageStoredPreferences,
+                ScopeName::ViewPreferenceStoreSettings,
+            ],
             ..ApiKeyInput::default()
         };
         let created = api_keys::create(server.app(), organization.id, Actor::Operator, input).await;
