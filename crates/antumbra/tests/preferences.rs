@@ -290,6 +290,17 @@ fn what_is_exported_is_imported_again_the_same_in_every_format() {
         assert_eq!(shop.records(&partition), original, "{format}");
         assert!(!shop.path(&format!("{name}.progress")).exists());
     }
+    // Where they came from, they change nothing.
+    let as_written = shop.read("all.jsonl");
+    for format in ["csv", "jsonl", "parquet"] {
+        assert_eq!(
+            shop.import(shop.path(&format!("all.{format}")).to_str().unwrap(), &[])
+                .code,
+            0
+        );
+    }
+    assert_eq!(shop.export("shop", "again.jsonl").code, 0);
+    assert_eq!(shop.read("again.jsonl"), as_written);
     for cell in shop.read("all.csv").split([',', '\n']) {
         assert!(
             !cell.trim_start_matches('"').starts_with(['=', '+', '-', '@']),

@@ -16,8 +16,9 @@ use super::{
 /// count where a row names nobody otherwise.
 const TRANSCEND: &str = "transcend";
 
-/// The identifiers that the server makes of a `userId`.
-const USER_ID_NAMES: [&str; 2] = ["email", "coreIdentifier"];
+/// The identifiers that the server makes of a `userId`: the one if it is an e-mail address, else the other.
+const EMAIL: &str = "email";
+const LEGACY: &str = "coreIdentifier";
 
 /// How rows become records.
 pub(super) struct Recipe {
@@ -363,10 +364,7 @@ impl Table {
             .identifiers
             .iter()
             .map(|identifier| (identifier.name, identifier.value.as_str()));
-        if record
-            .user_id
-            .is_some_and(|user_id| repeats_an_identifier(user_id, held))
-        {
+        if record.user_id.is_some_and(|user_id| is_derived(user_id, held)) {
             record.user_id = None;
         }
         Ok(record)
@@ -397,15 +395,17 @@ fn set<'a>(record: &mut Record<'a>, target: &Target, cell: &'a str) -> Result<()
     Ok(())
 }
 
-/// An answer says a `userId` even of a record that has none: one of its identifiers. Sent back as it stands, it would
-/// become a further identifier, unless it is of the kinds that a `userId` becomes.
-fn repeats_an_identifier<'a>(user_id: &str, identifiers: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> bool {
-    let mut same = identifiers.filter(|(_, value)| value.trim().eq_ignore_ascii_case(user_id.trim()));
-    let mut found = false;
-    !same.any(|(name, _)| {
-        found = true;
-        USER_ID_NAMES.contains(&name)
-    }) && found
+/// Whether a `userId` only repeats an identifier. Answers say one even of a record that was never given any: its first
+/// e-mail address, or else another identifier. Sent back, it would be taken for one that was given, and might become a
+/// further identifier.
+fn is_derived<'a>(user_id: &str, identifiers: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> bool {
+    let mut emails = identifiers.clone().filter(|(name, _)| *name == EMAIL);
+    if let Some((_, email)) = emails.next() {
+        return email == user_id;
+    }
+    let first = identifiers.clone().next();
+    let mut same = identifiers.filter(|(name, value)| *name != LEGACY && *value == user_id);
+    first.is_some_and(|(_, value)| value == user_id) || same.next().is_some()
 }
 
 /// The record of a line: a record as an upsert takes it, or as a query answers it.
@@ -432,7 +432,7 @@ fn of_line(line: &str, partition: &str) -> Result<Vec<u8>, Fault> {
         let identifiers = record.get("identifiers").and_then(Value::as_array);
         let identifiers = identifiers.into_iter().flatten();
         let held = identifiers.filter_map(|one| Some((one["name"].as_str()?, one["value"].as_str()?)));
-        user_id.is_some_and(|user_id| repeats_an_identifier(user_id, held))
+        user_id.is_some_and(|user_id| is_derived(user_id, held))
     };
     if repeats {
         record.remove("userId");
@@ -622,7 +622,8 @@ mod tests {
             line(&record.to_string()).unwrap().get("userId").is_some()
         };
         assert!(kept("Ada@example.test", "email", "ada@example.test"));
-        assert!(kept("u-1", "coreIdentifier", "u-1"));
+        assert!(!kept("ada@example.test", "email", "ada@example.test"));
+        assert!(!kept("u-1", "coreIdentifier", "u-1"));
         assert!(kept("u-1", "loyalty", "L-1"));
         assert!(!kept("L-1", "loyalty", "L-1"));
         for (text, said) in [
