@@ -53,9 +53,9 @@ fn table() -> Vec<Route> {
         scope(routes!(preferences::amend::http::append_identifiers), ManageStoredPreferences).budget(APPEND_IDENTIFIERS),
         scope(routes!(preferences::amend::http::update_identifiers), ManageStoredPreferences).budget(UPDATE_IDENTIFIERS),
         scope(routes!(preferences::amend::http::delete_identifiers), ManageStoredPreferences).budget(DELETE_IDENTIFIERS),
-        open(routes!(preferences::sync::http::ask_first), PREFLIGHT).from_pages(),
-        open(routes!(preferences::sync::http::show_consent), TOKEN).from_pages(),
-        open(routes!(preferences::sync::http::sync_consent), TOKEN).from_pages(),
+        open(routes!(preferences::sync::http::ask_first), PREFLIGHT).for_pages(),
+        open(routes!(preferences::sync::http::show_consent), TOKEN).for_pages(),
+        open(routes!(preferences::sync::http::sync_consent), TOKEN).for_pages(),
         // Management.
         any_key(routes!(graphql::http::run_documents)).graphql(),
         open(routes!(graphql::http::show_schema), PUBLIC).own(),
@@ -221,7 +221,7 @@ impl Route {
     }
 
     /// Pages of every origin call it.
-    fn from_pages(mut self) -> Route {
+    fn for_pages(mut self) -> Route {
         self.facts.body = BodyRule::FromPage;
         self
     }

@@ -83,7 +83,7 @@ pub(super) async fn upsert(
     let site = known.site(app, caller.organization, &keys);
     let records = check::check(batch, &known.rules()).map_err(Problem::validation)?;
     caller.spend(records.len())?;
-    let (batch, outcomes) = take_in(app, &known, &site, records, Actor::ApiKey(caller.key.0)).await?;
+    let (batch, outcomes) = take_in(app, &known, &site, records, Actor::ApiKey(caller.key.0), intent).await?;
     let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let outcome = upsert_outcome(&batch.records, &outcomes, &known);
     let count = dialect.count(stored);
@@ -91,13 +91,15 @@ pub(super) async fn upsert(
 }
 
 /// Makes records part of the store and opens what that sets off, in one transaction that also says who wrote them. Gives
-/// the batch that they made, and for each record what is stored now, or why nothing was.
+/// the batch that they made, and for each record what is stored now, or why nothing was: or what would be, if this is only
+/// tried.
 pub(super) async fn take_in(
     app: &AppState,
     known: &Known,
     site: &store::Site<'_>,
     records: Vec<check::Checked>,
     by: Actor,
+    intent: Intent,
 ) -> Result<(store::Batch, Vec<Result<store::Held, store::Refused>>), Problem> {
     let batch = known.watch(store::Batch::new(site, records));
     let _turn = app.turns.take(batch.people()).await;

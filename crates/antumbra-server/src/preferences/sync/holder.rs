@@ -72,7 +72,7 @@ pub(super) struct Found {
 /// What somebody told `POST /sync`.
 pub(crate) enum Told {
     /// The holder of a token, about themselves.
-    ByHolder(Holder, Consent),
+    ByHolder(Holder, Box<Consent>),
     /// The holder of an API key, about somebody.
     ByCaller(Arc<Grants>, Box<UpsertRecord>),
 }
@@ -297,7 +297,7 @@ impl FromRequest<AppState> for Told {
         let consent = call
             .consent
             .ok_or_else(|| Problem::validation([("consent", "is required")]))?;
-        Ok(Told::ByHolder(holder, consent))
+        Ok(Told::ByHolder(holder, Box::new(consent)))
     }
 }
 

@@ -9,7 +9,7 @@ use axum::{
 use super::{
     super::{
         check,
-        http::{Known, take_in},
+        http::{Intent, Known, take_in},
         model::Record,
         store::Refused,
         wire::UpsertRecord,
@@ -94,7 +94,7 @@ async fn keep(app: &AppState, holder: &Holder, consent: &Consent) -> Result<Resp
         (checked.write.updated, checked.write.prompted) = (consent.updated, consent.prompted);
     }
     let site = known.site(app, holder.keys.organization, &holder.keys);
-    let (_, mut kept) = take_in(app, &known, &site, checked, holder.by).await?;
+    let (_, mut kept) = take_in(app, &known, &site, checked, holder.by, Intent::Keep).await?;
     let held = kept
         .pop()
         .ok_or_else(|| Problem::new(Code::Internal))?
@@ -129,7 +129,7 @@ async fn keep_of_caller(app: &AppState, grants: &Grants, record: UpsertRecord) -
     .await?;
     let site = known.site(app, grants.organization, &keys);
     let checked = check::check(alone(record), &known.rules()).map_err(Problem::validation)?;
-    let (_, mut kept) = take_in(app, &known, &site, checked, Actor::ApiKey(grants.key.0)).await?;
+    let (_, mut kept) = take_in(app, &known, &site, checked, Actor::ApiKey(grants.key.0), Intent::Keep).await?;
     kept.pop()
         .ok_or_else(|| Problem::new(Code::Internal))?
         .map_err(not_kept)?;

@@ -117,7 +117,7 @@ pub(super) async fn add_token_secret(
 ) -> Result<Uuid, KeyringError> {
     let (organization, owner) = (keys.organization, partition.id.0);
     let known = list_token_secrets(tx, keys, partition.id).await?;
-    let bytes = new.brought.unwrap_or_else(|| random::<TOKEN_SECRET_BYTES>());
+    let bytes = new.brought.unwrap_or_else(random::<TOKEN_SECRET_BYTES>);
     if let Some(newest) = known.first().filter(|newest| same_bytes(&newest.bytes, &bytes)) {
         return Ok(newest.id);
     }
@@ -142,7 +142,7 @@ pub(super) async fn add_identifier_key(
 ) -> Result<Uuid, KeyringError> {
     let organization = keys.organization;
     let known = list_identifier_keys(tx, keys).await?;
-    let bytes = new.brought.unwrap_or_else(|| random::<32>());
+    let bytes = new.brought.unwrap_or_else(random::<32>);
     if let Some(newest) = known.first().filter(|newest| same_bytes(&newest.bytes, &bytes)) {
         return Ok(newest.id);
     }

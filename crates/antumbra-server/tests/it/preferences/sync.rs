@@ -771,8 +771,8 @@ async fn the_clients_upload_of_consents_goes_through_row_by_row() {
     let row = async |n: usize| {
         let id = format!("customer-{n:03}");
         // Further columns of the file arrive as texts, empty ones too.
-        let consent = json!({ "confirmed": true, "purposes": { "SaleOfInfo": n % 2 == 0, "Analytics": "Auto" }, "timestamp": AT,
-            "usp": if n % 3 == 0 { "1YNN" } else { "" }, "tcf": "", "metadata": format!("row {n}") });
+        let consent = json!({ "confirmed": true, "purposes": { "SaleOfInfo": n.is_multiple_of(2), "Analytics": "Auto" }, "timestamp": AT,
+            "usp": if n.is_multiple_of(3) { "1YNN" } else { "" }, "tcf": "", "metadata": format!("row {n}") });
         let body = json!({ "token": token_of(&id), "partition": SHOP, "consent": consent });
         let answer = pages
             .ask(
