@@ -25,14 +25,14 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Where wire-compatible clients disagree with each other.
     pub compat: Compat,
-    /// How preferences are kept.
-    pub preferences: PreferencesConfig,
     /// How data subject requests are handled.
     pub dsr: DsrConfig,
     /// Where webhooks may go, and when they are sent again.
     pub webhooks: WebhookConfig,
     /// How keys are renewed.
     pub keys: KeysConfig,
+    /// How preferences are kept.
+    pub preferences: PreferencesConfig,
     /// Who runs the background jobs.
     pub run_jobs: RunJobs,
 }
@@ -177,6 +177,8 @@ pub enum DownloadKeySize {
 pub struct PreferencesConfig {
     /// What becomes of a consent string that says the opposite of the purposes beside it.
     pub iab_contradiction: IabContradiction,
+    /// How long it can be told what people had chosen before. `None` keeps all history.
+    pub history: Option<Duration>,
 }
 
 /// What becomes of a consent string that says the opposite of the purposes beside it.

@@ -226,6 +226,7 @@ fn records(bytes: &[u8]) {
         jobs::RECORDS,
         keyring::RECORDS,
         organization::RECORDS,
+        preferences::FOLDING_RECORDS,
         preferences::RECORDS,
         preferences::sync::RECORDS,
         purposes::RECORDS,

@@ -65,6 +65,7 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
         handles(app, &dsr::OPEN_RUNS, runs::open_runs),
         handles(app, &runs::SEND_NOTICE, runs::send_notice),
         handles(app, &keyring::REWRAP, keyring::rewrap),
+        handles(app, &preferences::FOLD_HISTORY, preferences::fold_history),
     ]
 }
 

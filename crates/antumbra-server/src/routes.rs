@@ -23,7 +23,8 @@ use crate::{
 fn table() -> Vec<Route> {
     use ScopeName::{MakeDataSubjectRequest, ManageStoredPreferences, ViewManagedConsentDatabaseAdminApi, ViewRequestCompilation, ViewRequests};
     use budgets::{
-        APPEND_IDENTIFIERS, DELETE_IDENTIFIERS, DSR, PREFERENCES_DELETE, PREFERENCES_QUERY, PREFERENCES_UPSERT, UPDATE_IDENTIFIERS,
+        APPEND_IDENTIFIERS, DELETE_IDENTIFIERS, DSR, PREFERENCES_DELETE, PREFERENCES_QUERY, PREFERENCES_RECORDS,
+        PREFERENCES_UPSERT, UPDATE_IDENTIFIERS,
     };
     vec![
         // Asking, and getting the answer.
@@ -56,6 +57,7 @@ fn table() -> Vec<Route> {
         open(routes!(preferences::sync::http::ask_first), PREFLIGHT).for_pages(),
         open(routes!(preferences::sync::http::show_consent), TOKEN).for_pages(),
         open(routes!(preferences::sync::http::sync_consent), TOKEN).for_pages(),
+        scope(routes!(preferences::timeline::consent_records), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_RECORDS),
         // Management.
         any_key(routes!(graphql::http::run_documents)).graphql(),
         open(routes!(graphql::http::show_schema), PUBLIC).own(),
@@ -88,9 +90,10 @@ pub mod budgets {
     };
 
     /// Every budget.
-    pub const ALL: [Budget; 7] = [
+    pub const ALL: [Budget; 8] = [
         PREFERENCES_UPSERT,
         PREFERENCES_QUERY,
+        PREFERENCES_RECORDS,
         PREFERENCES_DELETE,
         APPEND_IDENTIFIERS,
         UPDATE_IDENTIFIERS,
@@ -110,6 +113,8 @@ pub mod budgets {
     pub const UPDATE_IDENTIFIERS: Budget = preferences("update_identifiers", 100, Calls);
     /// Calls of `POST /v1/preferences/{partition}/delete-identifiers`.
     pub const DELETE_IDENTIFIERS: Budget = preferences("delete_identifiers", 100, Calls);
+    /// Calls of `POST /v1/preferences/{partition}/consent-records`.
+    pub const PREFERENCES_RECORDS: Budget = preferences("preferences_records", 1_000, Calls);
     /// Calls of the data subject request and fulfilment routes.
     pub const DSR: Budget = Budget {
         name: "dsr",

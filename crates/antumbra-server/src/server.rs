@@ -22,7 +22,7 @@ use crate::{
         connection::{Listening, TlsError},
         metrics,
     },
-    jobs, keyring, routes,
+    jobs, keyring, preferences, routes,
 };
 
 /// A running server.
@@ -129,6 +129,7 @@ async fn keep_house(app: AppState, stop: CancellationToken) {
             note_uses(&app).await;
             sweep_files(&app).await;
             keep_epochs(&app).await;
+            keep_history(&app).await;
         }
     }
     note_uses(&app).await;
@@ -150,6 +151,14 @@ async fn sweep_files(app: &AppState) {
     if let Err(error) = files::sweep(app).await {
         let cause = chain(&error);
         tracing::warn!(cause, "bodies that belong to no file are not removed");
+    }
+}
+
+/// What this leaves undone, the next round does.
+async fn keep_history(app: &AppState) {
+    if let Err(error) = preferences::keep_history(app).await {
+        let cause = chain(&error);
+        tracing::warn!(cause, "old history of preferences is not folded");
     }
 }
 

@@ -15,12 +15,10 @@
 use antumbra_store::Corrupt;
 use uuid::Uuid;
 
-#[cfg(any(test, fuzzing))]
-use super::model::{ConsentString, PurposeWrite};
 use super::{
     model::{
-        Amendment, Choice, Consent, Dated, Identifier, PurposeAnswer, Record, RecordId, TextRegister, TopicAnswer,
-        Write,
+        Amendment, Choice, Consent, ConsentString, Dated, Identifier, PurposeAnswer, PurposeWrite, Record, RecordId,
+        TextRegister, TopicAnswer, Write,
     },
     moment::Moment,
 };
@@ -36,7 +34,6 @@ const AMENDMENT: u8 = 2;
 const NAMES: [&str; 3] = ["email", "phone", "coreIdentifier"];
 
 /// What a history row holds: what happened, and the records that it was found to join.
-#[cfg(any(test, fuzzing))]
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Event {
@@ -45,7 +42,6 @@ pub(super) struct Event {
 }
 
 /// What happened to a record.
-#[cfg(any(test, fuzzing))]
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(super) enum Happening {
@@ -250,8 +246,6 @@ pub(super) fn encode_amendment(amendment: &Amendment, absorbed: &[RecordId]) -> 
     out.0
 }
 
-// The timeline routes will read history; until then the tests keep its format readable.
-#[cfg(any(test, fuzzing))]
 pub(super) fn decode_event(bytes: &[u8]) -> Result<Event, Corrupt> {
     let (kind, mut from) = In::new(bytes);
     let absorbed = from.ids()?;
@@ -477,7 +471,6 @@ impl<'a> In<'a> {
         Ok(identifiers)
     }
 
-    #[cfg(any(test, fuzzing))]
     fn optional_identifier(&mut self) -> Result<Option<Identifier>, Corrupt> {
         let mut identifiers = self.identifiers()?;
         let identifier = identifiers.pop();
@@ -488,7 +481,6 @@ impl<'a> In<'a> {
         }
     }
 
-    #[cfg(any(test, fuzzing))]
     fn write(&mut self) -> Result<Write, Corrupt> {
         let base = Moment(self.signed()?);
         let (confirmed, updated, prompted) = self.signs()?;

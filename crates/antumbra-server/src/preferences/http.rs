@@ -13,7 +13,7 @@ use super::{
     check,
     moment::Moment,
     old_dialect::{self, Dialect},
-    query, store, triggers, wire,
+    query, store, timeline, triggers, wire,
 };
 use crate::{
     AppState,
@@ -139,6 +139,11 @@ pub(super) async fn take_in(
 }
 
 /// `POST /v1/preferences/{partition}/query`: finds records by identifiers and times, newest first, page by page.
+///
+/// With `asOf` each record shows what the person had chosen by that time, also where we learned of it late; with `knownAt`,
+/// what we had learned by that time; with both, what we knew at the one about the other. Who is found, and in which order,
+/// is a matter of what is stored now. Records of which there was nothing yet are left out, so that a page may be short, or
+/// empty although its `cursor` leads on. `asOf` and `knownAt` of the first page hold for those that its cursor leads to.
 #[utoipa::path(
     post,
     path = "/v1/preferences/{partition}/query",
@@ -161,6 +166,7 @@ pub(crate) async fn query_preferences(
     let id = known.catalog.partition(&partition).ok_or_else(unknown_partition)?;
     let query = query::check(&site, id, asked)?;
     let (hits, cursor) = query::run(&mut reader, &site, &query).await?;
+    let hits = timeline::look_back(&mut reader, &site, &query, hits).await?;
     let nodes = || {
         let nodes = hits.iter().map(|hit| {
             let shown = wire::Shown {

@@ -19,6 +19,7 @@
 //! | `old_dialect.rs` | what an older generation of clients sends, said in today's words |
 //! | `sync/` | consent sync: what the holders of tokens see and change |
 //! | `access_tokens.rs` | tokens of the preference centre |
+//! | `timeline.rs`, `timeline/` | what people had chosen before: the record of consent, and queries that look back |
 //! | `query.rs` | which records a query means, their order, and where the next page begins |
 //! | `lookup.rs` | the deprecated lookup, flat and by plain values |
 //! | `amend/` | identifiers that come and go, and deletion |
@@ -39,13 +40,17 @@ pub(crate) mod old_dialect;
 mod query;
 mod store;
 pub(crate) mod sync;
+pub(crate) mod timeline;
 mod triggers;
 mod turns;
 mod wire;
 
 pub use model::RecordId;
+#[cfg(any(test, fuzzing))]
+pub(crate) use store::FOLDING_RECORDS;
 pub use store::{TABLES, has_records};
 pub use sync::forget_partition;
+pub use timeline::{FOLD_HISTORY, fold_history, keep_history};
 pub use triggers::ArmedTriggers;
 #[cfg(any(test, fuzzing))]
 pub(crate) use triggers::RECORDS;

@@ -300,6 +300,20 @@ impl Record {
         effect
     }
 
+    /// Several records of one person as one, which keeps the id `survivor`. Each comes with the time at which it was last
+    /// written: of equally old values that of the record written last stays.
+    pub(crate) fn united(survivor: RecordId, mut parts: Vec<(Moment, RecordId, Record)>) -> Record {
+        parts.sort_by_key(|(updated_at, id, _)| (*updated_at, *id));
+        let mut whole = Record::empty();
+        for (_, part, record) in parts {
+            if part != survivor {
+                whole.absorbed.push(part);
+            }
+            whole.absorb(record);
+        }
+        whole
+    }
+
     fn take_timestamp(&mut self, timestamp: Moment, confirmed: bool) -> Effect {
         if timestamp < self.timestamp {
             return Effect::Late;

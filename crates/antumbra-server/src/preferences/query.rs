@@ -3,6 +3,9 @@
 //! Every member of a filter must hold. Bounds on time include their ends, and the newest record comes first: clients
 //! find out how far a partition reaches by asking for one record. A cursor is signed, names its partition and carries
 //! the whole filter, so the next page can be had with nothing else. It holds digests of identifiers, never identifiers.
+//!
+//! A query may look back: as of the time of an event, as known at a time of ours, or both. Which records it means, and in
+//! which order they come, is then still a matter of what is stored now; `timeline.rs` shows each as it was.
 
 use antumbra_crypto::token::Claims;
 use antumbra_store::{Reader, StoreError};
@@ -16,6 +19,7 @@ use super::{
     model::RecordId,
     moment::Moment,
     store::{self, Blind, Dimension, Held, Site},
+    timeline::View,
     wire,
 };
 use crate::{http::Problem, keyring::KeyringError, purposes::PartitionId};
@@ -43,6 +47,7 @@ const LOOKED_AT_MAX: usize = 2_000;
 pub(super) struct Query {
     pub(super) partition: PartitionId,
     pub(super) limit: usize,
+    pub(super) view: View,
     filter: Filter,
     after: Option<After>,
 }
@@ -101,6 +106,11 @@ struct Cursor {
     i: Option<String>,
     /// The last record.
     a: After,
+    /// The view: as of, as known at.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    t: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    k: Option<i64>,
 }
 
 impl Claims for Cursor {
@@ -133,6 +143,22 @@ pub(super) fn check(site: &Site<'_>, partition: PartitionId, query: wire::Query)
             }
         },
     };
+    let asked = View {
+        as_of: check_moment("asOf", query.as_of, &mut broken),
+        known_at: check_moment("knownAt", query.known_at, &mut broken),
+    };
+    let view = cursor.as_ref().map_or(asked, Cursor::view);
+    for (name, asked, carried) in [
+        ("asOf", asked.as_of, view.as_of),
+        ("knownAt", asked.known_at, view.known_at),
+    ] {
+        if asked.is_some() && asked != carried {
+            broken.push((
+                name.to_owned(),
+                "is not the one that the cursor was given for".to_owned(),
+            ));
+        }
+    }
     let (filter, after) = match (filter, cursor) {
         (filter, None) => (filter.unwrap_or_default(), None),
         (Some(filter), Some(cursor)) => {
@@ -159,6 +185,7 @@ pub(super) fn check(site: &Site<'_>, partition: PartitionId, query: wire::Query)
         Ok(Query {
             partition,
             limit,
+            view,
             filter,
             after,
         })
@@ -217,9 +244,31 @@ pub(super) fn plain(
     Query {
         partition,
         limit,
+        view: View::default(),
         filter: Filter { lookups, event, update },
         after: after.map(|(at, id)| After::Time(at.0, id)),
     }
+}
+
+/// The record of a person, by one identifier whose name is known.
+pub(super) async fn find_person(
+    reader: &mut Reader,
+    site: &Site<'_>,
+    partition: PartitionId,
+    name: &str,
+    value: &str,
+) -> Result<Option<Held>, KeyringError> {
+    let by = match name {
+        TRANSCEND => identifiers::record_id(value).map(By::Id),
+        name => digest(site, partition, name, value),
+    };
+    let Some(by) = by else { return Ok(None) };
+    let found = find_all(reader, site, partition, &[Lookup { by, user_id: None }]).await?;
+    let Some(Some(id)) = found.first() else { return Ok(None) };
+    Ok(store::find_records(reader, site, partition, &[*id])
+        .await?
+        .pop()
+        .flatten())
 }
 
 /// Reads one page, and the cursor of the next if there is one.
@@ -386,16 +435,18 @@ fn time_of(held: &Held, dimension: Dimension) -> Moment {
     }
 }
 
+fn check_moment(place: &str, text: Option<String>, broken: &mut Vec<Broken>) -> Option<Moment> {
+    let moment = text.map(|text| Moment::parse(&text)).transpose();
+    moment
+        .map_err(|bad| broken.push((place.to_owned(), bad.to_string())))
+        .ok()
+        .flatten()
+}
+
 impl Filter {
     fn check(site: &Site<'_>, partition: PartitionId, filter: wire::QueryFilter, broken: &mut Vec<Broken>) -> Filter {
-        let mut moment = |name: &str, text: Option<String>| {
-            let moment = text.map(|text| Moment::parse(&text)).transpose();
-            moment
-                .map_err(|bad| broken.push((format!("filter.{name}"), bad.to_string())))
-                .ok()
-                .flatten()
-                .map(|at| at.0)
-        };
+        let mut moment =
+            |name: &str, text: Option<String>| check_moment(&format!("filter.{name}"), text, broken).map(|at| at.0);
         let system = filter.system.unwrap_or_default();
         let event = Bounds {
             from: moment("timestampAfter", filter.timestamp_after),
@@ -503,6 +554,8 @@ impl Cursor {
             u: filter.update,
             i: carried.map(|lookups| URL_SAFE_NO_PAD.encode(bytes_of_lookups(lookups))),
             a: after,
+            t: query.view.as_of.map(|at| at.0),
+            k: query.view.known_at.map(|at| at.0),
         }
     }
 
@@ -513,6 +566,13 @@ impl Cursor {
             .verify::<Cursor>(text)
             .ok()
             .filter(|cursor| cursor.p == partition)
+    }
+
+    fn view(&self) -> View {
+        View {
+            as_of: self.t.map(Moment),
+            known_at: self.k.map(Moment),
+        }
     }
 
     /// The filter that the cursor carries; none if it was too long to be carried.

@@ -7,9 +7,12 @@
 //! are and the survivor names it. When a record is deleted, its key and theirs are destroyed: the rows of history stay, and
 //! nobody can read them.
 //!
-//! This file holds the tables, their rows, and reading; `store/desk.rs` takes in a batch of writes.
+//! This file holds the tables, the rows of records, and reading them; `store/desk.rs` takes in a batch of writes, and
+//! `store/history.rs` has the rows of history, and `store/folding.rs` folds old ones into one.
 
 mod desk;
+mod folding;
+mod history;
 
 use std::{ops::Bound, sync::Arc};
 
@@ -31,6 +34,11 @@ use crate::{
     world::Ids,
 };
 pub(super) use desk::{Amends, Batch, Deletes, Refused, amend_all, delete_all, upsert_all};
+#[cfg(any(test, fuzzing))]
+pub(crate) use folding::RECORDS as FOLDING_RECORDS;
+pub(super) use folding::{Progress, Round, end_round, find_round, fold_batch, put_round};
+use history::Chapter;
+pub(super) use history::{NoHistory, read_history};
 
 /// The present state of each record: two times and a revision in clear, the rest sealed.
 const RECORDS: Table<(OrganizationId, PartitionId, RecordId), Raw> = Table::new("preference_records");
@@ -48,6 +56,9 @@ const BY_EVENT: Table<(OrganizationId, PartitionId, i64, RecordId), ()> = Table:
 /// Every write that was accepted, sealed under its record's key.
 const HISTORY: Table<(OrganizationId, PartitionId, RecordId, Chapter), Raw> = Table::new("preference_history");
 
+/// How far the present round through an organization's history has come, in which old rows are folded.
+const FOLDING: Table<OrganizationId, Round> = Table::new("preference_folding");
+
 /// Names of this slice's tables.
 pub const TABLES: &[&str] = &[
     RECORDS.name(),
@@ -56,39 +67,13 @@ pub const TABLES: &[&str] = &[
     BY_EVENT.name(),
     HISTORY.name(),
     triggers::TABLE,
+    FOLDING.name(),
 ];
 
 /// A keyed digest that finds an identifier without holding it.
 pub(super) type Blind = [u8; 16];
 
-/// The place of a write in a record's history.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Chapter {
-    /// It changed the record, and made it this revision.
-    Change(u32),
-    /// It came after everything it said had been superseded, and changed nothing. Filed under a digest of itself, so
-    /// that a replay is found to be there already.
-    Late(Blind),
-}
-
-impl Key for Chapter {
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Chapter::Change(revision) => (0u8, *revision).encode(out),
-            Chapter::Late(digest) => (1u8, *digest).encode(out),
-        }
-    }
-
-    fn decode(from: &mut &[u8]) -> Result<Self, Corrupt> {
-        match u8::decode(from)? {
-            0 => u32::decode(from).map(Chapter::Change),
-            1 => Blind::decode(from).map(Chapter::Late),
-            _ => Err(Corrupt("the key is no place in a history")),
-        }
-    }
-}
-
-/// The first byte of a record's row and of a history row.
+/// The first byte of a record's row.
 const VERSION: u8 = 1;
 
 /// For whom, with which keys, and when.
@@ -333,32 +318,6 @@ fn record_context<'a>(
         id.0.as_bytes(),
         header,
     ]
-}
-
-/// A write as it is kept: when we learned it in clear, the rest sealed.
-fn history_row(
-    site: &Site<'_>,
-    partition: PartitionId,
-    id: RecordId,
-    chapter: Chapter,
-    key: &ValueKey,
-    event: &[u8],
-) -> Raw {
-    let mut row = Vec::with_capacity(event.len() + 64);
-    row.push(VERSION);
-    row.extend_from_slice(&site.now.0.to_be_bytes());
-    let mut place = Vec::with_capacity(17);
-    chapter.encode(&mut place);
-    let context: [&[u8]; 6] = [
-        b"history",
-        site.organization.0.as_bytes(),
-        partition.0.as_bytes(),
-        id.0.as_bytes(),
-        &place,
-        &row.clone(),
-    ];
-    row.extend(key.seal(&context, event));
-    Raw(row)
 }
 
 /// Records with their keys: one round trip for each of the two tables.

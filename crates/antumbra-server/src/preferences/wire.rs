@@ -14,7 +14,12 @@ use super::{
     moment::Moment,
     old_dialect::OldIdentifier,
 };
-use crate::{config::IabContradiction, http::Known, organization::Settings, purposes::Catalog};
+use crate::{
+    config::IabContradiction,
+    http::Known,
+    organization::Settings,
+    purposes::{Catalog, PurposeEntry},
+};
 
 /// `PUT /v1/preferences`: records of up to 100 people.
 #[derive(Default, Deserialize, ToSchema)]
@@ -234,6 +239,12 @@ pub(crate) struct Query {
     /// 1 to 100; by default 50.
     #[schema(minimum = 1, maximum = 100)]
     pub(super) limit: Option<i64>,
+    /// Records as of this time: with what their people had chosen by then. The filter still looks at what is stored now.
+    #[schema(format = DateTime)]
+    pub(super) as_of: Option<String>,
+    /// Records as they were known at this time: without what we have learned since. By default now.
+    #[schema(format = DateTime)]
+    pub(super) known_at: Option<String>,
     /// From the answer that held the page before.
     pub(super) cursor: Option<String>,
     /// What older clients send in place of `filter`.
@@ -404,14 +415,14 @@ pub(crate) struct PurposeNode<'a> {
     preferences: Vec<PreferenceNode<'a>>,
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, ToSchema, PartialEq)]
 pub(crate) struct PreferenceNode<'a> {
     topic: &'a str,
     choice: ChoiceNode<'a>,
 }
 
 /// Only the member that has a value.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, ToSchema, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum ChoiceNode<'a> {
     BooleanValue(bool),
@@ -616,29 +627,46 @@ impl<'a> PurposeNode<'a> {
         let purpose = catalog
             .purpose_numbered(answer.purpose)
             .filter(|purpose| purpose.shown)?;
-        let preferences = answer.topics.iter().filter_map(|answer| {
-            let topic = purpose.topic_numbered(answer.topic).filter(|topic| topic.shown)?;
-            let choice = match answer.choice.value.as_ref()? {
-                Choice::Boolean(yes) => ChoiceNode::BooleanValue(*yes),
-                Choice::Select(option) => ChoiceNode::SelectValue(catalog.option_numbered(*option)?),
-                Choice::MultiSelect(options) => ChoiceNode::SelectValues(
-                    options
-                        .iter()
-                        .filter_map(|option| catalog.option_numbered(*option))
-                        .collect(),
-                ),
-            };
-            Some(PreferenceNode {
-                topic: &topic.slug,
-                choice,
-            })
-        });
         Some(PurposeNode {
             purpose: &purpose.slug,
             enabled: answer.consent.value.enabled,
             timestamp: answer.consent.at,
             source_system: answer.consent.value.source_system.as_deref(),
-            preferences: preferences.collect(),
+            preferences: PreferenceNode::all(answer, purpose, catalog),
+        })
+    }
+}
+
+impl<'a> PreferenceNode<'a> {
+    /// The topics of a purpose that exist and have an answer, in the order in which they were first answered.
+    pub(super) fn all(
+        answer: &PurposeAnswer,
+        purpose: &'a PurposeEntry,
+        catalog: &'a Catalog,
+    ) -> Vec<PreferenceNode<'a>> {
+        let preferences = answer.topics.iter().filter_map(|answer| {
+            let topic = purpose.topic_numbered(answer.topic).filter(|topic| topic.shown)?;
+            Some(PreferenceNode {
+                topic: &topic.slug,
+                choice: ChoiceNode::new(answer.choice.value.as_ref()?, catalog)?,
+            })
+        });
+        preferences.collect()
+    }
+}
+
+impl<'a> ChoiceNode<'a> {
+    /// None if it is an option that does not exist.
+    pub(super) fn new(choice: &Choice, catalog: &'a Catalog) -> Option<ChoiceNode<'a>> {
+        Some(match choice {
+            Choice::Boolean(yes) => ChoiceNode::BooleanValue(*yes),
+            Choice::Select(option) => ChoiceNode::SelectValue(catalog.option_numbered(*option)?),
+            Choice::MultiSelect(options) => ChoiceNode::SelectValues(
+                options
+                    .iter()
+                    .filter_map(|option| catalog.option_numbered(*option))
+                    .collect(),
+            ),
         })
     }
 }
@@ -664,7 +692,7 @@ impl<'de> Deserialize<'de> for UpsertRecord {
 
 impl<'de> Deserialize<'de> for Query {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Query, D::Error> {
-        let telling = &["filter", "cursor", "identifiers"];
+        let telling = &["filter", "cursor", "asOf", "knownAt", "identifiers"];
         Query::deserialize(Known { from, telling })
     }
 }

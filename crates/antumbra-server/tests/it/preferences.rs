@@ -26,6 +26,7 @@ mod queries;
 mod refusals;
 mod sync;
 mod tables;
+mod timeline;
 mod triggers;
 mod writes;
 

@@ -469,6 +469,18 @@ fn calls() -> Vec<Call> {
             "/v1/preferences/shop-of-ours/query",
             json!({ "filter": { "identifiers": [{ "name": "email", "value": "p0@example.test" }] } }),
         ),
+        query(
+            "/v1/preferences/@partition/consent-records",
+            json!({ "identifier": { "name": "email", "value": "p0@example.test" } }),
+        ),
+        query(
+            "/v1/preferences/shop-of-ours/consent-records",
+            json!({ "identifier": { "name": "transcend", "value": "@record" } }),
+        ),
+        query(
+            "/v1/preferences/shop-of-ours/consent-records",
+            json!({ "identifier": { "name": "email", "value": "p0@example.test" } }),
+        ),
     ]
 }
 

@@ -409,6 +409,7 @@ mod tests {
             ("limits.budgets", ""),
             ("compat", ""),
             ("dsr", ""),
+            ("preferences", ""),
             ("webhooks", ""),
             ("keys", ""),
             ("logs", ""),

@@ -30,8 +30,8 @@ pub(crate) struct Config {
     pub(crate) access: Access,
     pub(crate) limits: Limits,
     pub(crate) compat: Compat,
-    pub(crate) preferences: Preferences,
     pub(crate) dsr: Dsr,
+    pub(crate) preferences: Preferences,
     pub(crate) webhooks: Webhooks,
     pub(crate) keys: Keys,
     pub(crate) logs: Logs,
@@ -132,6 +132,7 @@ pub(crate) enum DownloadKeySize {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Preferences {
     pub(crate) iab_contradiction: IabContradiction,
+    pub(crate) history_days: u32,
 }
 
 /// What becomes of a consent string that says the opposite of the purposes beside it.

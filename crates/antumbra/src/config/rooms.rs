@@ -161,6 +161,8 @@ impl Config {
             Review::Required => server::Review::Required,
             Review::Skipped => server::Review::Skipped,
         };
+        let days = self.preferences.history_days;
+        config.preferences.history = (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 3600));
         config.webhooks.allowed_networks = self.webhooks.allow.clone();
         let windows = &mut config.webhooks.windows;
         windows.try_again = span("webhooks.try_again_after", self.webhooks.try_again_after)?;

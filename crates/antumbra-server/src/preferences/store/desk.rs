@@ -18,8 +18,9 @@ use super::{
         model::{Effect, Record, RecordId},
         moment::Moment,
     },
-    BY_EVENT, BY_UPDATE, Blind, Chapter, HISTORY, Header, Held, OWNERS, Opened, RECORDS, Site, history_row, owner_of,
-    read_records, record_row,
+    BY_EVENT, BY_UPDATE, Blind, Chapter, HISTORY, Header, Held, OWNERS, Opened, RECORDS, Site,
+    history::{Page, history_row},
+    owner_of, read_records, record_row,
 };
 use crate::{
     keyring::{KeyKind, KeyringError, destroy_key},
@@ -156,7 +157,7 @@ struct Drawer {
     revision: u32,
     record: Option<Arc<Record>>,
     fate: Fate,
-    history: Vec<(Chapter, Vec<u8>)>,
+    history: Vec<Page>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -333,7 +334,7 @@ impl<'a> Desk<'a> {
         if fits { Ok(()) } else { Err(Refused::TooLarge) }
     }
 
-    /// Makes `others` part of `id`. Of equally old values that of the record written last stays.
+    /// Makes `others` part of `id`.
     fn unite(&mut self, partition: PartitionId, id: RecordId, others: &[RecordId]) {
         if others.is_empty() {
             return;
@@ -344,17 +345,11 @@ impl<'a> Desk<'a> {
             let record = drawer.record.as_ref().expect("records that can't be read were refused");
             parts.push((drawer.updated_at, *part, Record::clone(record)));
         }
-        parts.sort_by_key(|(updated_at, id, _)| (*updated_at, *id));
-        let mut whole = Record::empty();
-        for (_, part, record) in parts {
-            if part != id {
-                self.redirect(partition, part, &record, id);
-                whole.absorbed.push(part);
-            }
-            whole.absorb(record);
+        for (_, part, record) in parts.iter().filter(|(_, part, _)| *part != id) {
+            self.redirect(partition, *part, record, id);
         }
         let drawer = self.drawer_mut(partition, id);
-        drawer.record = Some(Arc::new(whole));
+        drawer.record = Some(Arc::new(Record::united(id, parts)));
         drawer.fate = Fate::Changed;
     }
 
@@ -389,7 +384,7 @@ impl<'a> Desk<'a> {
                 .keys
                 .index
                 .blind(&[b"late", checked.partition.0.as_bytes(), id.0.as_bytes(), &event]);
-            drawer.history.push((Chapter::Late(digest), event));
+            drawer.note(Chapter::Late(digest), event);
         }
         drawer.held()
     }
@@ -428,7 +423,7 @@ impl<'a> Desk<'a> {
         let organization = self.site.organization;
         let mut late = Vec::new();
         for ((partition, id), drawer) in &self.drawers {
-            let chapters = drawer.history.iter().map(|(chapter, _)| *chapter);
+            let chapters = drawer.history.iter().map(|page| page.chapter);
             let digests = chapters.filter(|chapter| matches!(chapter, Chapter::Late(_)));
             late.extend(digests.map(|chapter| (organization, *partition, *id, chapter)));
         }
@@ -439,7 +434,7 @@ impl<'a> Desk<'a> {
         for ((_, partition, id, known), _) in late.into_iter().zip(rows).filter(|(_, row)| row.is_some()) {
             self.drawer_mut(partition, id)
                 .history
-                .retain(|(chapter, _)| *chapter != known);
+                .retain(|page| page.chapter != known);
         }
         Ok(())
     }
@@ -501,7 +496,7 @@ impl Drawer {
         self.timestamp = self.record_mut().timestamp;
         // A clock that was set back does not make a record look older than it was.
         self.updated_at = self.updated_at.max(now);
-        self.history.push((Chapter::Change(self.revision), event));
+        self.note(Chapter::Change(self.revision), event);
     }
 
     fn held(&self) -> Held {
@@ -514,6 +509,16 @@ impl Drawer {
         }
     }
 
+    /// Writes a page of the record's history.
+    fn note(&mut self, chapter: Chapter, event: Vec<u8>) {
+        self.history.push(Page {
+            chapter,
+            revision: self.revision,
+            number: u32::try_from(self.history.len()).expect("a batch is short"),
+            event,
+        });
+    }
+
     fn put(&self, tx: &mut Tx, site: &Site<'_>, partition: PartitionId) {
         let organization = site.organization;
         let (record, key) = match (&self.record, &self.key) {
@@ -521,9 +526,9 @@ impl Drawer {
             // It can't be read, so nothing was done to it.
             _ => return,
         };
-        for (chapter, event) in &self.history {
-            let row = history_row(site, partition, self.id, *chapter, key, event);
-            tx.put(&HISTORY, &(organization, partition, self.id, *chapter), &row);
+        for page in &self.history {
+            let row = history_row(site, partition, self.id, key, page);
+            tx.put(&HISTORY, &(organization, partition, self.id, page.chapter), &row);
         }
         let header = Header {
             timestamp: self.timestamp,

@@ -267,7 +267,7 @@ async fn a_query_that_is_misspelt_altogether_is_refused() {
     let wanted = json!({"identifiers": [email_of("a@example.test")]});
     let (status, answer) = store.query(SHOP, json!({"filtr": wanted, "limit": 10})).await;
     assert_eq!(status, 400);
-    let rule = "must have one of the members filter, cursor, identifiers".to_owned();
+    let rule = "must have one of the members filter, cursor, asOf, knownAt, identifiers".to_owned();
     assert_eq!(details(&answer), [(String::new(), rule)]);
     let (status, _) = store.query(SHOP, json!({"filter": wanted, "note": "ours"})).await;
     assert_eq!(status, 200);
