@@ -67,7 +67,7 @@ pub(crate) async fn consent_records(
     let partition = known.catalog.partition(&partition_key).ok_or_else(unknown_partition)?;
     let asked = asked.check(&site)?;
     let person = match query::find_person(&mut reader, &site, partition, &asked.name, &asked.value).await? {
-        Some(held) => find_history(&mut reader, &site, partition, &held, &asked.place).await?,
+        Some(held) => find_history(&mut reader, &site, partition, &held, asked.place).await?,
         None => None,
     };
     let Some(person) = person else {

@@ -146,6 +146,8 @@ fn write(at: i64) -> Write {
     Write {
         timestamp: Moment(at),
         confirmed: true,
+        updated: (at % 2 == 0).then_some(at % 3 == 0),
+        prompted: (at % 3 == 0).then_some(at % 2 == 0),
         identifiers: Vec::new(),
         user_id: None,
         purposes: Vec::new(),
@@ -159,6 +161,9 @@ fn write(at: i64) -> Write {
 fn any_text() -> impl Strategy<Value = Option<String>> {
     prop::option::of("[ab]{0,1}")
 }
+
+/// When a purpose was answered, how, and its topics.
+type Answers = (i64, bool, BTreeMap<u32, Option<Choice>>);
 
 fn any_choice() -> impl Strategy<Value = Option<Choice>> {
     prop_oneof![Just(None), any::<bool>().prop_map(|yes| Some(Choice::Boolean(yes)))]
@@ -180,7 +185,7 @@ prop_compose! {
         of_metadata in 0..=own,
         birth_date in any_text(),
     ) -> Write {
-        let says = |(purpose, (own, enabled, topics)): (u32, (i64, bool, BTreeMap<u32, Option<Choice>>))| PurposeWrite {
+        let says = |(purpose, (own, enabled, topics)): (u32, Answers)| PurposeWrite {
             purpose,
             at: Moment(at + own),
             consent: Consent { enabled, source_system: None },
