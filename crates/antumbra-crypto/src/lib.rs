@@ -10,6 +10,7 @@
 //! | [`mac`], [`index`] | keyed digests that prove, and keyed digests that find |
 //! | [`body`] | a file as one AES-256-GCM stream, with a hash tree over its ciphertext |
 //! | [`token`] | HS384 tokens we give and take back, or that others sign for us; ES384 tokens others verify |
+//! | [`webhook`] | signatures of webhooks that others verify |
 //! | [`api_key`] | what a caller presents, and what is kept of it |
 //!
 //! The exact bytes of everything kept are in `docs/file-format.md`. This crate knows no async, no file, no socket, no
@@ -29,6 +30,7 @@ mod pem;
 pub mod secret;
 pub mod token;
 pub mod value;
+pub mod webhook;
 pub mod wrap;
 
 pub use secret::{Key32, Secret, random_bytes};

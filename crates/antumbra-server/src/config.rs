@@ -77,6 +77,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Open connections of one address.
     pub connections_per_address_max: usize,
+    /// Readers of changes at once, waiting or on a stream; one more is refused with 429.
+    pub feed_readers_max: usize,
     /// HTTP requests being worked on at once; one more is refused with 429.
     pub in_flight_max: usize,
     /// From connecting to the first byte.
@@ -124,6 +126,7 @@ impl Default for Limits {
         Limits {
             connections_max: 10_000,
             connections_per_address_max: 1_000,
+            feed_readers_max: 256,
             in_flight_max: 1_024,
             first_byte: Duration::from_secs(10),
             header: Duration::from_secs(10),
@@ -173,12 +176,24 @@ pub enum DownloadKeySize {
 }
 
 /// How preferences are kept.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct PreferencesConfig {
     /// What becomes of a consent string that says the opposite of the purposes beside it.
     pub iab_contradiction: IabContradiction,
     /// How long it can be told what people had chosen before. `None` keeps all history.
     pub history: Option<Duration>,
+    /// How long the change feed reaches back. `None` keeps it for good.
+    pub changes_kept: Option<Duration>,
+}
+
+impl Default for PreferencesConfig {
+    fn default() -> PreferencesConfig {
+        PreferencesConfig {
+            iab_contradiction: IabContradiction::default(),
+            history: None,
+            changes_kept: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+        }
+    }
 }
 
 /// What becomes of a consent string that says the opposite of the purposes beside it.

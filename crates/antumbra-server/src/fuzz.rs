@@ -229,6 +229,7 @@ fn records(bytes: &[u8]) {
         preferences::FOLDING_RECORDS,
         preferences::RECORDS,
         preferences::sync::RECORDS,
+        preferences::feed::RECORDS,
         purposes::RECORDS,
         runs::RECORDS,
         silos::RECORDS,

@@ -64,6 +64,7 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
         handles(app, &dsr::ELAPSED, dsr::elapsed),
         handles(app, &dsr::OPEN_RUNS, runs::open_runs),
         handles(app, &runs::SEND_NOTICE, runs::send_notice),
+        handles(app, &preferences::TELL_OF_CHANGES, preferences::tell_of_changes),
         handles(app, &keyring::REWRAP, keyring::rewrap),
         handles(app, &preferences::FOLD_HISTORY, preferences::fold_history),
     ]
@@ -163,6 +164,8 @@ pub struct App {
     pub catalogs: purposes::Catalogs,
     /// Which choices open data subject requests.
     pub triggers: preferences::ArmedTriggers,
+    /// Who waits for changes of preferences.
+    pub feed: preferences::Feed,
     /// Whose preferences are being written at the moment.
     pub turns: preferences::Turns,
     /// Which addresses may be called on somebody's behalf.
@@ -177,6 +180,7 @@ impl AppState {
         let gates = http::Gates::new(&config.limits);
         let callers = api_keys::Directory::default();
         let addresses = silos::address::AddressRules::allowing(config.webhooks.allowed_networks.clone());
+        let feed = preferences::Feed::new(config.limits.feed_readers_max);
         let webhooks = runs::Webhooks::new(addresses.clone());
         AppState(Arc::new(App {
             world,
@@ -187,6 +191,7 @@ impl AppState {
             settings: organization::SettingsCache::default(),
             catalogs: purposes::Catalogs::default(),
             triggers: preferences::ArmedTriggers::default(),
+            feed,
             turns: preferences::Turns::default(),
             addresses,
             webhooks,

@@ -58,6 +58,7 @@ fn table() -> Vec<Route> {
         open(routes!(preferences::sync::http::show_consent), TOKEN).for_pages(),
         open(routes!(preferences::sync::http::sync_consent), TOKEN).for_pages(),
         scope(routes!(preferences::timeline::consent_records), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_RECORDS),
+        scope(routes!(preferences::feed::http::list_changes), ViewManagedConsentDatabaseAdminApi).seated(),
         // Management.
         any_key(routes!(graphql::http::run_documents)).graphql(),
         open(routes!(graphql::http::show_schema), PUBLIC).own(),
@@ -150,6 +151,8 @@ pub struct RouteFacts {
     pub budget: Option<Budget>,
     /// Whether what it changes may be over and done with, which it answers with 409.
     pub may_be_closed: bool,
+    /// Whether it waits for things to happen, and so has bounds of its own on how many calls there may be at once.
+    pub seated: bool,
     pub(crate) dialect: Dialect,
     pub(crate) answers: Arc<Answers>,
 }
@@ -213,6 +216,7 @@ impl Route {
             body: BodyRule::Buffered,
             budget: None,
             may_be_closed: false,
+            seated: false,
             dialect: Dialect::Envelope,
             answers: Arc::default(),
         };
@@ -234,6 +238,12 @@ impl Route {
     /// What it changes may be over and done with.
     fn may_be_closed(mut self) -> Route {
         self.facts.may_be_closed = true;
+        self
+    }
+
+    /// It has seats of its own, and takes no place among the calls that are being worked on.
+    fn seated(mut self) -> Route {
+        self.facts.seated = true;
         self
     }
 

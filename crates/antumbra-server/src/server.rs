@@ -64,6 +64,7 @@ impl Server {
         let runner = app.job_runner();
         take_over_leases(&runner).await;
         if app.config.run_jobs == RunJobs::InBackground {
+            running.spawn(preferences::run_sequencer(app.clone(), stop.clone()));
             running.spawn(runner.run(stop.clone(), app.config.limits.shutdown));
         }
         Ok(Server {
@@ -95,6 +96,7 @@ impl Server {
     /// Accepts no more, waits a bounded time for HTTP requests under way, and stops.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
+        self.app.feed.close();
         while let Some(ended) = self.running.join_next().await {
             if let Err(cause) = ended {
                 tracing::error!(%cause, "a part of the server ended badly");
@@ -128,6 +130,7 @@ async fn keep_house(app: AppState, stop: CancellationToken) {
         if rounds.is_multiple_of(12) {
             note_uses(&app).await;
             sweep_files(&app).await;
+            expire_changes(&app).await;
             keep_epochs(&app).await;
             keep_history(&app).await;
         }
@@ -159,6 +162,14 @@ async fn keep_history(app: &AppState) {
     if let Err(error) = preferences::keep_history(app).await {
         let cause = chain(&error);
         tracing::warn!(cause, "old history of preferences is not folded");
+    }
+}
+
+/// What this leaves undone, the next round does.
+async fn expire_changes(app: &AppState) {
+    if let Err(error) = preferences::expire_changes(app).await {
+        let cause = chain(&error);
+        tracing::warn!(cause, "old changes of preferences are not removed");
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Code {
     DuplicateRequest,
     /// A download key that has expired, or whose file is gone.
     DownloadKeyExpired,
+    /// A cursor from before all that is kept of a feed.
+    CursorExpired,
     /// API key or internal key missing, unknown, revoked or expired.
     Unauthenticated,
     /// A good key without the scope or the attachment.
@@ -72,6 +74,11 @@ impl Code {
                 S::BAD_REQUEST,
                 "DOWNLOAD_KEY_EXPIRED",
                 "The download key is no longer valid",
+            ),
+            Code::CursorExpired => (
+                S::GONE,
+                "CURSOR_EXPIRED",
+                "What came after this cursor is no longer kept",
             ),
             Code::Unauthenticated => (
                 S::UNAUTHORIZED,

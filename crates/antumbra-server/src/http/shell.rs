@@ -191,7 +191,7 @@ async fn admit(
     let limits = &app.config.limits;
     // Our own few routes are for watching the server, most of all when it has too much to do.
     let own = route.dialect == Dialect::ProblemJson;
-    let _place = if own {
+    let _place = if own || route.seated {
         None
     } else {
         Some(app.gates.in_flight.try_acquire().map_err(|_| overloaded(app))?)

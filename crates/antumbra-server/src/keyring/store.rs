@@ -75,7 +75,7 @@ pub enum KeyKind {
     Request,
     /// One data subject's record in the preference store.
     Subject,
-    /// One data silo: its credentials.
+    /// One data silo, or another receiver outside: its address and credentials.
     Silo,
     /// One partition, or the organization: the secrets that consent tokens are made with.
     Consent,

@@ -16,6 +16,7 @@ use antumbra_store::Corrupt;
 use uuid::Uuid;
 
 use super::{
+    difference::{PurposeChange, TopicChange},
     model::{
         Amendment, Choice, Consent, ConsentString, Dated, Identifier, PurposeAnswer, PurposeWrite, Record, RecordId,
         TextRegister, TopicAnswer, Write,
@@ -33,12 +34,14 @@ const AMENDMENT: u8 = 2;
 /// Names of identifiers that are one byte long here. Others are 0 and then spelt out. The order is part of the format.
 const NAMES: [&str; 3] = ["email", "phone", "coreIdentifier"];
 
-/// What a history row holds: what happened, and the records that it was found to join.
+/// What a history row holds: what happened, the records that it was found to join, and what that changed of the answers.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Event {
     pub(super) absorbed: Vec<RecordId>,
     pub(super) what: Happening,
+    /// None of them in rows that were written before they were kept.
+    pub(super) changes: Vec<PurposeChange>,
 }
 
 /// What happened to a record.
@@ -57,6 +60,16 @@ const HAS_UPDATED: u8 = 2;
 const UPDATED: u8 = 4;
 const HAS_PROMPTED: u8 = 8;
 const PROMPTED: u8 = 16;
+
+impl Happening {
+    /// When, as the caller said.
+    pub(super) fn at(&self) -> Moment {
+        match self {
+            Happening::Write(write) => write.timestamp,
+            Happening::Amendment(amendment) => amendment.at,
+        }
+    }
+}
 
 const ENABLED: u8 = 1;
 const HAS_SOURCE: u8 = 2;
@@ -202,7 +215,8 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record, Corrupt> {
     from.end().map(|()| record)
 }
 
-pub(super) fn encode_event(write: &Write, absorbed: &[RecordId]) -> Vec<u8> {
+/// What a write changed is a part of its own at the end, which is left out where it changed no answer.
+pub(super) fn encode_event(write: &Write, absorbed: &[RecordId], changes: &[PurposeChange]) -> Vec<u8> {
     let mut out = Out::new(WRITE, 128);
     let base = write.timestamp;
     out.ids(absorbed);
@@ -234,15 +248,17 @@ pub(super) fn encode_event(write: &Write, absorbed: &[RecordId]) -> Vec<u8> {
     }
     out.time(write.metadata_timestamp, base);
     out.optional_text(write.birth_date.as_deref());
+    out.changes(changes, base);
     out.0
 }
 
-pub(super) fn encode_amendment(amendment: &Amendment, absorbed: &[RecordId]) -> Vec<u8> {
+pub(super) fn encode_amendment(amendment: &Amendment, absorbed: &[RecordId], changes: &[PurposeChange]) -> Vec<u8> {
     let mut out = Out::new(AMENDMENT, 96);
     out.ids(absorbed);
     out.signed(amendment.at.0);
     out.identifiers(amendment.gone.as_slice());
     out.identifiers(amendment.new.as_slice());
+    out.changes(changes, amendment.at);
     out.0
 }
 
@@ -258,7 +274,12 @@ pub(super) fn decode_event(bytes: &[u8]) -> Result<Event, Corrupt> {
         }),
         _ => return Err(UNKNOWN),
     };
-    from.end().map(|()| Event { absorbed, what })
+    let changes = from.changes(what.at())?;
+    from.end().map(|()| Event {
+        absorbed,
+        what,
+        changes,
+    })
 }
 
 const UNKNOWN: Corrupt = Corrupt("it was written by a version of the program that this one does not know");
@@ -358,6 +379,26 @@ impl Out {
                 self.byte(4);
                 self.number(options.len() as u64);
                 options.iter().for_each(|option| self.number(u64::from(*option)));
+            }
+        }
+    }
+
+    /// The last part of a row, which is left out where no answer changed.
+    fn changes(&mut self, changes: &[PurposeChange], base: Moment) {
+        if changes.is_empty() {
+            return;
+        }
+        self.number(changes.len() as u64);
+        for change in changes {
+            self.number(u64::from(change.purpose));
+            self.byte(change.previous.map_or(0, |yes| 1 + u8::from(yes)));
+            self.byte(u8::from(change.current));
+            self.time(change.at, base);
+            self.number(change.topics.len() as u64);
+            for topic in &change.topics {
+                self.number(u64::from(topic.topic));
+                self.choice(topic.previous.as_ref());
+                self.choice(topic.current.as_ref());
             }
         }
     }
@@ -575,6 +616,40 @@ impl<'a> In<'a> {
         }))
     }
 
+    fn changes(&mut self, base: Moment) -> Result<Vec<PurposeChange>, Corrupt> {
+        let mut changes = Vec::new();
+        if self.0.is_empty() {
+            return Ok(changes);
+        }
+        for _ in 0..self.number()? {
+            let purpose = self.small()?;
+            let previous = match self.byte()? {
+                0 => None,
+                1 => Some(false),
+                2 => Some(true),
+                _ => return Err(BROKEN),
+            };
+            let (current, at) = (self.flag()?, self.time(base)?);
+            let mut topics = Vec::new();
+            for _ in 0..self.number()? {
+                topics.push(TopicChange {
+                    topic: self.small()?,
+                    previous: self.choice()?,
+                    current: self.choice()?,
+                });
+            }
+            changes.push(PurposeChange {
+                purpose,
+                previous,
+                current,
+                at,
+                topics,
+            });
+        }
+        // A part that says nothing is left out: there is one way to write a row.
+        if changes.is_empty() { Err(BROKEN) } else { Ok(changes) }
+    }
+
     fn ids(&mut self) -> Result<Vec<RecordId>, Corrupt> {
         let mut ids = Vec::new();
         for _ in 0..self.number()? {
@@ -592,7 +667,7 @@ impl<'a> In<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::difference::difference, *};
 
     fn sample() -> (Record, Event) {
         let at = Moment(1_770_110_100_250);
@@ -649,11 +724,13 @@ mod tests {
         let mut record = Record::empty();
         record.apply(&write);
         record.absorbed = vec![RecordId(Uuid::from_u128(7))];
+        let changes = difference(&Record::empty(), &record);
         (
             record,
             Event {
                 absorbed: vec![RecordId(Uuid::from_u128(7))],
                 what: Happening::Write(write),
+                changes,
             },
         )
     }
@@ -682,7 +759,7 @@ mod tests {
     fn rows_come_back_from_their_bytes() {
         let (record, event) = sample();
         assert!(decode_record(&encode_record(&record)) == Ok(record));
-        assert!(decode_event(&encode_event(&sample_write(), &event.absorbed)) == Ok(event));
+        assert!(decode_event(&encode_event(&sample_write(), &event.absorbed, &event.changes)) == Ok(event));
         assert!(decode_record(&encode_record(&Record::empty())) == Ok(Record::empty()));
         let whole = sample_amendment();
         for amendment in [
@@ -697,9 +774,16 @@ mod tests {
             whole,
         ] {
             let absorbed = vec![RecordId(Uuid::from_u128(7))];
-            let bytes = encode_amendment(&amendment, &absorbed);
-            let what = Happening::Amendment(amendment);
-            assert!(decode_event(&bytes) == Ok(Event { absorbed, what }));
+            for changes in [Vec::new(), sample().1.changes] {
+                let bytes = encode_amendment(&amendment, &absorbed, &changes);
+                let (absorbed, what) = (absorbed.clone(), Happening::Amendment(amendment.clone()));
+                let event = Event {
+                    absorbed,
+                    what,
+                    changes,
+                };
+                assert!(decode_event(&bytes) == Ok(event));
+            }
         }
     }
 
@@ -716,10 +800,28 @@ mod tests {
             b"c-17",
         ];
         let absorbed = vec![RecordId(Uuid::from_u128(7))];
-        assert_eq!(encode_amendment(&sample_amendment(), &absorbed), written.concat());
+        assert_eq!(encode_amendment(&sample_amendment(), &absorbed, &[]), written.concat());
         for length in 0..written.concat().len() {
             assert!(decode_event(&written.concat()[..length]).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn rows_from_before_changes_were_kept_stay_readable() {
+        let mut event = sample().1;
+        let new = encode_event(&sample_write(), &event.absorbed, &event.changes);
+        event.changes.clear();
+        let old = encode_event(&sample_write(), &event.absorbed, &[]);
+        assert!(new.starts_with(&old));
+        assert!(decode_event(&old) == Ok(event));
+        let changes = [
+            &[2, 3, 0, 0, 0xFF, 0xB7, 0xB2, 0x52, 0][..],
+            &[0xAC, 2, 0, 1, 0, 3],
+            &[11, 0, 3, 21],
+            &[12, 0, 4, 2, 23, 24],
+            &[13, 0, 2],
+        ];
+        assert_eq!(new[old.len()..], changes.concat());
     }
 
     #[test]

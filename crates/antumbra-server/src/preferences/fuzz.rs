@@ -37,7 +37,7 @@ pub(crate) fn rows(bytes: &[u8]) {
 
 fn encode(event: &Event) -> Vec<u8> {
     match &event.what {
-        Happening::Write(write) => encode_event(write, &event.absorbed),
-        Happening::Amendment(amendment) => encode_amendment(amendment, &event.absorbed),
+        Happening::Write(write) => encode_event(write, &event.absorbed, &event.changes),
+        Happening::Amendment(amendment) => encode_amendment(amendment, &event.absorbed, &event.changes),
     }
 }

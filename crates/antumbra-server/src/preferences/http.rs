@@ -101,7 +101,7 @@ pub(super) async fn take_in(
     by: Actor,
     intent: Intent,
 ) -> Result<(store::Batch, Vec<Result<store::Held, store::Refused>>), Problem> {
-    let batch = known.watch(store::Batch::new(site, records));
+    let batch = store::Batch::new(site, records);
     let _turn = app.turns.take(batch.people()).await;
     let mut tx = app.store.begin_write().await?;
     known.still_holds(app, &mut tx, site.organization).await?;
@@ -130,6 +130,7 @@ pub(super) async fn take_in(
         Intent::OnlyTry => drop(tx),
         Intent::Keep => {
             tx.commit().await?;
+            app.feed.note(site.organization, batch.partitions());
             if opened > 0 {
                 app.jobs.ring();
             }
@@ -211,15 +212,6 @@ impl Known {
             iab_contradiction: app.config.preferences.iab_contradiction,
             now: Moment::from(now),
         })
-    }
-
-    /// Has the records as they were before the batch kept, if any trigger might ask for them.
-    fn watch(&self, batch: store::Batch) -> store::Batch {
-        if self.triggers.is_empty() {
-            batch
-        } else {
-            batch.watched()
-        }
     }
 
     /// Refuses, so that the handler runs again, if the configuration is another by now. Triggers are as old as the catalog.

@@ -12,9 +12,11 @@
 //! | `check.rs`, `identifiers.rs`, `moment.rs` | from what a caller wrote to what the rules take |
 //! | `model.rs` | a record, and the rules by which writes become part of it |
 //! | `iab/` | what consent strings say, and where they are malformed |
+//! | `difference.rs` | what a write changed of a person's answers |
 //! | `encoding.rs` | records and history as bytes, before they are sealed |
 //! | `store.rs` | the tables, and reading and writing them in a few round trips a call |
 //! | `triggers/` | choices that open data subject requests |
+//! | `feed/` | the change feed |
 //! | `turns.rs` | who is being written about at the moment |
 //! | `old_dialect.rs` | what an older generation of clients sends, said in today's words |
 //! | `sync/` | consent sync: what the holders of tokens see and change |
@@ -27,7 +29,9 @@
 pub(crate) mod access_tokens;
 pub(crate) mod amend;
 mod check;
+mod difference;
 mod encoding;
+pub(crate) mod feed;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub(crate) mod http;
@@ -45,6 +49,7 @@ mod triggers;
 mod turns;
 mod wire;
 
+pub use feed::{Feed, TELL_OF_CHANGES, expire_changes, number_changes, run_sequencer, tell_of_changes};
 pub use model::RecordId;
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::FOLDING_RECORDS;

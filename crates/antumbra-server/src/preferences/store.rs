@@ -7,9 +7,11 @@
 //! are and the survivor names it. When a record is deleted, its key and theirs are destroyed: the rows of history stay, and
 //! nobody can read them.
 //!
-//! This file holds the tables, the rows of records, and reading them; `store/desk.rs` takes in a batch of writes, and
-//! `store/history.rs` has the rows of history, and `store/folding.rs` folds old ones into one.
+//! This file holds the tables, the rows of records, and reading them; `store/desk.rs` takes in a batch of writes,
+//! `store/history.rs` has the rows of history, `store/changes.rs` reads single ones for the change feed, and
+//! `store/folding.rs` folds old ones into one.
 
+mod changes;
 mod desk;
 mod folding;
 mod history;
@@ -21,7 +23,7 @@ use antumbra_store::{Corrupt, Key, Raw, Reader, Scan, StoreError, Table};
 use uuid::Uuid;
 
 use super::{
-    encoding,
+    encoding, feed,
     identifiers::TRANSCEND,
     model::{Identifier, Record, RecordId},
     moment::Moment,
@@ -33,6 +35,7 @@ use crate::{
     purposes::PartitionId,
     world::Ids,
 };
+pub(super) use changes::{Happened, read_changes};
 pub(super) use desk::{Amends, Batch, Deletes, Refused, amend_all, delete_all, upsert_all};
 #[cfg(any(test, fuzzing))]
 pub(crate) use folding::RECORDS as FOLDING_RECORDS;
@@ -66,6 +69,11 @@ pub const TABLES: &[&str] = &[
     BY_UPDATE.name(),
     BY_EVENT.name(),
     HISTORY.name(),
+    feed::TABLES[0],
+    feed::TABLES[1],
+    feed::TABLES[2],
+    feed::TABLES[3],
+    feed::TABLES[4],
     triggers::TABLE,
     FOLDING.name(),
 ];
@@ -92,7 +100,7 @@ pub(super) struct Held {
     pub(super) updated_at: Moment,
     /// None if its key is gone or does not open it.
     pub(super) record: Option<Arc<Record>>,
-    /// What it held before a write, if the batch was watched.
+    /// What it held before a write of a batch.
     pub(super) before: Option<Arc<Record>>,
 }
 

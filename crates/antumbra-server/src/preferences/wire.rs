@@ -590,16 +590,9 @@ impl<'a> Shown<'a> {
     }
 
     pub(super) fn identifiers(&self) -> Vec<IdentifierNode<'a>> {
-        let Some(record) = self.record else { return Vec::new() };
-        let held = record.identifiers.iter().map(|identifier| IdentifierNode {
-            name: &identifier.name,
-            value: IdentifierValue::Text(&identifier.value),
-        });
-        held.chain([IdentifierNode {
-            name: "transcend",
-            value: IdentifierValue::Id(self.id),
-        }])
-        .collect()
+        self.record
+            .map(|record| IdentifierNode::all(self.id, record))
+            .unwrap_or_default()
     }
 
     fn metadata(&self) -> Vec<MetadataNode<'a>> {
@@ -619,6 +612,21 @@ impl<'a> Shown<'a> {
         let mut nodes: Vec<PurposeNode<'a>> = held.filter_map(|answer| PurposeNode::new(answer, catalog)).collect();
         nodes.sort_unstable_by_key(|node| node.purpose);
         nodes
+    }
+}
+
+impl<'a> IdentifierNode<'a> {
+    /// Those of a record, and its own id.
+    pub(super) fn all(id: RecordId, record: &'a Record) -> Vec<IdentifierNode<'a>> {
+        let held = record.identifiers.iter().map(|identifier| IdentifierNode {
+            name: &identifier.name,
+            value: IdentifierValue::Text(&identifier.value),
+        });
+        held.chain([IdentifierNode {
+            name: "transcend",
+            value: IdentifierValue::Id(id),
+        }])
+        .collect()
     }
 }
 

@@ -80,6 +80,16 @@ impl Webhooks {
         Webhooks { client, addresses }
     }
 
+    /// Posts `body` with these headers, to somebody who has to accept it with any status of success. Answers why they did
+    /// not, without the address.
+    pub async fn send(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<(), String> {
+        match self.post(url, headers, &[], body).await {
+            Ok(delivery) if delivery.received == Received::Failed => Err(delivery.why),
+            Ok(_) => Ok(()),
+            Err(refused) => Err(refused.to_string()),
+        }
+    }
+
     /// Posts `body`, with the silo's own `headers` below ours. Takes at most [`TOTAL_MAX`].
     pub(super) async fn post(
         &self,

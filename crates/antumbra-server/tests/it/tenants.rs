@@ -149,6 +149,20 @@ async fn furnish(story: &Story) -> Things {
         .json()
         .await
         .unwrap();
+    let changes = server
+        .client()
+        .get(server.url("/v1/preferences/shop-of-theirs/changes"));
+    let changes = changes.bearer_auth(key).send().await.unwrap();
+    let changes = changes.headers()["antumbra-cursor"].to_str().unwrap().to_owned();
+    let made = "createPreferenceChangeWebhook(input: {url: \"https://hook.example.test/theirs\", partition: \"shop-of-theirs\"}) \
+        { preferenceChangeWebhook { id } }";
+    let made = manage(server, key, &format!("mutation {{ {made} }}")).await;
+    let webhook = made
+        .pointer("/preferenceChangeWebhook/id")
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned();
     // What the server means to do for them: the key of a job ends in its id.
     let jobs = rows_of(server, "jobs").await;
     let job = jobs
@@ -162,6 +176,8 @@ async fn furnish(story: &Story) -> Things {
         ("nonce", nonce),
         ("download_key", file["downloadKey"].as_str().unwrap().to_owned()),
         ("record", record["value"].as_str().unwrap().to_owned()),
+        ("changes", changes),
+        ("webhook", webhook),
         ("cursor", page["cursor"].as_str().unwrap().to_owned()),
         ("organization", story.organization().0.to_string()),
         ("partition", "shop-of-theirs".to_owned()),
@@ -392,6 +408,8 @@ fn calls() -> Vec<Call> {
             json!({ "dataPointName": "photo", "data": [1] }),
         ),
         get("/v1/data-silo/@silo/pending-requests/ACCESS"),
+        get("/v1/preferences/@partition/changes"),
+        get("/v1/preferences/shop-of-ours/changes?after=@changes"),
         ours(json!({ "partition": "@partition" })),
         ours(json!({ "identifiers": [{ "name": "transcend", "value": "@record" }] })),
         ours(json!({ "identifiers": [{ "name": "@identifier_name", "value": "1" }] })),
@@ -514,6 +532,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("newIdentifierTypes", "{ newIdentifierTypes { name } }"),
     ("organization", "{ organization { id uri } }"),
     ("parkedJobs", "{ parkedJobs { nodes { id } } }"),
+    ("preferenceChangeWebhooks", "{ preferenceChangeWebhooks { nodes { id url partition } } }"),
     ("preferenceOptionValues", "{ preferenceOptionValues(filterBy: {preferenceTopicIds: [\"@topic\"]}) { nodes { id } } }"),
     ("preferenceTopics", "{ preferenceTopics(filterBy: {purposeIds: [\"@purpose\"]}) { nodes { id } } }"),
     ("purposes", "{ purposes(filterBy: {ids: [\"@purpose\"]}) { nodes { id } } }"),
@@ -559,11 +578,13 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("createPurpose", "mutation { createPurpose(input: {name: \"@name\", trackingType: \"@name\", description: \"\", communicationPreferencesIdentifierId: \"@identifier\"}) { purpose { id } } }"),
     ("createSubject", "mutation { createSubject(input: {type: \"@name\", title: \"@name\"}) { subject { id } } }"),
     ("createTemplate", "mutation { createTemplate(input: {title: \"@name\", subject: \"s\", template: \"t\"}) { template { id } } }"),
+    ("createPreferenceChangeWebhook", "mutation { createPreferenceChangeWebhook(input: {url: \"https://hook.example.test/\", partition: \"@partition\"}) { preferenceChangeWebhook { id } } }"),
     ("deleteApiKey", "mutation { deleteApiKey(id: \"@api_key\") { clientMutationId } }"),
     ("deleteAttributeValue", "mutation { deleteAttributeValue(id: \"@value\") { clientMutationId } }"),
     ("deleteConsentPartition", "mutation { deleteConsentPartition(input: {id: \"@partition_id\"}) { clientMutationId } }"),
     ("deleteConsentWorkflowTriggers", "mutation { deleteConsentWorkflowTriggers(input: {ids: [\"@trigger\"]}) { count } }"),
     ("generateConsentIdentifierEncryptionKey", "mutation { generateConsentIdentifierEncryptionKey { clientMutationId } }"),
+    ("deletePreferenceChangeWebhook", "mutation { deletePreferenceChangeWebhook(input: {id: \"@webhook\"}) { clientMutationId } }"),
     ("removeRequestIdentifiers", "mutation { removeRequestIdentifiers(input: {requestId: \"@request\", requestIdentifierIds: [\"@request_identifier\"]}) { count } }"),
     ("retryRequestDataSilo", "mutation { retryRequestDataSilo(id: \"@run\") { clientMutationId } }"),
     ("retryJob", "mutation { retryJob(id: \"@job\") { clientMutationId } }"),

@@ -133,6 +133,7 @@ pub(crate) enum DownloadKeySize {
 pub(crate) struct Preferences {
     pub(crate) iab_contradiction: IabContradiction,
     pub(crate) history_days: u32,
+    pub(crate) changes_kept: SignedDuration,
 }
 
 /// What becomes of a consent string that says the opposite of the purposes beside it.

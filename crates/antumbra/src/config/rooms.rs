@@ -169,6 +169,8 @@ impl Config {
         windows.tries = self.webhooks.tries.get();
         windows.waiting = span("webhooks.remind_after", self.webhooks.remind_after)?;
         windows.error = windows.waiting;
+        let changes_kept = span("preferences.changes_kept", self.preferences.changes_kept)?;
+        config.preferences.changes_kept = Some(changes_kept).filter(|kept| !kept.is_zero());
         config.keys.epoch = Some(span("keys.epoch", self.keys.epoch)?).filter(|epoch| !epoch.is_zero());
         if self.server.listen.ip().is_loopback() {
             config.webhooks.allowed_networks.extend(Network::LOOPBACK);

@@ -122,6 +122,7 @@ pub(in crate::preferences) async fn amend(
         audit::record(&mut tx, &app.ids, caller.organization, entry);
     }
     tx.commit().await?;
+    app.feed.note(caller.organization, [partition]);
     let identifiers = |(held, said): (_, &Said)| {
         let asked_for = said.options.return_identifiers == Some(true);
         asked_for.then(|| shown(held, partition_key, &known).identifiers())
@@ -190,6 +191,7 @@ pub(in crate::preferences) async fn delete(
         audit::record(&mut tx, &app.ids, caller.organization, entry);
     }
     tx.commit().await?;
+    app.feed.note(caller.organization, [partition]);
     let (records, failures) = entries_of(outcomes.iter().map(|outcome| outcome.as_ref().map(|_| None)));
     let is_old = dialect == Dialect::Old;
     Ok(Json(wire::DeleteOutcome {

@@ -14,7 +14,9 @@ use antumbra_store::{Raw, StoreError, Table, Tx};
 use super::{
     super::{
         check::{Checked, OnConflict},
+        difference::{PurposeChange, difference},
         encoding,
+        feed::{News, What},
         model::{Effect, Record, RecordId},
         moment::Moment,
     },
@@ -51,23 +53,18 @@ pub(in crate::preferences) enum Refused {
 pub(in crate::preferences) struct Batch {
     pub(in crate::preferences) records: Vec<Checked>,
     lookups: Vec<Lookups>,
-    watched: bool,
 }
 
 impl Batch {
     /// Works out the digests of all identifiers in a batch.
     pub(in crate::preferences) fn new(site: &Site<'_>, records: Vec<Checked>) -> Batch {
         let lookups = records.iter().map(|checked| Lookups::of(site, checked)).collect();
-        Batch {
-            records,
-            lookups,
-            watched: false,
-        }
+        Batch { records, lookups }
     }
 
-    /// Has [`Held::before`] filled in.
-    pub(in crate::preferences) fn watched(self) -> Batch {
-        Batch { watched: true, ..self }
+    /// Where the batch is kept; some of them may come twice.
+    pub(in crate::preferences) fn partitions(&self) -> impl Iterator<Item = PartitionId> {
+        self.records.iter().map(|checked| checked.partition)
     }
 
     /// Whom the batch is about.
@@ -91,7 +88,6 @@ pub(in crate::preferences) async fn upsert_all(
         .iter()
         .flat_map(|checked| checked.named.iter().map(|id| (checked.partition, *id)));
     let mut desk = Desk::lay_out(tx, site, blinds.collect(), named.collect()).await?;
-    desk.watched = batch.watched;
     let outcomes = records.map(|(checked, lookups)| desk.take(checked, lookups)).collect();
     desk.clear_away(tx).await?;
     Ok(outcomes)
@@ -134,7 +130,8 @@ struct Desk<'a> {
     /// Digests that may have a row which leads to the record beside them, and must not: those of identifiers that it lost,
     /// and of what is not unique now but may have been, if it became part of another.
     doubtful: Vec<(PartitionId, Blind, RecordId)>,
-    watched: bool,
+    /// What the change feed is to be told.
+    news: News,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -215,7 +212,7 @@ impl<'a> Desk<'a> {
             owners,
             drawers,
             doubtful: Vec::new(),
-            watched: false,
+            news: News::default(),
         })
     }
 
@@ -247,14 +244,16 @@ impl<'a> Desk<'a> {
         let others: Vec<RecordId> = found.into_iter().filter(|other| *other != id).collect();
         let more = (checked.write.identifiers.len(), checked.write.metadata.len());
         self.refuse_too_large(checked.partition, id, &others, more)?;
-        let before = self.watched.then(|| self.drawer(checked.partition, id).record.clone());
+        let before = self.drawer(checked.partition, id).record.clone();
+        let before = before.expect("records that can't be read were refused");
         self.unite(checked.partition, id, &others);
         for blind in &lookups.unique {
             self.owners.entry((checked.partition, *blind)).or_default().now = Some(id);
         }
+        let held = self.write(checked, id, &before, &others);
         Ok(Held {
-            before: before.flatten(),
-            ..self.write(checked, id, others)
+            before: Some(before),
+            ..held
         })
     }
 
@@ -371,15 +370,16 @@ impl<'a> Desk<'a> {
     }
 
     /// Applies the write, and enters it in the record's history.
-    fn write(&mut self, checked: &Checked, id: RecordId, absorbed: Vec<RecordId>) -> Held {
+    fn write(&mut self, checked: &Checked, id: RecordId, before: &Record, absorbed: &[RecordId]) -> Held {
         let site = self.site;
         let drawer = self.drawer_mut(checked.partition, id);
         let effect = drawer.record_mut().apply(&checked.write);
-        let event = || encoding::encode_event(&checked.write, &absorbed);
         if effect == Effect::Changed || !absorbed.is_empty() {
-            drawer.enter(event(), site.now);
-        } else if effect == Effect::Late {
-            let event = event();
+            let event = |changes: &[PurposeChange]| encoding::encode_event(&checked.write, absorbed, changes);
+            return self.enter(checked.partition, id, before, absorbed, event);
+        }
+        if effect == Effect::Late {
+            let event = encoding::encode_event(&checked.write, absorbed, &[]);
             let digest = site
                 .keys
                 .index
@@ -387,6 +387,27 @@ impl<'a> Desk<'a> {
             drawer.note(Chapter::Late(digest), event);
         }
         drawer.held()
+    }
+
+    /// Enters a change of a record in its history and in the feed, there after the end of those that became part of it.
+    fn enter(
+        &mut self,
+        partition: PartitionId,
+        id: RecordId,
+        before: &Record,
+        absorbed: &[RecordId],
+        event: impl FnOnce(&[PurposeChange]) -> Vec<u8>,
+    ) -> Held {
+        let now = self.site.now;
+        let drawer = self.drawer_mut(partition, id);
+        let changes = difference(before, drawer.record_mut());
+        drawer.enter(event(&changes), now);
+        let (held, revision) = (drawer.held(), drawer.revision);
+        for part in absorbed {
+            self.news.tell(partition, *part, What::Merged(id));
+        }
+        self.news.tell(partition, id, What::Changed(revision));
+        held
     }
 
     /// Writes what is different now.
@@ -416,6 +437,7 @@ impl<'a> Desk<'a> {
         for ((partition, _), drawer) in &self.drawers {
             drawer.put(tx, self.site, *partition);
         }
+        self.news.put(tx, organization, self.site.ids, self.site.now);
         Ok(())
     }
 

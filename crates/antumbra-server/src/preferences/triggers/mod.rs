@@ -51,7 +51,7 @@ pub(super) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Opens what a stored batch sets off, and says how many requests that made. The batch has to have been watched.
+    /// Opens what a stored batch sets off, and says how many requests that made.
     ///
     /// Fails with 409 if somebody insists on a request while one like it can no longer be stopped. After the commit the
     /// job runner wants to be told.

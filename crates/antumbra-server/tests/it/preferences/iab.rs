@@ -14,7 +14,10 @@ const GPP: &str = "DBABBg~BVWSSSVY.YA";
 
 async fn with(iab_contradiction: IabContradiction) -> Preferences {
     let config = ServerConfig {
-        preferences: PreferencesConfig { iab_contradiction },
+        preferences: PreferencesConfig {
+            iab_contradiction,
+            ..PreferencesConfig::default()
+        },
         ..ServerConfig::default()
     };
     let server = TestServer::with(config).await;

@@ -17,6 +17,7 @@ use antumbra_server::{
     jobs,
     keyring::{Keyring, RootFile},
     organization::OrganizationId,
+    preferences,
     silos::DataSiloId,
 };
 use antumbra_store::{Blobs, Store, StoreConfig};
@@ -169,10 +170,11 @@ impl TestServer {
         made.unwrap().id
     }
 
-    /// Runs the background jobs that are due, and those that become due by that, until none is. The server must have been
+    /// Gives changes of preferences their numbers, and runs the background jobs that are due, and those that become due by that, until none is. The server must have been
     /// told to leave them to the test.
     pub async fn run_jobs_until_idle(&self) {
         assert_eq!(self.config.run_jobs, RunJobs::WhenAsked);
+        preferences::number_changes(self.app()).await.unwrap();
         self.app().job_runner().run_until_idle().await.unwrap();
     }
 

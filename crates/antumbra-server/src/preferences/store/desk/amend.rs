@@ -6,7 +6,9 @@ use super::{
     super::super::{
         amend::model::{Amend, Anchor, Refused},
         check::OnConflict,
+        difference::PurposeChange,
         encoding,
+        feed::What,
         model::{Identifier, Record, RecordId},
     },
     Blind, Desk, Fate, Held, Site,
@@ -153,6 +155,8 @@ impl Desk<'_> {
         let more = usize::from(amendment.new.is_some());
         self.refuse_too_large(partition, survivor, &absorbed, (more, 0))?;
 
+        let before = self.readable(partition, survivor)?;
+
         if let Some(gone) = &amendment.gone {
             self.forget(partition, gone, id);
         }
@@ -161,11 +165,8 @@ impl Desk<'_> {
         if let Some(blind) = came {
             self.owners.entry((partition, blind)).or_default().now = Some(survivor);
         }
-        let event = encoding::encode_amendment(amendment, &absorbed);
-        let now = self.site.now;
-        let drawer = self.drawer_mut(partition, survivor);
-        drawer.enter(event, now);
-        Ok(drawer.held())
+        let event = |changes: &[PurposeChange]| encoding::encode_amendment(amendment, &absorbed, changes);
+        Ok(self.enter(partition, survivor, &before, &absorbed, event))
     }
 
     fn delete(&mut self, partition: PartitionId, anchor: &Anchor) -> Result<Deleted, Refused> {
@@ -179,6 +180,7 @@ impl Desk<'_> {
             self.forget_blind(partition, alias, id);
         }
         self.drawer_mut(partition, id).fate = Fate::Deleted;
+        self.news.tell(partition, id, What::Deleted);
         let keys = 1 + record.absorbed.len();
         Ok(Deleted { id, keys })
     }
