@@ -357,6 +357,8 @@ fn chosen_by(write: &Write, as_of: Option<Moment>) -> Cow<'_, Write> {
         chosen.confirmed &= newest.is_some();
         chosen.user_id = None;
         chosen.birth_date = None;
+        chosen.updated = None;
+        chosen.prompted = None;
         chosen.strings.clear();
     }
     Cow::Owned(chosen)
