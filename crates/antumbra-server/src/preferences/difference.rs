@@ -125,14 +125,17 @@ mod tests {
     fn the_same_answer_at_a_later_time_is_no_difference() {
         let first = write(10, 3, true, vec![(7, YES)]);
         let again = write(20, 3, true, vec![(7, YES)]);
-        assert_eq!(difference(&record(&[first.clone()]), &record(&[first, again])), []);
+        assert_eq!(
+            difference(&record(std::slice::from_ref(&first)), &record(&[first, again])),
+            []
+        );
     }
 
     #[test]
     fn an_answer_that_is_cleared_under_a_purpose_that_stays_is_a_difference() {
         let first = write(10, 3, true, vec![(7, YES)]);
         let cleared = write(20, 3, true, vec![(7, None)]);
-        let changes = difference(&record(&[first.clone()]), &record(&[first, cleared]));
+        let changes = difference(&record(std::slice::from_ref(&first)), &record(&[first, cleared]));
         assert_eq!((changes[0].previous, changes[0].current), (Some(true), true));
         assert_eq!(
             changes[0].topics,
@@ -148,7 +151,7 @@ mod tests {
     fn what_was_not_mentioned_is_not_listed() {
         let first = write(10, 3, true, vec![]);
         let second = write(20, 4, true, vec![]);
-        let changes = difference(&record(&[first.clone()]), &record(&[first, second]));
+        let changes = difference(&record(std::slice::from_ref(&first)), &record(&[first, second]));
         assert_eq!(changes.iter().map(|change| change.purpose).collect::<Vec<_>>(), [4]);
     }
 }

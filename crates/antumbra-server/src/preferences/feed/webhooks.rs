@@ -300,13 +300,12 @@ async fn rest(
     if store::find_head(&mut tx, key_place(key)).await? != after {
         return Err(StoreError::Conflict.into());
     }
-    if let Some(progress) = tx.get(&PROGRESS, &key).await? {
+    if tx.get(&PROGRESS, &key).await?.is_some() {
         let rested = Progress {
             after,
             again_to: None,
             failures: 0,
             at_work: false,
-            ..progress
         };
         tx.put(&PROGRESS, &key, &rested);
     }

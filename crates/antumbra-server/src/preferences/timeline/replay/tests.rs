@@ -72,6 +72,7 @@ impl Desk {
         let event = Event {
             absorbed: others,
             what: Happening::Write(write.clone()),
+            changes: Vec::new(),
         };
         let is_late = matches!(place, Place::Late { .. });
         let is_known =
@@ -100,6 +101,7 @@ impl Desk {
                 what: What::Event(Event {
                     absorbed: Vec::new(),
                     what: Happening::Amendment(amendment.clone()),
+                    changes: Vec::new(),
                 }),
             });
         }
