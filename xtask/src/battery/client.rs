@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::lives::{Person, Step, identifiers_of};
+
 /// A client of one start of the server.
 #[derive(Clone)]
 pub(super) struct Client {
@@ -117,6 +119,56 @@ impl Client {
         let answer = answered(self.call(reqwest::Method::POST, "/graphql").json(&body)).await?;
         let count = answer["data"]["requests"]["totalCount"].as_u64();
         count.context("a list of requests without a count")
+    }
+
+    /// Does a step to a person's records.
+    pub(super) async fn step(&self, person: Person, step: Step) -> Result<()> {
+        let [address, number, renamed] = identifiers_of(person);
+        let named = |(name, value): &(&str, String)| json!({ "name": name, "value": value });
+        let timestamp = instant(1);
+        let record = match step {
+            Step::Unknown => return Ok(()),
+            Step::Written | Step::WrittenAgain => {
+                let who = if step == Step::Written { &address } else { &number };
+                json!({ "identifiers": [named(who)], "partition": "shop" })
+            }
+            Step::Joined => json!({ "anchorIdentifier": named(&address), "append": named(&number) }),
+            Step::Renamed => json!({
+                "anchorIdentifier": named(&number),
+                "update": { "name": address.0, "oldValue": address.1, "newValue": renamed.1 },
+            }),
+            Step::Deleted => json!({ "anchorIdentifier": named(&renamed) }),
+        };
+        let (method, path) = match step {
+            Step::Unknown | Step::Written | Step::WrittenAgain => (reqwest::Method::PUT, "/v1/preferences"),
+            Step::Joined => (reqwest::Method::POST, "/v1/preferences/shop/append-identifiers"),
+            Step::Renamed => (reqwest::Method::POST, "/v1/preferences/shop/update-identifiers"),
+            Step::Deleted => (reqwest::Method::POST, "/v1/preferences/shop/delete"),
+        };
+        let mut record = record;
+        record["timestamp"] = json!(timestamp);
+        let answer = answered(self.call(method, path).json(&json!({ "records": [record] }))).await?;
+        if answer["failures"]
+            .as_array()
+            .is_some_and(|failures| !failures.is_empty())
+        {
+            bail!("{step:?} was answered 200 without success: {answer}");
+        }
+        Ok(())
+    }
+
+    /// The records that each of a person's identifiers leads to.
+    pub(super) async fn records_of(&self, person: Person) -> Result<[Option<String>; 3]> {
+        let mut found = [const { None }; 3];
+        for (place, (name, value)) in found.iter_mut().zip(identifiers_of(person)) {
+            let body = json!({ "filter": { "identifiers": [{ "name": name, "value": value }] } });
+            let call = self.call(reqwest::Method::POST, "/v1/preferences/shop/query");
+            let answer = answered(call.json(&body)).await?;
+            let identifiers = answer["nodes"][0]["identifiers"].as_array();
+            let id = identifiers.and_then(|identifiers| identifiers.last()?["value"].as_str());
+            *place = id.map(str::to_owned);
+        }
+        Ok(found)
     }
 
     /// The newest sequence number that is kept for each of at most 100 people.

@@ -8,15 +8,22 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::chance::Chance;
 use super::client::{Client, Refused};
+use super::lives::Lives;
 
 /// Everything acknowledged so far. A thing enters when its 200 has been read, never before.
-pub(super) struct Journal(Mutex<Kept>);
+pub(super) struct Journal {
+    kept: Mutex<Kept>,
+    /// Whose records come and go.
+    pub(super) lives: Lives,
+}
 
 /// How many answers counted as acknowledgements, by what they acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acknowledged {
     /// Choices of one person.
     pub choices: u64,
+    /// Records made, joined, renamed and deleted.
+    pub steps: u64,
     /// Submissions.
     pub requests: u64,
     /// Uploaded files.
@@ -34,9 +41,10 @@ impl Acknowledged {
     }
 
     /// Each kind with its count.
-    pub fn kinds(self) -> [(&'static str, u64); 5] {
+    pub fn kinds(self) -> [(&'static str, u64); 6] {
         [
             ("choices", self.choices),
+            ("steps of records", self.steps),
             ("requests", self.requests),
             ("files", self.files),
             ("reports", self.reports),
@@ -48,6 +56,7 @@ impl Acknowledged {
 impl std::ops::AddAssign for Acknowledged {
     fn add_assign(&mut self, other: Acknowledged) {
         self.choices += other.choices;
+        self.steps += other.steps;
         self.requests += other.requests;
         self.files += other.files;
         self.reports += other.reports;
@@ -130,19 +139,26 @@ impl Stage {
 
 impl Journal {
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().expect("no task panics while it writes the journal")
+        self.kept.lock().expect("no task panics while it writes the journal")
     }
 
     /// An empty journal. `disk_fails` as in [`Battery`](super::Battery).
     pub(super) fn new(disk_fails: bool) -> Journal {
-        Journal(Mutex::new(Kept {
+        let kept = Kept {
             disk_fails,
             ..Kept::default()
-        }))
+        };
+        Journal {
+            kept: Mutex::new(kept),
+            lives: Lives::default(),
+        }
     }
 
     pub(super) fn acknowledged(&self) -> Acknowledged {
-        self.kept().acknowledged
+        Acknowledged {
+            steps: self.lives.acknowledged(),
+            ..self.kept().acknowledged
+        }
     }
 
     /// Notes an answer that was no acknowledgement. Overload is an honest one; so is storage trouble while a disk fails.
@@ -246,7 +262,8 @@ impl Journal {
         people.dedup();
         requests.sort();
         requests.dedup();
-        self.check_those(client, &people, &requests, &refusals, losses).await
+        let lives = self.lives.check(client, losses).await?;
+        Ok(lives + self.check_those(client, &people, &requests, &refusals, losses).await?)
     }
 
     /// Looks for everything.
@@ -260,7 +277,8 @@ impl Journal {
                 kept.refusals.keys().cloned().collect(),
             )
         };
-        self.check_those(client, &people, &requests, &refusals, losses).await
+        let lives = self.lives.check_everybody(client, losses).await?;
+        Ok(lives + self.check_those(client, &people, &requests, &refusals, losses).await?)
     }
 
     async fn check_those(

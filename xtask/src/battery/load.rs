@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::chance::Chance;
 use super::client::{Client, Refused};
 use super::journal::{Journal, Stage};
+use super::lives::Step;
 use super::receiver::{Deliveries, Delivery};
 
 /// How long the last start may take to bring every request to its end.
@@ -54,6 +55,7 @@ impl Load {
             tasks.spawn(choose(task(), group));
         }
         tasks.spawn(refuse(task()));
+        tasks.spawn(live(task()));
         tasks.spawn(submit(task()));
         for _ in 0..3 {
             tasks.spawn(answer(task()));
@@ -118,6 +120,24 @@ async fn refuse(mut task: Task) {
             Err(_) => return,
         }
         tokio::time::sleep(Duration::from_millis(task.chance.between(20, 120))).await;
+    }
+}
+
+/// People nobody knows yet get records, which are joined, renamed and deleted; some stop on the way.
+async fn live(mut task: Task) {
+    while task.goes_on() {
+        let person = NEXT.fetch_add(1, Ordering::SeqCst);
+        let steps = task.chance.between(1, Step::ALL.len() as u64) as usize;
+        for step in &Step::ALL[..steps] {
+            task.journal.lives.about_to(person, *step);
+            loop {
+                match task.client.step(person, *step).await {
+                    Ok(()) => break task.journal.lives.done(person, *step),
+                    Err(cause) if may_try_again(&task.journal, &cause).await => {}
+                    Err(_) => return,
+                }
+            }
+        }
     }
 }
 

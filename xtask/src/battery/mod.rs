@@ -5,8 +5,10 @@
 mod chance;
 mod client;
 mod journal;
+mod lives;
 mod load;
 mod receiver;
+mod rows;
 mod server;
 
 use std::path::PathBuf;
@@ -183,6 +185,8 @@ impl Battery {
         report.settled_in = begun.elapsed();
         report.checked += journal.check_everything(&client, &mut report.losses).await?;
         report.acknowledged = journal.acknowledged();
-        server.end()
+        server.end()?;
+        report.checked += rows::check(&self.data, &mut report.losses).await?;
+        Ok(())
     }
 }
