@@ -70,7 +70,8 @@ impl Receiver {
              partitions:\n  - name: Shop\n    partition: shop\n\
              data-silos:\n  - title: Shop\n    integrationName: server\n    description: The shop\n    \
              url: http://127.0.0.1:{}/webhook\n    identity-keys: [email]\n    datapoints:\n      - key: profile\n        title: Profile\n      \
-             - key: files\n        title: Files\n  - title: Mailing list\n    integrationName: cron\n    identity-keys: [email]\n\
+             - key: files\n        title: Files\n  - title: Mailing list\n    integrationName: cron\n    identity-keys: [email]\n    \
+             datapoints:\n      - key: list\n        title: List\n        privacy-actions: [CONTACT_OPT_OUT]\n\
              consent-workflow-triggers:\n  - name: No news\n    action-type: CONTACT_OPT_OUT\n    \
              data-subject-type: customer\n    is-silent: true\n    data-silo-titles: [Mailing list]\n    \
              purposes:\n      - tracking-type: News\n        matching-state: false\n",
