@@ -141,7 +141,7 @@ fn a_difference_is_shown_field_by_field() {
         "    headers: x-shop-token (values not shown) -> x-shop-token (values not shown)",
         "~ data point Shop accounts: email",
         "    title: Email Address -> Address",
-        "1 created, 4 changed, 24 as they were.",
+        "1 created, 4 changed, 25 as they were.",
     ];
     assert_eq!(kept, wanted);
     assert!(site.applied(&changed).ends_with(NOTHING_TO_DO));
