@@ -1,10 +1,12 @@
-//! The story on the README's first screen, as it is printed there.
+//! The stories that are printed for newcomers: on the README's first screen, and of the preference store.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+
+use serde_json::Value;
 
 /// The block of shell lines that begins with `first`.
 fn block(readme: &str, first: &str) -> String {
@@ -17,19 +19,18 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Only the ports are others than those printed, as tests run side by side.
-#[test]
-fn the_story_of_the_readme_holds_as_printed() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
-    let story = block(&readme, "soon()")
+/// Runs a story in an empty folder and gives what it printed. Only the ports are others than those printed, as tests run
+/// side by side.
+fn play(page: &str, folder: &Path) -> String {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(page)).unwrap();
+    let story = block(&page, "soon()")
         .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", free_port()))
         .replace("9000", &free_port().to_string());
-    let folder = tempfile::tempdir().unwrap();
     let executable = Path::new(env!("CARGO_BIN_EXE_antumbra"));
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("timeout")
         .args(["120", "bash", "-c", &story])
-        .current_dir(folder.path())
+        .current_dir(folder)
         .env("PATH", format!("{}:{path}", executable.parent().unwrap().display()))
         .env("ANTUMBRA_LOGS__LEVEL", "error")
         .output()
@@ -43,15 +44,55 @@ fn the_story_of_the_readme_holds_as_printed() {
     for trouble in ["gave up", "differ", "error\":", "curl:", "command not found"] {
         assert!(!out.contains(trouble) && !err.contains(trouble), "{trouble}: {said}");
     }
+    out.into_owned()
+}
+
+#[test]
+fn the_story_of_the_readme_holds_as_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = play("README.md", folder.path());
     let webhook = std::fs::read_to_string(folder.path().join("webhook.txt")).unwrap();
     assert!(webhook.contains("x-sombra-token: "), "the webhook is signed: {webhook}");
     let found = out
         .lines()
         .any(|line| line.contains("\"userId\":\"robin@example.test\"") && line.contains("\"usp\":\"1YYN\""));
-    assert!(found, "the choice is read back: {said}");
+    assert!(found, "the choice is read back: {out}");
     let last = out.trim_end().lines().last().unwrap_or_default();
     assert!(
         last.contains("\"status\":"),
-        "after a kill, the request is there: {said}"
+        "after a kill, the request is there: {out}"
     );
+}
+
+#[test]
+fn the_story_of_the_preference_store_holds_as_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = play("docs/preferences.md", folder.path());
+    let file = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let node = |name: &str| -> Value { serde_json::from_str::<Value>(&file(name)).unwrap()["nodes"][0].clone() };
+    let answers = |name: &str| -> Vec<(String, bool)> {
+        let of = |answer: &Value| {
+            (
+                answer["purpose"].as_str().unwrap().to_owned(),
+                answer["enabled"].as_bool().unwrap(),
+            )
+        };
+        let mut answers: Vec<_> = node(name)["purposes"].as_array().unwrap().iter().map(of).collect();
+        answers.sort();
+        answers
+    };
+    let said = |analytics, news| vec![("Analytics".to_owned(), analytics), ("News".to_owned(), news)];
+    assert_eq!(
+        answers("now.json"),
+        said(false, false),
+        "the later choice of each purpose"
+    );
+    assert_eq!(node("now.json")["identifiers"].as_array().unwrap().len(), 3);
+    assert_eq!(answers("then.json"), said(false, true), "as it was on the fourth");
+    let timeline: Value = serde_json::from_str(&file("timeline.json")).unwrap();
+    assert!(timeline["records"].as_array().unwrap().len() >= 3, "{timeline}");
+    assert!(file("changes.jsonl").lines().filter(|line| !line.is_empty()).count() >= 3);
+    assert!(file("people.csv").contains("+351910000018"));
+    let last = out.trim_end().lines().last().unwrap_or_default();
+    assert!(last.contains("\"records\":[]"), "nothing is left to be read: {out}");
 }

@@ -815,7 +815,7 @@ mod tests {
         assert!(new.starts_with(&old));
         assert!(decode_event(&old) == Ok(event));
         let changes = [
-            &[2, 3, 0, 0, 0xFF, 0xB7, 0xB2, 0x52, 0][..],
+            &[2, 3, 0, 0, 0xFF, 0xEF, 0xB2, 0x52, 0][..],
             &[0xAC, 2, 0, 1, 0, 3],
             &[11, 0, 3, 21],
             &[12, 0, 4, 2, 23, 24],
