@@ -290,9 +290,9 @@ fn what_is_exported_is_imported_again_the_same_in_every_format() {
         assert_eq!(shop.records(&partition), original, "{format}");
         assert!(!shop.path(&format!("{name}.progress")).exists());
     }
-    // Where they came from, they change nothing.
+    // Where they came from, they change nothing. (The nulls of an answer would: in an upsert they clear.)
     let as_written = shop.read("all.jsonl");
-    for format in ["csv", "jsonl", "parquet"] {
+    for format in ["csv", "parquet"] {
         assert_eq!(
             shop.import(shop.path(&format!("all.{format}")).to_str().unwrap(), &[])
                 .code,
