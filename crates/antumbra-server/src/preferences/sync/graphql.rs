@@ -130,7 +130,12 @@ fn brought(
     let bytes = BASE64_STANDARD.decode(text.as_bytes()).map(Zeroizing::new).ok();
     let bytes = bytes.filter(|bytes| lengths.contains(&bytes.len()));
     let (min, max) = (lengths.start(), lengths.end());
-    let rule = || Refusal::client(format!("{member} must be the base64 of {min} to {max} bytes"));
+    let length = if min == max {
+        min.to_string()
+    } else {
+        format!("{min} to {max}")
+    };
+    let rule = || Refusal::client(format!("{member} must be the base64 of {length} bytes"));
     bytes.map(Some).ok_or_else(rule)
 }
 

@@ -695,7 +695,7 @@ async fn secrets_are_for_those_who_may_have_them_and_it_is_recorded() {
         (unknown, "There is no such partition"),
         (set("c2hvcnQ="), "secret must be the base64 of 32 to 1024 bytes"),
         (set("not base64"), "secret must be the base64 of 32 to 1024 bytes"),
-        (bring("c2hvcnQ="), "key must be the base64 of 32 to 32 bytes"),
+        (bring("c2hvcnQ="), "key must be the base64 of 32 bytes"),
     ] {
         let refused = manage_refused(server, &pages.admin, &format!("mutation {{ {field} }}")).await;
         assert_eq!(refused, format!("Client error: {rule}"));
@@ -733,7 +733,7 @@ async fn a_secret_is_nowhere_in_the_clear_and_goes_with_its_partition() {
     assert_eq!(pages.get(OF_USER_42, "closing").await.status, 204);
     pages
         .manage(&format!(
-            "mutation {{ deleteConsentPartition(input: {{id: \"{id}\"}}) {{ success }} }}"
+            "mutation {{ deleteConsentPartition(input: {{id: \"{id}\"}}) {{ clientMutationId }} }}"
         ))
         .await;
     assert_eq!(pages.get(OF_USER_42, "closing").await.status, 400);
