@@ -219,7 +219,7 @@ pub(super) struct Firing<'a> {
 
 /// The triggers that a write fires, each once.
 pub(super) fn firings<'a>(triggers: &'a [Trigger], taken: &Taken<'_>) -> Vec<Firing<'a>> {
-    if taken.workflow.urge == Urge::Skip {
+    if triggers.is_empty() || taken.workflow.urge == Urge::Skip {
         return Vec::new();
     }
     let stirred = taken.stirred();
