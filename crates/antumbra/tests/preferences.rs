@@ -290,9 +290,9 @@ fn what_is_exported_is_imported_again_the_same_in_every_format() {
         assert_eq!(shop.records(&partition), original, "{format}");
         assert!(!shop.path(&format!("{name}.progress")).exists());
     }
-    // Where they came from, they change nothing. (The nulls of an answer would: in an upsert they clear.)
+    // Where they came from, they change nothing.
     let as_written = shop.read("all.jsonl");
-    for format in ["csv", "parquet"] {
+    for format in ["csv", "jsonl", "parquet"] {
         assert_eq!(
             shop.import(shop.path(&format!("all.{format}")).to_str().unwrap(), &[])
                 .code,
@@ -353,6 +353,35 @@ fn an_export_goes_to_standard_output_and_takes_bounds_on_both_times() {
         2
     );
     assert_eq!(export(&["--updated-after", "yesterday"]).code, 2);
+}
+
+#[test]
+fn an_export_looks_back_to_what_people_had_chosen() {
+    let shop = Shop::start();
+    for (at, enabled) in [("2026-01-01T00:00:00Z", true), ("2026-02-01T00:00:00Z", false)] {
+        shop.put(
+            json!([{ "partition": "shop", "timestamp": at, "purposes": [{ "purpose": "Analytics", "enabled": enabled }],
+            "identifiers": [{ "name": "email", "value": "ada@example.test" }] }]),
+        );
+    }
+    let export = |more: &[&str]| {
+        let all = [
+            &["preferences", "export", "--partition", "shop", "--format", "jsonl"],
+            more,
+        ]
+        .concat();
+        let told = shop.run(&shop.url, &all);
+        assert_eq!(told.code, 0, "{told:?}");
+        told.out
+    };
+    let then = export(&["--as-of", "2026-01-15T00:00:00Z"]);
+    assert!(then.contains("\"enabled\":true") && then.lines().count() == 1, "{then}");
+    assert!(export(&["--as-of", "2026-03-01T00:00:00Z"]).contains("\"enabled\":false"));
+    assert_eq!(
+        export(&["--known-at", "2026-01-15T00:00:00Z"]),
+        "",
+        "nothing was known then"
+    );
 }
 
 #[test]

@@ -14,7 +14,13 @@ use crate::client::Client;
 const PAGE: usize = 100;
 
 /// Columns of an export that say what an import can't: they are passed over.
-const PASSED_OVER: [&str; 3] = [PARTITION, DECRYPTION_STATUS, UPDATED_AT];
+const PASSED_OVER: [&str; 5] = [
+    PARTITION,
+    DECRYPTION_STATUS,
+    UPDATED_AT,
+    "iabContradictions",
+    "userPrivacySignals",
+];
 pub(super) const PARTITION: &str = "partition";
 pub(super) const DECRYPTION_STATUS: &str = "decryptionStatus";
 pub(super) const UPDATED_AT: &str = "updatedAt";

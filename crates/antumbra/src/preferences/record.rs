@@ -417,8 +417,12 @@ fn of_line(line: &str, partition: &str) -> Result<Vec<u8>, Fault> {
         _ => Fault::new(format!("is not JSON from its character {} on", bad.column())),
     })?;
     record.insert("partition".to_owned(), Value::from(partition));
-    for told in ["system", "rejected"] {
-        record.remove(told);
+    record.remove("rejected");
+    // In an answer `null` says that there is no such string. In an upsert it would clear one, which is a change to be kept.
+    if record.remove("system").is_some()
+        && let Some(Value::Object(strings)) = record.get_mut("consentManagement")
+    {
+        strings.retain(|_, string| !string.is_null());
     }
     let has_user_id = record.get("userId").is_some_and(Value::is_string);
     if let Some(Value::Array(identifiers)) = record.get_mut("identifiers") {
@@ -610,12 +614,19 @@ mod tests {
         let answered = json!({
             "partition": "elsewhere", "timestamp": "t", "confirmed": true, "userId": "L-1",
             "identifiers": [{ "name": "loyalty", "value": "L-1" }, { "name": "transcend", "value": "0d8f9a54" }],
-            "purposes": [], "system": { "updatedAt": "u" }, "rejected": { "row": 1 },
+            "purposes": [], "consentManagement": { "usp": "1YNN", "gpp": null },
+            "system": { "updatedAt": "u" }, "rejected": { "row": 1 },
         });
         assert_eq!(
             line(&answered.to_string()).unwrap(),
             json!({ "partition": "shop", "timestamp": "t", "confirmed": true, "purposes": [],
-                "identifiers": [{ "name": "loyalty", "value": "L-1" }] })
+                "consentManagement": { "usp": "1YNN" }, "identifiers": [{ "name": "loyalty", "value": "L-1" }] })
+        );
+        let cleared = line(r#"{"consentManagement":{"usp":null}}"#).unwrap();
+        assert_eq!(
+            cleared["consentManagement"],
+            json!({ "usp": null }),
+            "an upsert that clears"
         );
         let kept = |user_id: &str, name: &str, value: &str| {
             let record = json!({ "userId": user_id, "identifiers": [{ "name": name, "value": value }] });

@@ -34,7 +34,7 @@ const WALKS_MAX: u32 = 10;
 /// Records of late that are remembered. Past them some are given out twice.
 const REMEMBERED_MAX: usize = 262_144;
 
-/// Which records. Both ends of a span belong to it.
+/// Which records, and as of when. Both ends of a span belong to it.
 #[derive(Args)]
 pub(super) struct Filter {
     /// Only records that were last written at this time or later
@@ -49,6 +49,19 @@ pub(super) struct Filter {
     /// Only records of people whose latest choice was at this time or earlier
     #[arg(long, value_name = "TIME")]
     timestamp_before: Option<Timestamp>,
+    /// What people had chosen by this time, also where it was learned late
+    #[arg(long, value_name = "TIME")]
+    as_of: Option<Timestamp>,
+    /// What had been learned by this time [default: now]
+    #[arg(long, value_name = "TIME")]
+    known_at: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether records are shown as they once were. Then they don't say when they were last written.
+    fn looks_back(&self) -> bool {
+        self.as_of.is_some() || self.known_at.is_some()
+    }
 }
 
 /// A walk over the records of a partition.
@@ -118,6 +131,11 @@ impl<'a> Walk<'a> {
             self.is_walking = true;
         }
         let mut body = json!({ "filter": self.wire_filter(), "limit": PAGE_RECORDS });
+        for (name, time) in [("asOf", self.filter.as_of), ("knownAt", self.filter.known_at)] {
+            if let Some(time) = time {
+                body[name] = json!(time);
+            }
+        }
         match &self.cursor {
             Some(cursor) => body["cursor"] = json!(cursor),
             None => {
@@ -149,12 +167,13 @@ impl<'a> Walk<'a> {
             // A record that can't be opened can't be told from others either.
             return self.since.is_none();
         };
-        let key = (id, updated_at);
+        let looks_back = self.filter.looks_back();
+        let key = (id, if looks_back { Timestamp::UNIX_EPOCH } else { updated_at });
         if self.remembered.contains(&key) {
             return false;
         }
         self.found = true;
-        if updated_at >= self.next_since && self.remembered.len() < REMEMBERED_MAX {
+        if (looks_back || updated_at >= self.next_since) && self.remembered.len() < REMEMBERED_MAX {
             self.remembered.insert(key);
         }
         true
@@ -183,6 +202,7 @@ impl<'a> Walk<'a> {
             updated_before,
             timestamp_after,
             timestamp_before,
+            ..
         } = &self.filter;
         let updated_after = (*updated_after).max(self.since);
         let mut filter = json!({});
