@@ -264,7 +264,7 @@ impl Table {
             let from = match part {
                 Part::Ignored => continue,
                 Part::Plain(target) => {
-                    set(&mut record, target, cell).map_err(|rule| bad(rule))?;
+                    set(&mut record, target, cell).map_err(&bad)?;
                     target.to_string()
                 }
                 Part::Identifier(name) => {

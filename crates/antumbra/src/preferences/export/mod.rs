@@ -120,7 +120,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
 enum Writer {
     Lines(Output),
     Csv(Sheet, Output),
-    Parquet(Sheet, ParquetSheet),
+    Parquet(Sheet, Box<ParquetSheet>),
 }
 
 impl Writer {
@@ -134,7 +134,7 @@ impl Writer {
             }
             (Format::Parquet, Some(sheet)) => {
                 let file = ParquetSheet::new(&sheet, output)?;
-                Writer::Parquet(sheet, file)
+                Writer::Parquet(sheet, Box::new(file))
             }
             _ => Writer::Lines(output),
         })

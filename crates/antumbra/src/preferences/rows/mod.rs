@@ -129,7 +129,7 @@ impl Content {
 
 /// An open file.
 pub(super) enum Rows {
-    Csv(csv::CsvRows),
+    Csv(Box<csv::CsvRows>),
     Lines(lines::LineRows),
     Parquet(Box<parquet::ParquetRows>),
 }
@@ -165,7 +165,7 @@ impl Rows {
         }
         let begins_as_parquet = (start == *b"PAR1").then_some(Format::Parquet);
         match format.or(begins_as_parquet).or_else(|| Format::of_name(path)) {
-            Some(Format::Csv) => csv::CsvRows::open(file, path).map(Rows::Csv),
+            Some(Format::Csv) => csv::CsvRows::open(file, path).map(|rows| Rows::Csv(Box::new(rows))),
             Some(Format::Jsonl) => Ok(Rows::Lines(lines::LineRows::open(file))),
             Some(Format::Parquet) => parquet::ParquetRows::open(file, path).map(Box::new).map(Rows::Parquet),
             None => Err(unusable(
