@@ -782,19 +782,20 @@ fn progress_of_another_file_partition_or_mapping_is_not_taken_for_this_one() {
         );
         std::thread::sleep(Duration::from_millis(2));
     }
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &process.id().to_string()]).status();
+        assert!(sent.unwrap().success(), "{name}");
+    };
+    // Held, so that it can't be done before the second has looked.
+    signal("-STOP");
     let second = shop.import(&file, &[]);
     assert!(
         second.code == 2 && second.err.contains("another import has it"),
         "{second:?}"
     );
     // Ctrl-C: what is on its way is waited for, and the rest is left for the next time.
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &process.id().to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal("-INT");
+    signal("-CONT");
     assert_eq!(process.wait().unwrap().code(), Some(1));
 
     let other = shop.import(&file, &["--partition", "as-csv"]);
