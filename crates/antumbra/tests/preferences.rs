@@ -762,7 +762,7 @@ fn an_import_that_is_killed_again_and_again_goes_on_and_every_row_is_there() {
 #[test]
 fn progress_of_another_file_partition_or_mapping_is_not_taken_for_this_one() {
     let shop = Shop::start();
-    let file = shop.file("people.csv", people(0..3000));
+    let file = shop.file("people.csv", people(0..40_000));
     let import = |more: &[&str]| {
         let process = shop
             .command(
@@ -809,8 +809,8 @@ fn progress_of_another_file_partition_or_mapping_is_not_taken_for_this_one() {
         resumed.code == 0 && resumed.err.contains("going on after row"),
         "{resumed:?}"
     );
-    assert!(resumed.out.contains("3,000 rows stored"), "{resumed:?}");
-    assert_eq!(shop.records("shop").len(), 3000);
+    assert!(resumed.out.contains("40,000 rows stored"), "{resumed:?}");
+    assert_eq!(shop.records("shop").len(), 40_000);
 }
 
 #[test]

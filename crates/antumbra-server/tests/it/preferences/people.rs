@@ -82,7 +82,7 @@ async fn a_record_is_found_by_its_own_id_in_either_case() {
 }
 
 #[tokio::test]
-async fn an_unknown_transcend_id_fails_alone_with_the_documented_sentence() {
+async fn checklist_9_an_unknown_transcend_id_fails_alone_with_the_documented_sentence() {
     let store = Preferences::start().await;
     let stranger = json!({"name": "transcend", "value": "0d8f9a54-2c0a-4b7e-8f38-6f5b9ce0a201"});
     store
@@ -106,7 +106,7 @@ async fn an_unknown_transcend_id_fails_alone_with_the_documented_sentence() {
 }
 
 #[tokio::test]
-async fn identifiers_of_two_records_make_them_one_and_both_ids_still_lead_to_it() {
+async fn checklist_8_identifiers_of_two_records_make_them_one_and_both_ids_still_lead_to_it() {
     let store = Preferences::start().await;
     let phone = json!({"name": "phone", "value": "+351910000017"});
     let a = store

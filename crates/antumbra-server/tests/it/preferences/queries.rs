@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn the_newest_record_comes_first_on_the_filtered_dimension() {
+async fn checklist_5_the_newest_record_comes_first_on_the_filtered_dimension() {
     let store = Preferences::start().await;
     // Written in this order, a minute apart; chosen in another.
     for (email, at) in [
@@ -115,7 +115,7 @@ async fn bounds_take_in_both_their_ends() {
 }
 
 #[tokio::test]
-async fn windows_and_pages_give_every_record_exactly_once() {
+async fn checklist_4_windows_and_pages_give_every_record_exactly_once() {
     let store = Preferences::start().await;
     let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let minutes = |n: i64| (start + jiff::SignedDuration::from_mins(n)).to_string();
@@ -171,7 +171,7 @@ async fn windows_and_pages_give_every_record_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_bulk_upload_finds_what_it_uploaded_and_skips_it_the_second_time() {
+async fn checklist_1_a_bulk_upload_finds_what_it_uploaded_and_skips_it_the_second_time() {
     let store = Preferences::start().await;
     let email = |n: usize| format!("row{n}@example.test");
     let wanted: Vec<(String, Value)> = (0..250)

@@ -309,7 +309,7 @@ async fn what_is_given_twice_is_told_once_and_not_looked_into() {
 }
 
 #[tokio::test]
-async fn a_bad_row_in_a_batch_is_found_by_halving() {
+async fn checklist_2_a_bad_row_in_a_batch_is_found_by_halving() {
     let store = Preferences::start().await;
     let row = |n: usize| {
         let cadence = if n == 17 { "Hourly" } else { "Weekly" };
