@@ -6,6 +6,7 @@
 //! stalls is not spared what queues up meanwhile.
 
 use std::{
+    net::Ipv4Addr,
     path::PathBuf,
     sync::{
         Arc,
@@ -40,6 +41,8 @@ pub(crate) struct Arguments {
     connections: u64,
 }
 
+/// Connections from one address; a server takes up to 1,000.
+const PER_ADDRESS: u64 = 900;
 /// Connections that find out the capacity.
 const PROBES: u64 = 64;
 /// What must be left of the peak under twice the load.
@@ -141,8 +144,9 @@ where
     M: Fn(u64) -> Vec<u8> + Send + Sync + 'static,
 {
     let mut open = Vec::new();
-    for _ in 0..connections {
-        open.push(Connection::open(url).await?);
+    for place in 0..connections {
+        let from = Ipv4Addr::new(127, 0, 0, (2 + place / PER_ADDRESS) as u8);
+        open.push(Connection::open_from(url, from).await?);
     }
     let (next, begun) = (Arc::new(AtomicU64::new(0)), Instant::now());
     let mut tasks = JoinSet::new();

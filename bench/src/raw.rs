@@ -1,9 +1,11 @@
 //! A client that costs next to nothing, since it shares the cores with the server it measures: one connection, kept open,
 //! one answer read for each request written.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A connection to a server.
 pub(crate) struct Connection {
@@ -32,8 +34,15 @@ pub(crate) fn request(method: &str, path: &str, key: &str, body: &[u8]) -> Vec<u
 impl Connection {
     /// Connects to `http://host:port`.
     pub(crate) async fn open(url: &str) -> Result<Connection> {
+        Connection::open_from(url, Ipv4Addr::LOCALHOST).await
+    }
+
+    /// Connects from an address of this machine: a server takes so many connections of one and no more.
+    pub(crate) async fn open_from(url: &str, from: Ipv4Addr) -> Result<Connection> {
         let address = url.strip_prefix("http://").context("only plain HTTP is measured")?;
-        let stream = TcpStream::connect(address).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        let stream = socket.connect(address.parse()?).await?;
         stream.set_nodelay(true)?;
         Ok(Connection {
             stream,
