@@ -41,7 +41,7 @@ fn play(page: &str, folder: &Path) -> String {
     );
     let said = format!("{out}\n--- err\n{err}");
     assert!(output.status.success(), "{said}");
-    for trouble in ["gave up", "differ", "error\":", "curl:", "command not found"] {
+    for trouble in ["gave up", "differ", "error\":", "curl:", "Usage:", "command not found"] {
         assert!(!out.contains(trouble) && !err.contains(trouble), "{trouble}: {said}");
     }
     out.into_owned()
@@ -91,6 +91,15 @@ fn the_story_of_the_preference_store_holds_as_printed() {
     assert_eq!(answers("then.json"), said(false, true), "as it was on the fourth");
     let timeline: Value = serde_json::from_str(&file("timeline.json")).unwrap();
     assert!(timeline["records"].as_array().unwrap().len() >= 3, "{timeline}");
+    let requests: Value = serde_json::from_str(&file("requests.json")).unwrap();
+    let opened = requests["data"]["requests"]["nodes"].as_array().unwrap();
+    assert_eq!(opened.len(), 1, "{requests}");
+    assert_eq!(opened[0]["type"], "CONTACT_OPT_OUT");
+    assert_eq!(
+        opened[0]["purpose"],
+        serde_json::json!({ "name": "Product news", "consent": false }),
+        "{requests}"
+    );
     assert!(file("changes.jsonl").lines().filter(|line| !line.is_empty()).count() >= 3);
     assert!(file("people.csv").contains("+351910000018"));
     let last = out.trim_end().lines().last().unwrap_or_default();
