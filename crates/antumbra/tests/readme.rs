@@ -1,8 +1,9 @@
-//! The stories that are printed for newcomers: on the README's first screen, and of the preference store.
+//! The stories that are printed for newcomers: on the README's first screen, of the preference store, and of files in bulk.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -44,6 +45,12 @@ fn play(page: &str, folder: &Path) -> String {
     for trouble in ["gave up", "differ", "error\":", "curl:", "Usage:", "command not found"] {
         assert!(!out.contains(trouble) && !err.contains(trouble), "{trouble}: {said}");
     }
+    let key_file = std::fs::metadata(folder.join("ready.json")).unwrap();
+    assert_eq!(
+        key_file.permissions().mode() & 0o077,
+        0,
+        "others can read a key that may do everything"
+    );
     out.into_owned()
 }
 
@@ -104,4 +111,18 @@ fn the_story_of_the_preference_store_holds_as_printed() {
     assert!(file("people.csv").contains("+351910000018"));
     let last = out.trim_end().lines().last().unwrap_or_default();
     assert!(last.contains("\"records\":[]"), "nothing is left to be read: {out}");
+}
+
+#[test]
+fn the_story_of_files_in_bulk_holds_as_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = play("docs/bulk.md", folder.path());
+    for said in [
+        "2 rows are good, 0 are bad; nothing was stored",
+        "2 rows stored, 0 refused",
+    ] {
+        assert!(out.contains(said), "{said}: {out}");
+    }
+    let table = std::fs::read(folder.path().join("all.parquet")).unwrap();
+    assert!(table.starts_with(b"PAR1"), "the export is a Parquet file");
 }
