@@ -93,7 +93,7 @@ fn record_of(email: &str, more: Value) -> Value {
 }
 
 #[tokio::test]
-async fn fifty_tokens_come_in_the_order_in_which_they_were_asked_for() {
+async fn checklist_16_fifty_tokens_come_in_the_order_in_which_they_were_asked_for() {
     let centre = Centre::open().await;
     let people: Vec<Value> = (0..50)
         .map(|n| record_of(&format!("p{n:02}@example.org"), json!({ "expiresIn": 31_557_600 })))

@@ -1,6 +1,7 @@
 //! Identifiers that come and go, and records that are deleted.
 
 use super::*;
+use crate::support::manage::manage;
 
 mod people;
 
@@ -558,11 +559,36 @@ async fn each_deletion_stands_in_the_audit_log_by_the_id_of_its_record() {
 }
 
 #[tokio::test]
-async fn checklist_14_eleven_records_are_refused_and_nothing_is_written() {
+async fn checklist_14_amendments_fire_nothing_and_eleven_records_are_refused_with_nothing_written() {
     let store = Preferences::start().await;
     store
         .record(json!({"identifiers": [email_of(ANA), phone_of(PHONE)]}))
         .await;
+    let refusal = json!([{"purpose": "ProductNews", "enabled": false}]);
+    store
+        .record(json!({"identifiers": [core_of("c-17")], "purposes": refusal}))
+        .await;
+    let admin = store.server.key(&[ScopeName::FullAdmin]).await;
+    let condition = json!(json!({"And": [{"ProductNews": false}]}).to_string());
+    let trigger = format!(
+        "mutation {{ createOrUpdateConsentWorkflowTrigger(input: {{name: \"Stop mail\", triggerCondition: {condition}, \
+         actionType: CONTACT_OPT_OUT, dataSubjectType: \"customer\", isSilent: true}}) {{ consentWorkflowTrigger {{ id }} }} }}"
+    );
+    manage(&store.server, &admin, &trigger).await;
+    // Ana's record has the refusal from now on, and she refused nothing herself.
+    for (verb, amendment) in [
+        ("append-identifiers", append(email_of(ANA), core_of("c-17"), json!({}))),
+        (
+            "update-identifiers",
+            update(email_of(ANA), "coreIdentifier", "c-17", "c-18", json!({})),
+        ),
+        ("delete-identifiers", removal(email_of(ANA), core_of("c-18"), json!({}))),
+    ] {
+        store.amended(verb, amendment).await;
+        assert_eq!(enabled(&store.find_email(ANA).await, "ProductNews"), Some(false));
+        let opened = manage(&store.server, &admin, "{ requests { totalCount } }").await;
+        assert_eq!(opened["totalCount"], 0, "{verb}");
+    }
     let one = |verb: &str, n: usize| match verb {
         "append-identifiers" => append(email_of(ANA), phone_of(&format!("+3519100001{n:02}")), json!({})),
         "update-identifiers" => update(email_of(ANA), "phone", PHONE, PHONE, json!({})),

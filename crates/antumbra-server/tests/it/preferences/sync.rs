@@ -182,7 +182,7 @@ fn unconfirmed(purposes: Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_printed_tokens_are_those_of_their_people() {
+async fn checklist_10_the_printed_tokens_are_those_of_their_people() {
     let pages = Pages::open().await;
     pages.tell(OF_USER_42, confirmed(json!({ "Analytics": true }))).await;
     pages.tell(OF_ANA, confirmed(json!({ "Analytics": false }))).await;
@@ -205,7 +205,7 @@ async fn the_printed_tokens_are_those_of_their_people() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_syncs_without_asking_first() {
+async fn checklist_11_a_page_of_another_origin_syncs_without_asking_first() {
     let pages = Pages::open().await;
     let body = json!({ "token": OF_ANA, "partition": SHOP, "consent": {
         "purposes": { "Analytics": false, "Advertising": false, "Functional": true },
@@ -269,7 +269,7 @@ async fn a_browser_that_does_ask_first_is_told_what_pages_may_send() {
 }
 
 #[tokio::test]
-async fn what_nobody_confirmed_changes_nothing_and_makes_no_record() {
+async fn checklist_11_what_nobody_confirmed_changes_nothing_and_makes_no_record() {
     let pages = Pages::open().await;
     let before = check_tables(pages.server()).await;
     let mut defaults = unconfirmed(json!({ "Analytics": true, "Advertising": false, "Elsewhere": true }));
@@ -292,6 +292,15 @@ async fn what_nobody_confirmed_changes_nothing_and_makes_no_record() {
     );
     assert_eq!((&kept["confirmed"], &kept["timestamp"]), (&json!(true), &json!(AT)));
     assert_eq!(pages.preferences.find_email("ana@example.org").await, record);
+}
+
+#[tokio::test]
+async fn checklist_12_of_a_person_whom_nobody_knows_there_is_nothing_to_tell() {
+    let pages = Pages::open().await;
+    pages.tell(OF_ANA, confirmed(json!({ "Analytics": true }))).await;
+    let answer = pages.get(OF_USER_42, SHOP).await;
+    assert_eq!((answer.status, answer.text.as_str()), (204, ""));
+    assert_eq!(check_tables(pages.server()).await["preference_records"], 1);
 }
 
 #[tokio::test]
@@ -373,7 +382,7 @@ async fn consent_is_kept_as_the_mapping_says() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_whole_and_genuine_opens_nothing() {
+async fn checklist_10_a_token_that_is_not_whole_and_genuine_opens_nothing() {
     let pages = Pages::open().await;
     pages.tell(OF_USER_42, confirmed(json!({ "Analytics": true }))).await;
     let other_secret = BASE64_STANDARD.encode([7; 48]);

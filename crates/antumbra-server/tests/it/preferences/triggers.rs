@@ -217,7 +217,7 @@ async fn a_choice_opens_a_request_and_silos_are_told_what_was_chosen() {
 }
 
 #[tokio::test]
-async fn a_trigger_fires_once_for_a_change_again_if_forced_and_never_if_skipped() {
+async fn checklist_13_a_trigger_fires_once_for_a_change_again_if_forced_and_never_if_skipped() {
     let shop = Shop::open().await;
     shop.trigger("Stop mail", waits_for("ProductNews", false), "").await;
     let (none, at) = (json!({}), "2026-02-03T10:00:00Z");
