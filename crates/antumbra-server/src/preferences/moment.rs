@@ -1,6 +1,6 @@
 //! Instants as the preference routes write them: UTC, whole milliseconds, `2026-02-03T09:15:00.250Z`.
 
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::{Timestamp, civil};
 use serde::{Serialize, Serializer};
 
 /// How far ahead of our clock an instant may lie.
@@ -30,22 +30,29 @@ pub(crate) enum BadMoment {
 impl Moment {
     /// Reads any ISO 8601 date and time. Without a zone it is UTC; what is finer than a millisecond is cut off.
     pub(crate) fn parse(text: &str) -> Result<Moment, BadMoment> {
-        let instant = match text.parse::<Timestamp>() {
-            Ok(instant) => instant,
-            Err(_) => {
-                let civil = text.parse::<civil::DateTime>().map_err(|_| BadMoment::Unreadable)?;
-                civil
-                    .to_zoned(TimeZone::UTC)
-                    .map_err(|_| BadMoment::Unreadable)?
-                    .timestamp()
-            }
+        let moment = match text.parse::<Timestamp>() {
+            Ok(instant) => Moment::from(instant),
+            Err(_) => Moment::parse_utc(text)?,
         };
-        let moment = Moment::from(instant);
         if moment < EARLIEST {
             Err(BadMoment::TooEarly)
         } else {
             Ok(moment)
         }
+    }
+
+    /// Reads what has no zone, and the last day of the year 9999, which is past the last of the library's instants.
+    fn parse_utc(text: &str) -> Result<Moment, BadMoment> {
+        let utc = text.strip_suffix(['Z', 'z']).unwrap_or(text);
+        let time = utc.split_once(['T', 't', ' ']).map_or("", |(_, time)| time);
+        // The library would pass over another zone here, and over its name.
+        if time.contains(['+', '-']) || utc.contains('[') {
+            return Err(BadMoment::Unreadable);
+        }
+        let civil = utc.parse::<civil::DateTime>().map_err(|_| BadMoment::Unreadable)?;
+        let nanos = civil.duration_since(civil::date(1970, 1, 1).at(0, 0, 0, 0)).as_nanos();
+        let millis = i64::try_from(nanos.div_euclid(1_000_000)).expect("a calendar's milliseconds fit");
+        Ok(Moment(millis))
     }
 
     /// As [`parse`](Self::parse), and no more than a day ahead of `now`.
@@ -143,7 +150,10 @@ mod tests {
         assert_eq!(read_and_written("2026-02-03T09:15:00Z"), "2026-02-03T09:15:00.000Z");
         assert_eq!(read_and_written("2016-12-31T23:59:60Z"), "2016-12-31T23:59:59.000Z");
         assert_eq!(read_and_written("0000-01-01T00:00:00Z"), "0000-01-01T00:00:00.000Z");
-        assert_eq!(read_and_written("9999-12-30T00:00:00.001Z"), "9999-12-30T00:00:00.001Z");
+        assert_eq!(
+            read_and_written("9999-12-31T23:59:59.9999Z"),
+            "9999-12-31T23:59:59.999Z"
+        );
     }
 
     #[test]
@@ -156,6 +166,11 @@ mod tests {
             "12:00",
             "1700000000",
             "-000001-01-01T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+            "2026-02-03T09:15:00+25:60",
+            "2026-02-03T09:15:00[Europe/Lisbon]",
+            "2026-02-03T09:15:61Z",
+            "2026-02-03T09:15:00ZZ",
         ] {
             assert!(Moment::parse(text).is_err(), "{text}");
         }
