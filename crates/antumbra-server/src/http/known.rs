@@ -2,6 +2,8 @@
 //!
 //! Members that we do not know are ignored, as everywhere. But where all that an object says is under names we do not
 //! know, what is left would mean "everybody", or nothing at all: such an object is refused, naming the members there are.
+//! So is one with a member whose name is a slip away from one of ours: a bound that is not heeded answers about others, a
+//! time that is not heeded about another time.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -16,8 +18,45 @@ use serde::{
 pub(crate) struct Known<D> {
     /// Where the object is read from.
     pub(crate) from: D,
-    /// The members that carry what the object says.
+    /// The members that carry what the object says. If there are none, whatever it has says enough.
     pub(crate) telling: &'static [&'static str],
+    /// What becomes of a member that is not known and has nearly the name of one that is.
+    pub(crate) slips: Slips,
+}
+
+/// Reads these structs through [`Known`], with the members that carry what each says (none: it needs none of them). They
+/// need `#[serde(remote = "Self")]`, with which serde writes `T::deserialize` beside the trait's.
+macro_rules! careful {
+    ($($kind:ident: $telling:expr;)+) => {$(
+        impl<'de> serde::Deserialize<'de> for $kind {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<$kind, D::Error> {
+                let (telling, slips) = (&$telling, $crate::http::Slips::Refused);
+                $kind::deserialize($crate::http::Known { from, telling, slips })
+            }
+        }
+    )+};
+}
+pub(crate) use careful;
+
+/// What becomes of a member that has nearly the name of one that is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slips {
+    /// It is ignored as others are: clients send members with such names.
+    Ignored,
+    /// The object is refused.
+    Refused,
+}
+
+/// The member that one of this name was probably meant to be: but for case, for one slip, or for two in a long name.
+pub(super) fn meant<'a>(name: &str, fields: &[&'a str]) -> Option<&'a str> {
+    let is_near = |field: &&&str| {
+        let slips = if field.len() < 10 { 1 } else { 2 };
+        name.eq_ignore_ascii_case(field)
+            || field.len() > 2
+                && name.len().abs_diff(field.len()) <= slips
+                && strsim::osa_distance(name, field) <= slips
+    };
+    fields.iter().find(is_near).copied()
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Known<D> {
@@ -33,11 +72,11 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Known<D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let telling = self.telling;
         let object = Object {
             visitor,
             fields,
-            telling,
+            telling: self.telling,
+            slips: self.slips,
         };
         self.from.deserialize_struct(name, fields, object)
     }
@@ -52,6 +91,7 @@ struct Object<V> {
     visitor: V,
     fields: &'static [&'static str],
     telling: &'static [&'static str],
+    slips: Slips,
 }
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Object<V> {
@@ -67,11 +107,12 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Object<V> {
             map,
             fields: self.fields,
             telling: self.telling,
+            slips: self.slips,
             tells: &mut tells,
             has_unknown: &mut has_unknown,
         };
         let read = self.visitor.visit_map(members)?;
-        if has_unknown && !tells {
+        if has_unknown && !tells && !self.telling.is_empty() {
             let names = self.telling.join(", ");
             return Err(A::Error::custom(format_args!("must have one of the members {names}")));
         }
@@ -83,6 +124,7 @@ struct Members<'a, A> {
     map: A,
     fields: &'static [&'static str],
     telling: &'static [&'static str],
+    slips: Slips,
     tells: &'a mut bool,
     has_unknown: &'a mut bool,
 }
@@ -95,7 +137,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
             return Ok(None);
         };
         *self.tells |= self.telling.contains(&&*name);
-        *self.has_unknown |= !self.fields.contains(&&*name);
+        if !self.fields.contains(&&*name) {
+            *self.has_unknown = true;
+            if let Some(meant) = meant(&name, self.fields).filter(|_| self.slips == Slips::Refused) {
+                let rule = format_args!("must not have a member that is nearly, but not quite, called {meant}");
+                return Err(A::Error::custom(rule));
+            }
+        }
         let from = CowStrDeserializer::new(name);
         seed.deserialize(from).map(Some)
     }
@@ -135,5 +183,42 @@ impl<'de> Visitor<'de> for Text<'de> {
 
     fn visit_string<E: Error>(self, name: String) -> Result<Cow<'de, str>, E> {
         Ok(Cow::Owned(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_away_from_a_name_is_near_and_another_word_is_not() {
+        let fields = ["asOf", "usp", "timestampAfter", "timestampBefore", "identifiers", "tcf"];
+        for (name, field) in [
+            ("asof", "asOf"),
+            ("AsOf", "asOf"),
+            ("ups", "usp"),
+            ("uspp", "usp"),
+            ("timestampAftr", "timestampAfter"),
+            ("timestmpAftr", "timestampAfter"),
+            ("timeStampAfter", "timestampAfter"),
+            ("identifier", "identifiers"),
+            ("idnetifiers", "identifiers"),
+        ] {
+            assert_eq!(meant(name, &fields), Some(field), "{name}");
+        }
+        for name in [
+            "",
+            "a",
+            "of",
+            "since",
+            "timestamp",
+            "updatedAfter",
+            "ids",
+            "gpp",
+            "identity",
+            "x".repeat(50_000).as_str(),
+        ] {
+            assert_eq!(meant(name, &fields), None, "{name}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::Problem;
+use super::{Problem, known::meant};
 
 /// A UUID in its usual form with hyphens, in any case.
 pub(crate) fn parse_uuid(text: &str) -> Option<Uuid> {
@@ -63,6 +63,17 @@ impl Query {
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().rev().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Refuses where a name is not one of `known` and nearly is: what it asks for would not be heeded.
+    pub(crate) fn refuse_slips(&self, known: &'static [&'static str]) -> Result<(), Problem> {
+        let unknown = self.0.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        let mut slips = unknown.filter_map(|(name, _)| meant(name, known)).peekable();
+        if slips.peek().is_none() {
+            return Ok(());
+        }
+        let rule = "is the name that another parameter nearly has, but not quite";
+        Err(Problem::validation(slips.map(|meant| (meant, rule))))
     }
 
     /// A parameter as a whole number of at least `min`. One too large to be held is the largest, which lies beyond the

@@ -11,7 +11,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     AppState,
-    http::{Caller, Json, Known, Problem, Query as Parameters, scope},
+    http::{Caller, Json, Problem, Query as Parameters, careful, scope},
     purposes::PartitionId,
 };
 
@@ -485,30 +485,15 @@ async fn find_start(
 
 // `remote = "Self"` has serde write `T::deserialize` beside the trait's, which adds what a struct cannot say by itself.
 
-impl<'de> Deserialize<'de> for Lookup {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Lookup, D::Error> {
-        let telling = &[
-            "identifiers",
-            "timestampBefore",
-            "timestampAfter",
-            "updatedBefore",
-            "updatedAfter",
-            "filterBy",
-            "startKey",
-        ];
-        Lookup::deserialize(Known { from, telling })
-    }
-}
-
-impl<'de> Deserialize<'de> for LookupFilter {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<LookupFilter, D::Error> {
-        let telling = &[
-            "identifiers",
-            "timestampBefore",
-            "timestampAfter",
-            "updatedBefore",
-            "updatedAfter",
-        ];
-        LookupFilter::deserialize(Known { from, telling })
-    }
+careful! {
+    Lookup: [
+        "identifiers",
+        "timestampBefore",
+        "timestampAfter",
+        "updatedBefore",
+        "updatedAfter",
+        "filterBy",
+        "startKey",
+    ];
+    LookupFilter: ["identifiers", "timestampBefore", "timestampAfter", "updatedBefore", "updatedAfter"];
 }

@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{
     config::IabContradiction,
-    http::Known,
+    http::careful,
     organization::Settings,
     purposes::{Catalog, PurposeEntry},
 };
 
 /// `PUT /v1/preferences`: records of up to 100 people.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct UpsertBatch {
     /// 1 to 100 records.
     pub(super) records: Vec<UpsertRecord>,
@@ -147,7 +147,7 @@ pub(crate) struct UpsertChoice {
 
 /// The consent manager's own strings. `null` clears, absent leaves.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct UpsertStrings {
     /// IAB US Privacy: four characters. Like the next two it is refused if it is malformed, and at most 8 KiB long.
     #[serde(default, deserialize_with = "even_null")]
@@ -188,7 +188,7 @@ pub(crate) struct UpsertAttribute {
 
 /// How data subject requests that triggers open are made.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct WorkflowSettings {
     /// Custom fields.
     pub(super) attributes: Option<Vec<UpsertAttribute>>,
@@ -679,44 +679,15 @@ impl<'a> ChoiceNode<'a> {
     }
 }
 
-// `remote = "Self"` has serde write `T::deserialize` beside the trait's, which adds what a struct cannot say by itself.
-
-impl<'de> Deserialize<'de> for UpsertRecord {
-    /// A record may consist of identifiers alone; one whose contents are all under names we do not know is a mistake.
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<UpsertRecord, D::Error> {
-        let telling = &[
-            "purposes",
-            "consentManagement",
-            "usp",
-            "gpp",
-            "tcf",
-            "airgapVersion",
-            "metadata",
-            "birthDate",
-        ];
-        UpsertRecord::deserialize(Known { from, telling })
-    }
-}
-
-impl<'de> Deserialize<'de> for Query {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Query, D::Error> {
-        let telling = &["filter", "cursor", "asOf", "knownAt", "identifiers"];
-        Query::deserialize(Known { from, telling })
-    }
-}
-
-impl<'de> Deserialize<'de> for QueryFilter {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<QueryFilter, D::Error> {
-        let telling = &["identifiers", "timestampAfter", "timestampBefore", "system"];
-        QueryFilter::deserialize(Known { from, telling })
-    }
-}
-
-impl<'de> Deserialize<'de> for QuerySystem {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<QuerySystem, D::Error> {
-        let telling = &["updatedAfter", "updatedBefore"];
-        QuerySystem::deserialize(Known { from, telling })
-    }
+// A record may consist of identifiers alone; one whose contents are all under names we do not know is a mistake.
+careful! {
+    UpsertBatch: [];
+    UpsertRecord: ["purposes", "consentManagement", "usp", "gpp", "tcf", "airgapVersion", "metadata", "birthDate"];
+    UpsertStrings: [];
+    WorkflowSettings: [];
+    Query: ["filter", "cursor", "asOf", "knownAt", "identifiers"];
+    QueryFilter: ["identifiers", "timestampAfter", "timestampBefore", "system"];
+    QuerySystem: ["updatedAfter", "updatedBefore"];
 }
 
 /// Tells `null` from absent: with `#[serde(default)]`, absent is none and `null` is some none.

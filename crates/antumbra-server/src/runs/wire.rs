@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::model::Verdict;
 use crate::{
     dsr::{PartitionOut, PurposeOut},
-    http::Known,
+    http::{Known, Slips},
 };
 
 /// What every write of these routes answers.
@@ -70,7 +70,11 @@ pub(crate) struct FoundProfile {
 impl<'de> Deserialize<'de> for HandOver {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<HandOver, D::Error> {
         let telling = &["profiles", "status", "profileStatus"];
-        HandOver::deserialize(Known { from, telling })
+        HandOver::deserialize(Known {
+            from,
+            telling,
+            slips: Slips::Ignored,
+        })
     }
 }
 
@@ -85,7 +89,11 @@ impl<'de> Deserialize<'de> for Report {
             "message",
             "retryAfterDate",
         ];
-        Report::deserialize(Known { from, telling })
+        Report::deserialize(Known {
+            from,
+            telling,
+            slips: Slips::Ignored,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use super::super::{
     old_dialect::OldIdentifier,
     wire::{Failure, IdentifierNode, NamedValue},
 };
+use crate::http::careful;
 
 /// `POST …/append-identifiers`.
 #[derive(Deserialize, ToSchema)]
@@ -91,7 +92,7 @@ pub(crate) struct Removal {
 
 /// How to go about one record.
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct AmendOptions {
     /// An identifier that is another record's makes the two one (the default), or is refused.
     pub(in crate::preferences) merge_records_on_conflict: Option<bool>,
@@ -99,6 +100,10 @@ pub(crate) struct AmendOptions {
     pub(in crate::preferences) merge_record_on_conflict: Option<bool>,
     /// Whether the answer shows the identifiers that the record has now.
     pub(in crate::preferences) return_identifiers: Option<bool>,
+}
+
+careful! {
+    AmendOptions: [];
 }
 
 /// `POST …/delete`.

@@ -111,6 +111,7 @@ struct Bounds {
 
 impl Bounds {
     fn check(asked: &Query) -> Result<Bounds, Problem> {
+        asked.refuse_slips(&["after", "from", "limit", "wait"])?;
         let number = |name, default, min, max| match asked.number(name, default, min) {
             Ok(number) if number <= max => Ok(number),
             _ => Err((name, format!("must be a whole number from {min} to {max}"))),

@@ -1,6 +1,6 @@
 //! What `consent-records` reads and writes as JSON. A purpose's answer is called `consent` here, not `enabled`.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::VecDeque;
 use utoipa::ToSchema;
@@ -18,7 +18,7 @@ use super::{
     replay::{Step, What},
 };
 use crate::{
-    http::{Known, Problem},
+    http::{Problem, careful},
     purposes::Catalog,
 };
 
@@ -346,9 +346,6 @@ impl<'a> ChangeNode<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for TimelineQuery {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<TimelineQuery, D::Error> {
-        let telling = &["identifier", "identifiers"];
-        TimelineQuery::deserialize(Known { from, telling })
-    }
+careful! {
+    TimelineQuery: ["identifier", "identifiers"];
 }

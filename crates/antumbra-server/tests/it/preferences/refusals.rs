@@ -12,17 +12,14 @@ async fn a_filter_all_of_whose_members_are_unknown_is_refused_and_does_not_mean_
     let members = "must have one of the members identifiers, timestampAfter, timestampBefore, system";
     let of_system = "must have one of the members updatedAfter, updatedBefore";
     for (filter, path, rule) in [
-        (json!({"identifers": by_email}), "filter", members),
-        (json!({"identifers": by_email, "confirmed": true}), "filter", members),
-        (json!({"system": {"updatedSince": "x"}}), "filter.system", of_system),
+        (json!({"people": by_email}), "filter", members),
+        (json!({"people": by_email, "confirmed": true}), "filter", members),
+        (json!({"system": {"since": "x"}}), "filter.system", of_system),
     ] {
         let (status, answer) = store.query(SHOP, json!({"filter": filter})).await;
         assert_eq!(status, 400, "{answer}");
         assert_eq!(details(&answer), [(path.to_owned(), rule.to_owned())]);
-        assert!(
-            !answer.to_string().contains("identifers"),
-            "what was sent is not sent back"
-        );
+        assert!(!answer.to_string().contains("people"), "what was sent is not sent back");
     }
     // What is known beside it counts, and an empty filter is none.
     let known = json!({"identifiers": by_email, "confirmed": true});
@@ -40,7 +37,7 @@ async fn a_filter_all_of_whose_members_are_unknown_is_refused_and_does_not_mean_
 async fn a_record_all_of_whose_contents_are_unknown_is_refused_and_one_of_identifiers_alone_is_not() {
     let store = Preferences::start().await;
     let choice = json!([{"purpose": "Analytics", "enabled": false}]);
-    let misspelt = json!({"identifiers": [email_of("ada@example.test")], "purpose": choice, "confirmed": true});
+    let misspelt = json!({"identifiers": [email_of("ada@example.test")], "choices": choice, "confirmed": true});
     let [(path, rule)] = &store.refusal(misspelt).await[..] else {
         panic!("one complaint");
     };
@@ -267,12 +264,60 @@ async fn a_query_that_is_misspelt_altogether_is_refused() {
     let wanted = json!({"identifiers": [email_of("a@example.test")]});
     let (status, answer) = store.query(SHOP, json!({"filtr": wanted, "limit": 10})).await;
     assert_eq!(status, 400);
+    let rule = nearly("filter");
+    assert_eq!(details(&answer), [(String::new(), rule)]);
+    let (status, answer) = store.query(SHOP, json!({"wanted": wanted, "limit": 10})).await;
+    assert_eq!(status, 400);
     let rule = "must have one of the members filter, cursor, asOf, knownAt, identifiers".to_owned();
     assert_eq!(details(&answer), [(String::new(), rule)]);
     let (status, _) = store.query(SHOP, json!({"filter": wanted, "note": "ours"})).await;
     assert_eq!(status, 200);
     let (status, _) = store.query(SHOP, json!({"limit": 10})).await;
     assert_eq!(status, 200);
+}
+
+fn nearly(member: &str) -> String {
+    format!("must not have a member that is nearly, but not quite, called {member}")
+}
+
+#[tokio::test]
+async fn a_member_that_is_misspelt_beside_good_ones_is_refused_and_nothing_is_stored() {
+    let store = Preferences::start().await;
+    let wanted = json!({"identifiers": [email_of("a@example.test")]});
+    for (query, path, meant) in [
+        (json!({"filter": wanted, "asof": "2020-01-01T00:00:00Z"}), "", "asOf"),
+        (
+            json!({"filter": {"identifiers": wanted["identifiers"], "timestampAftr": "2030-01-01T00:00:00Z"}}),
+            "filter",
+            "timestampAfter",
+        ),
+    ] {
+        let (status, answer) = store.query(SHOP, query).await;
+        assert_eq!(
+            (status, details(&answer)),
+            (400, vec![(path.to_owned(), nearly(meant))])
+        );
+    }
+    let record = in_shop(json!({"userId": "a@example.test", "purposes": [{"purpose": "Analytics", "enabled": true}]}));
+    let strings = in_shop(json!({"userId": "a@example.test", "consentManagement": {"uspp": "1YYN"}}));
+    for (batch, path, meant) in [
+        (
+            json!({"records": [record], "skipWorkflowTrigers": true}),
+            "",
+            "skipWorkflowTriggers",
+        ),
+        (json!({"records": [strings]}), "records[0].consentManagement", "usp"),
+    ] {
+        let (status, answer) = store.upsert(batch).await;
+        assert_eq!(
+            (status, details(&answer)),
+            (400, vec![(path.to_owned(), nearly(meant))])
+        );
+    }
+    assert_eq!(store.find(json!({})).await.len(), 0);
+    let path = format!("/v1/preferences/{SHOP}/changes?form=now");
+    let (status, answer) = store.call(reqwest::Method::GET, &path, String::new()).await;
+    assert_eq!((status, &*details(&answer)[0].0), (400, "from"), "{answer}");
 }
 
 #[tokio::test]
