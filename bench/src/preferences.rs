@@ -22,7 +22,10 @@ use antumbra_server::{
 use antumbra_store::{Blobs, Corrupt, EmbeddedConfig, Key, Raw, Scan, Store, StoreConfig, Table};
 use anyhow::{Context, Result, ensure};
 use axum::{Router, body::Bytes, routing};
-use fjall::{KeyspaceCreateOptions, PersistMode};
+use fjall::{
+    CompressionType, KeyspaceCreateOptions, PersistMode,
+    config::{BlockSizePolicy, CompressionPolicy, HashRatioPolicy},
+};
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -436,7 +439,15 @@ impl Bare {
     fn open(folder: &Path) -> Result<Bare> {
         let cache = EmbeddedConfig::new(folder).cache_bytes;
         let db = fjall::Database::builder(folder).cache_size(cache).open()?;
-        let rows = db.keyspace("rows", || KeyspaceCreateOptions::default().max_memtable_size(64 << 20))?;
+        // Laid out as the store lays out its own.
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(64 << 20)
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
+                .data_block_size_policy(BlockSizePolicy::all(8 << 10))
+                .data_block_hash_ratio_policy(HashRatioPolicy::all(1.33))
+        };
+        let rows = db.keyspace("rows", options)?;
         let (queue, mut waiting) = mpsc::channel::<Waiting>(4096);
         std::thread::spawn(move || {
             while let Some(first) = waiting.blocking_recv() {

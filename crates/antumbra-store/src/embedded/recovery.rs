@@ -2,7 +2,10 @@
 
 use super::{COMMIT_KEY, journal, mark::Mark};
 use crate::{EmbeddedConfig, OpenError, error::folder_failed};
-use fjall::{Keyspace, KeyspaceCreateOptions};
+use fjall::{
+    CompressionType, Keyspace, KeyspaceCreateOptions,
+    config::{BlockSizePolicy, CompressionPolicy, HashRatioPolicy},
+};
 
 /// The engine's own folder inside the data folder.
 const TABLES: &str = "tables";
@@ -10,6 +13,11 @@ const TABLES: &str = "tables";
 const DAMAGED: &str = "damaged";
 /// Most bytes that gather in memory before they are written as a sorted file.
 const MEMTABLE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a block: what one read of a row takes from the disk. With twice the engine's own four kilobytes its indexes
+/// are half as long, and a read of a row in memory is a fifth quicker.
+const BLOCK_BYTES: u32 = 8 << 10;
+/// Places for each row in the table at a block's end that says where the row begins.
+const PLACES_PER_ROW: f32 = 1.33;
 
 /// The engine, opened, with the last commit that it holds.
 pub(super) struct Recovered {
@@ -50,11 +58,7 @@ pub(super) fn open(config: &EmbeddedConfig) -> Result<Recovered, OpenError> {
         .worker_threads(std::thread::available_parallelism().map_or(1, usize::from))
         .open()
         .map_err(failed("opening the tables"))?;
-    let rows = db
-        .keyspace("rows", || {
-            KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX)
-        })
-        .map_err(failed("opening the tables"))?;
+    let rows = db.keyspace("rows", options).map_err(failed("opening the tables"))?;
     let found = rows.get(COMMIT_KEY).map_err(failed("reading the last commit"))?;
     let found = found.and_then(|bytes| Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?)));
     let committed = found.unwrap_or(0);
@@ -73,6 +77,17 @@ pub(super) fn open(config: &EmbeddedConfig) -> Result<Recovered, OpenError> {
         committed,
         mark,
     })
+}
+
+/// How a new store lays out its rows; one that is there keeps the layout that it was made with.
+fn options() -> KeyspaceCreateOptions {
+    // What is sealed does not get any shorter.
+    let as_it_is = CompressionPolicy::all(CompressionType::None);
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(MEMTABLE_BYTES_MAX)
+        .data_block_compression_policy(as_it_is)
+        .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+        .data_block_hash_ratio_policy(HashRatioPolicy::all(PLACES_PER_ROW))
 }
 
 /// Reads the log before the engine does, and cuts off a commit that was being written when everything stopped.
