@@ -21,7 +21,7 @@ pub(crate) mod shell;
 pub use budget::{Budget, BudgetOwner, BudgetUnit, ResetStyle};
 pub use caller::{Caller, Grants};
 pub use connection::TlsError;
-pub(crate) use connection::tls_acceptor;
+pub(crate) use connection::{Hangup, tls_acceptor};
 pub(crate) use from_page::preflight;
 pub(crate) use json::UntypedJson;
 pub use json::{DEPTH_MAX, Json, JsonOrList, LongJson, VALUES_MAX, parse};

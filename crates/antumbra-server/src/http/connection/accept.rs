@@ -15,8 +15,8 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::Request,
-    http::{HeaderValue, Version, header},
+    extract::{FromRequestParts, Request},
+    http::{HeaderValue, Version, header, request::Parts},
     response::Response,
 };
 use bytes::Bytes;
@@ -52,6 +52,29 @@ const LEFT_OVER_MAX: u64 = 4 * 1024;
 /// The address at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Tells whoever keeps a peer waiting that the peer closed its sending half. Most who do have gone; one who still reads gets
+/// what there is.
+#[derive(Clone, Default)]
+pub(crate) struct Hangup(Arc<Shared>);
+
+impl Hangup {
+    pub(crate) fn was_heard(&self) -> bool {
+        self.0.hung_up.is_cancelled()
+    }
+
+    pub(crate) async fn heard(&self) {
+        self.0.hung_up.cancelled().await;
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Hangup {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Hangup, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
 
 /// A listener about to accept.
 pub(crate) struct Listening {
@@ -223,6 +246,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Door {
             Body::new(body)
         });
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(Hangup(self.shared.clone()));
         if request.method().as_str() == REFUSED
             && let Some(refusal) = self.shared.refusal.get()
         {

@@ -14,7 +14,7 @@ mod pace;
 mod stream;
 mod tls;
 
-pub(crate) use accept::{Listening, Peer};
+pub(crate) use accept::{Hangup, Listening, Peer};
 pub(crate) use framing::Refusal;
 pub(crate) use pace::TooSlow;
 pub use tls::TlsError;

@@ -21,6 +21,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::framing::{Chunks, Framing, HeadScan, Refusal, read_head};
 use crate::{config::Limits, http::Code};
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) responding: AtomicUsize,
     /// Grows whenever the engine takes a piece of a response.
     pub(crate) taken: AtomicUsize,
+    /// Cancelled when the peer closed its sending half while an answer was awaited or under way.
+    pub(crate) hung_up: CancellationToken,
 }
 
 /// A connection whose framing is checked and whose silence is bounded.
@@ -285,6 +288,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Checked<S> {
         written
     }
 
+    /// Listens for the peer's end while an answer is awaited or under way: then the engine reads nothing, and a peer who has
+    /// left would be noticed by the next bytes sent only, which may be a long time in coming.
+    fn listen_for_end(&mut self, cx: &mut Context<'_>) {
+        let between_heads = matches!(self.state, State::Head) && self.inbound.is_empty();
+        if !between_heads || self.shared.in_flight.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if let Poll::Ready(Ok(0) | Err(_)) = self.poll_more(cx) {
+            self.state = State::Over;
+            self.shared.hung_up.cancel();
+        }
+    }
+
     /// Reads and drops what still arrives, for a moment.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut space = [std::mem::MaybeUninit::uninit(); 16 * 1024];
@@ -321,6 +337,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Checked<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The engine comes by here whenever it has done what it can for now.
+        self.listen_for_end(cx);
         let flushed = Pin::new(&mut self.inner).poll_flush(cx);
         self.bound_write(cx, flushed)
     }

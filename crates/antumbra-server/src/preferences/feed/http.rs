@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     AppState,
-    http::{Caller, Code, Path, Problem, Query, scope},
+    http::{Caller, Code, Hangup, Path, Problem, Query, scope},
     preferences::http::unknown_partition,
 };
 
@@ -81,6 +81,7 @@ pub(crate) async fn list_changes(
     caller: Caller<scope::ViewManagedConsentDatabaseAdminApi>,
     Path(partition): Path<String>,
     asked: Query,
+    hangup: Hangup,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let seat = app.feed.seat().ok_or_else(no_seat)?;
@@ -97,9 +98,9 @@ pub(crate) async fn list_changes(
     let after = desk.begin(&mut reader, &asked, &headers).await?;
     drop(reader);
     if accepts_events(&headers) {
-        return stream_of(desk, after, headers, seat).await;
+        return stream_of(desk, after, headers, hangup, seat).await;
     }
-    let page = desk.wait_for(after, &bounds).await?;
+    let page = desk.wait_for(after, &bounds, &hangup).await?;
     Ok(json_lines(&desk, page))
 }
 
@@ -147,25 +148,31 @@ impl Desk {
     }
 
     /// Changes after number `after`: as soon as there are any, or none once the caller has waited for long enough.
-    async fn wait_for(&self, after: u64, bounds: &Bounds) -> Result<Page, Problem> {
+    async fn wait_for(&self, after: u64, bounds: &Bounds, hangup: &Hangup) -> Result<Page, Problem> {
         let until = Instant::now() + bounds.wait;
         let mut head = self.app.feed.watch(self.place());
         loop {
             let page = self.read(after, bounds.limit).await?;
-            if !page.lines.is_empty() || Instant::now() >= until || self.app.feed.closed.is_cancelled() {
+            if !page.lines.is_empty() || Instant::now() >= until || self.is_over(hangup) {
                 return Ok(page);
             }
-            self.rest(&mut head, until).await;
+            self.rest(&mut head, hangup, until).await;
         }
     }
 
-    /// Waits until there may be something to read, but not past `until`.
-    async fn rest(&self, head: &mut watch::Receiver<u64>, until: Instant) {
+    /// Whether one of the two sides is about to go.
+    fn is_over(&self, hangup: &Hangup) -> bool {
+        self.app.feed.closed.is_cancelled() || hangup.was_heard()
+    }
+
+    /// Waits until there may be something to read, but not past `until` nor past the end of either side.
+    async fn rest(&self, head: &mut watch::Receiver<u64>, hangup: &Hangup, until: Instant) {
         let look_at = until.min(Instant::now() + LOOK_EVERY);
         tokio::select! {
             // The feed keeps the other end for as long as this one is there.
             _ = head.changed() => {}
             () = self.app.feed.closed.cancelled() => {}
+            () = hangup.heard() => {}
             () = tokio::time::sleep_until(look_at) => {}
         }
     }
@@ -213,6 +220,7 @@ async fn stream_of(
     desk: Desk,
     after: u64,
     headers: HeaderMap,
+    hangup: Hangup,
     seat: OwnedSemaphorePermit,
 ) -> Result<Response, Problem> {
     let page = desk.read(after, STREAM_PAGE).await?;
@@ -222,6 +230,7 @@ async fn stream_of(
         desk,
         after,
         credentials: headers,
+        hangup,
         let_in_until: Instant::now() + HEARTBEAT,
         ready: Some(begin_with(&cursor, &page)),
         _seat: seat,
@@ -264,7 +273,8 @@ struct Events {
     after: u64,
     /// What the caller was let in with.
     credentials: HeaderMap,
-    /// When that is looked at again, and when it is time to say something.
+    hangup: Hangup,
+    /// When that is looked at again even if nothing happens, and when it is time to say something.
     let_in_until: Instant,
     ready: Option<Bytes>,
     _seat: OwnedSemaphorePermit,
@@ -278,14 +288,14 @@ impl Events {
         })
     }
 
-    /// What to send next. It ends when the server stops, the key no longer counts, or the feed can't be read on; a reader who
-    /// comes back is then told why.
+    /// What to send next. It ends when the server stops, the reader leaves, the key no longer counts, or the feed can't be read
+    /// on; a reader who comes back is then told why. No change is sent under a key that does not count any more.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(ready) = self.ready.take() {
             return Some(ready);
         }
         loop {
-            if self.desk.app.feed.closed.is_cancelled() {
+            if self.desk.is_over(&self.hangup) {
                 return None;
             }
             if Instant::now() >= self.let_in_until {
@@ -295,12 +305,13 @@ impl Events {
             }
             let page = self.desk.read(self.after, STREAM_PAGE).await.ok()?;
             if !page.lines.is_empty() {
+                self.let_in_again().await?;
                 self.after = page.last;
                 let mut bytes = BytesMut::new();
                 page.lines.iter().for_each(|line| put_event(&mut bytes, line));
                 return Some(bytes.freeze());
             }
-            self.desk.rest(&mut self.head, self.let_in_until).await;
+            self.desk.rest(&mut self.head, &self.hangup, self.let_in_until).await;
         }
     }
 

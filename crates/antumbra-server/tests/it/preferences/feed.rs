@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use tokio::{sync::Mutex, task::JoinSet};
 
 use super::*;
+use crate::support::manage::manage;
 
 /// What a call of the feed came to.
 struct Answer {
@@ -610,7 +611,34 @@ async fn a_stream_begins_with_where_it_stands_and_ends_when_the_server_stops() {
 }
 
 #[tokio::test]
-async fn more_readers_than_there_may_be_are_told_to_come_again() {
+async fn a_key_that_is_revoked_ends_a_stream_before_the_next_change() {
+    let store = Preferences::start().await;
+    let scopes = vec![ScopeName::ViewManagedConsentDatabaseAdminApi];
+    let input = ApiKeyInput { scopes, ..key_input() };
+    let (id, key) = store.server.make_key(store.server.organization, input).await;
+    let path = format!("/v1/preferences/{SHOP}/changes");
+    let request = store.server.client().get(store.server.url(&path)).bearer_auth(&key);
+    let answer = request.header("accept", "text/event-stream").send().await.unwrap();
+    let mut bytes = answer.bytes_stream();
+    let begun = bytes.next().await.unwrap().unwrap();
+    store
+        .record_choice("ada@example.test", "Analytics", true, "2026-02-03T10:00:00Z")
+        .await;
+    let told = bytes.next().await.unwrap().unwrap();
+    assert!(begun.starts_with(b"id: ") && told.starts_with(b"id: "));
+    assert!(std::str::from_utf8(&told).unwrap().contains("ada@example.test"));
+    let admin = store.server.key(&[ScopeName::FullAdmin]).await;
+    let revoke = format!("mutation {{ deleteApiKey(id: \"{}\") {{ clientMutationId }} }}", id.0);
+    manage(&store.server, &admin, &revoke).await;
+    store
+        .record_choice("bea@example.test", "Analytics", true, "2026-02-03T10:00:00Z")
+        .await;
+    assert!(bytes.next().await.is_none(), "nothing more is told");
+    assert_eq!(try_changes(&store.server, &key, "").await.unwrap().status, 401);
+}
+
+#[tokio::test]
+async fn more_readers_than_there_may_be_are_told_to_come_again_and_who_leaves_without_a_word_makes_room() {
     let mut config = ServerConfig::default();
     config.limits.feed_readers_max = 2;
     let server = TestServer::with(config).await;
@@ -621,23 +649,35 @@ async fn more_readers_than_there_may_be_are_told_to_come_again() {
         let request = server.client().get(server.url(&path)).bearer_auth(&key);
         request.header("accept", "text/event-stream").send().await.unwrap()
     };
-    let (first, _second) = (stream().await, stream().await);
+    let (first, second) = (stream().await, stream().await);
     let third = stream().await;
     assert_eq!(
         (third.status().as_u16(), &third.headers()["retry-after"]),
         (429, &"5".parse().unwrap())
     );
-    drop(first);
-    for n in 0..500 {
-        if stream().await.status().as_u16() == 200 {
-            return;
+    // Long before there is anything to send to them: the next comment is due after 15 seconds.
+    let came_in = async || {
+        for _ in 0..500 {
+            let answer = stream().await;
+            if answer.status().as_u16() == 200 {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // That somebody has left is noticed when there is something to send.
-        let record = in_shop(json!({"identifiers": [email_of(&format!("p{n}@example.test"))]}));
-        let body = json!({"records": [record]}).to_string();
-        let (status, _) = call(&server, &key, reqwest::Method::PUT, "/v1/preferences", body).await;
-        assert_eq!(status, 200);
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        panic!("the seat of a reader who left is not free again");
+    };
+    drop(first);
+    let third = came_in().await;
+    // So it is with one who waits for an answer.
+    drop(second);
+    let waiting = format!("{path}?wait=60");
+    let mut left = false;
+    while !left {
+        let request = server.client().get(server.url(&waiting)).bearer_auth(&key).send();
+        let answered = tokio::time::timeout(Duration::from_millis(200), request).await;
+        left = answered.is_err();
+        assert!(left || answered.unwrap().unwrap().status().as_u16() == 429);
     }
-    panic!("the seat of a reader who left is not free again");
+    came_in().await;
+    drop(third);
 }
