@@ -298,8 +298,31 @@ async fn a_cursor_serves_only_its_own_query() {
             "{body}: {answer}"
         );
     }
-    let other = Preferences::start().await;
-    let (status, _) = other.query(SHOP, json!({"cursor": cursor})).await;
+    for place in (0..cursor.len()).step_by(7) {
+        let mut bytes = cursor.clone().into_bytes();
+        bytes[place] ^= 1;
+        let (status, answer) = store
+            .query(SHOP, json!({"cursor": String::from_utf8(bytes).unwrap()}))
+            .await;
+        assert_eq!((status, details(&answer)[0].0.as_str()), (400, "cursor"), "{place}");
+    }
+    // It is the organization's: with another key of theirs one reads on, and with nobody else's.
+    let scopes = || vec![ScopeName::ManageStoredPreferences];
+    let path = format!("/v1/preferences/{SHOP}/query");
+    let other = store.server.another_organization().await;
+    configure(&store.server, other, &[SHOP]).await;
+    for (organization, expected) in [(store.server.organization, 200), (other, 400)] {
+        let input = ApiKeyInput {
+            scopes: scopes(),
+            ..key_input()
+        };
+        let (_, key) = store.server.make_key(organization, input).await;
+        let body = json!({"cursor": cursor}).to_string();
+        let (status, _) = call(&store.server, &key, reqwest::Method::POST, &path, body).await;
+        assert_eq!(status, expected);
+    }
+    let elsewhere = Preferences::start().await;
+    let (status, _) = elsewhere.query(SHOP, json!({"cursor": cursor})).await;
     assert_eq!(status, 400, "a cursor of another server");
 }
 

@@ -49,6 +49,27 @@ async fn a_record_all_of_whose_contents_are_unknown_is_refused_and_one_of_identi
     assert_eq!(store.record(known).await["purposes"][0]["enabled"], false);
 }
 
+/// Where a batch is refused. No identifier's value stands in the answer.
+async fn places(store: &Preferences, records: &[Value]) -> Vec<String> {
+    let (status, answer) = store.upsert(json!({"records": records})).await;
+    assert_eq!(status, 400, "{answer}");
+    let text = answer.to_string();
+    for record in records {
+        let listed = record["identifiers"].as_array().into_iter().flatten();
+        let values = listed.map(|identifier| &identifier["value"]).chain([&record["userId"]]);
+        let values = values
+            .filter_map(Value::as_str)
+            .filter(|value| !value.trim().is_empty());
+        for value in values {
+            assert!(
+                !text.contains(value) && !text.contains(&value[..value.floor_char_boundary(12)]),
+                "{value}: {text}"
+            );
+        }
+    }
+    details(&answer).into_iter().map(|(path, _)| path).collect()
+}
+
 #[tokio::test]
 async fn each_rule_is_refused_with_its_place_and_without_the_value() {
     let store = Preferences::start().await;
@@ -71,7 +92,11 @@ async fn each_rule_is_refused_with_its_place_and_without_the_value() {
         (with("timestamp", json!("yesterday")), "timestamp"),
         (with("timestamp", json!(17)), "timestamp"),
         (with("timestamp", json!("2026-03-03T10:00:00.001Z")), "timestamp"),
-        (with("timestamp", json!("9999-01-01T00:00:00Z")), "timestamp"),
+        (with("timestamp", json!("9999-12-31T23:59:59.999Z")), "timestamp"),
+        (with("timestamp", json!("10000-01-01T00:00:00Z")), "timestamp"),
+        (with("timestamp", json!("-000001-12-31T23:59:59Z")), "timestamp"),
+        (with("timestamp", json!("2026-02-03T09:15:61Z")), "timestamp"),
+        (with("timestamp", json!("2026-02-03T09:15:00+25:60")), "timestamp"),
         (
             with("metadataTimestamp", json!("2027-01-01T00:00:00Z")),
             "metadataTimestamp",
@@ -96,15 +121,23 @@ async fn each_rule_is_refused_with_its_place_and_without_the_value() {
             "metadata[0].value",
         ),
         (with("metadata", json!(vec![json!({"key": "a"}); 201])), "metadata"),
-        (identifier("shoeSize", "42"), "identifiers[0].name"),
+        (identifier("shoeSize", "forty-two"), "identifiers[0].name"),
         (identifier("Email", "ada@example.test"), "identifiers[0].name"),
-        (identifier("email", "ada"), "identifiers[0].value"),
+        (identifier("email", "ada.example.test"), "identifiers[0].value"),
         (identifier("email", "a/b@example.test"), "identifiers[0].value"),
         (identifier("email", ""), "identifiers[0].value"),
         (identifier("email", "  "), "identifiers[0].value"),
         (identifier("phone", "0351910000017"), "identifiers[0].value"),
-        (identifier("transcend", "me"), "identifiers[0].value"),
+        (identifier("transcend", "nobody's id"), "identifiers[0].value"),
         (identifier("coreIdentifier", &long(1025)), "identifiers[0].value"),
+        (
+            identifier("coreIdentifier", &format!("{}x", "é".repeat(512))),
+            "identifiers[0].value",
+        ),
+        (
+            identifier("email", "ada\u{202e}@example.test/\u{200f}"),
+            "identifiers[0].value",
+        ),
         (
             purpose(json!({"purpose": "Newsleter", "enabled": true})),
             "purposes[0].purpose",
@@ -170,6 +203,19 @@ async fn each_rule_is_refused_with_its_place_and_without_the_value() {
             "purposes[0].preferences[0].choice.selectValues[1]",
         ),
         (
+            purpose(json!({"purpose": "ProductNews", "enabled": true, "preferences": [
+                {"topic": "Paused", "choice": {"booleanValue": true}}, {"topic": "Paused", "choice": {"booleanValue": true}}]})),
+            "purposes[0].preferences[1].topic",
+        ),
+        (
+            topic("Cadence", json!({"selectValue": "Weekly", "booleanValue": true})),
+            "purposes[0].preferences[0].choice",
+        ),
+        (
+            purpose(json!({"purpose": "Analytics", "enabled": true, "timestamp": "9999-12-31T23:59:59Z"})),
+            "purposes[0].timestamp",
+        ),
+        (
             topic("Paused", json!({"booleanValue": "no"})),
             "purposes[0].preferences[0].choice.booleanValue",
         ),
@@ -191,11 +237,25 @@ async fn each_rule_is_refused_with_its_place_and_without_the_value() {
             "purposes[0].workflowSettings.region.country",
         ),
     ];
-    for (record, place) in cases {
-        let broken = store.refusal(record.clone()).await;
-        let paths: Vec<&str> = broken.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(paths, [format!("records[0].{place}")], "{record}");
+    // Each among 99 good ones, and then as many as there are all together.
+    let good: Vec<Value> = (0..100)
+        .map(|n| in_shop(json!({"userId": format!("neighbour-{n}@example.test")})))
+        .collect();
+    let mut all = good.clone();
+    let mut all_places = Vec::new();
+    for (number, (record, place)) in cases.into_iter().enumerate() {
+        let mut batch = good.clone();
+        batch[57] = in_shop(record);
+        all[number] = batch[57].clone();
+        all_places.push(format!("records[{number}].{place}"));
+        assert_eq!(
+            places(&store, &batch).await,
+            [format!("records[57].{place}")],
+            "{}",
+            batch[57]
+        );
     }
+    assert_eq!(places(&store, &all).await, all_places);
     let (_, message) = store.refusal(identifier("email", "secret-ada")).await.remove(0);
     assert_eq!(message, "Identifier email did not pass validation");
     assert_eq!(store.find(json!({})).await.len(), 0, "nothing was written");
@@ -204,28 +264,44 @@ async fn each_rule_is_refused_with_its_place_and_without_the_value() {
 #[tokio::test]
 async fn values_at_the_bounds_are_taken() {
     let store = Preferences::start().await;
+    // What looks alike is not the same: nobody is taken for somebody else.
     let long = "é".repeat(512);
-    let odd = "\u{202e}a\u{0301}\u{1F980}";
-    for value in [long.as_str(), odd] {
-        let node = store
-            .record(json!({"identifiers": [{"name": "coreIdentifier", "value": value}]}))
-            .await;
+    let odd = [
+        "\u{202e}a\u{0301}\u{1F980}",
+        "a\u{0301}\u{1F980}",
+        "á\u{1F980}",
+        "á\u{200f}\u{1F980}",
+        &long,
+    ];
+    let mut ids = BTreeSet::new();
+    for value in odd {
+        let identifier = json!({"name": "coreIdentifier", "value": value});
+        let node = store.record(json!({"identifiers": [identifier]})).await;
         assert_eq!(node["identifiers"][0]["value"], value);
+        ids.insert(transcend_of(&node));
+        let found = store.find(json!({"identifiers": [identifier]})).await;
+        assert_eq!((found.len(), transcend_of(&found[0])), (1, transcend_of(&node)));
     }
-    for at in [
-        "0000-01-01T00:00:00Z",
-        "2026-03-03T10:00:00.000Z",
-        "2026-02-03T10:15:00.123456789+01:00",
-        "2016-12-31T23:59:60Z",
-    ] {
-        store
-            .record(json!({"userId": "ada@example.test", "timestamp": at}))
-            .await;
+    assert_eq!(ids.len(), odd.len());
+    for (n, (at, kept)) in [
+        ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000Z"),
+        ("2026-03-03T10:00:00.000Z", "2026-03-03T10:00:00.000Z"),
+        ("2026-02-03T10:15:00.123456789+01:00", "2026-02-03T09:15:00.123Z"),
+        ("2026-02-03T00:15:00.9999-14:00", "2026-02-03T14:15:00.999Z"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.000Z"),
+        ("2026-02-03T09:15", "2026-02-03T09:15:00.000Z"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let email = format!("p{n}@example.test");
+        let node = store.record(json!({"userId": email, "timestamp": at})).await;
+        assert_eq!(node["timestamp"], kept, "{at}");
+        let both = json!({"timestampAfter": at, "timestampBefore": kept, "identifiers": [email_of(&email)]});
+        assert_eq!(store.find(both).await.len(), 1, "{at}");
     }
-    assert_eq!(
-        store.find_email("ada@example.test").await["timestamp"],
-        "2026-03-03T10:00:00.000Z"
-    );
+    let ever = json!({"timestampAfter": "0000-01-01T00:00:00Z", "timestampBefore": "9999-12-31T23:59:59.999Z"});
+    assert_eq!(store.find(ever).await.len(), odd.len() + 6);
 }
 
 #[tokio::test]

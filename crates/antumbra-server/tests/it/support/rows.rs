@@ -24,3 +24,13 @@ pub async fn rows_of(server: &TestServer, table: &'static str) -> Vec<(Vec<u8>, 
     let rows = reader.scan(&table, Scan::prefix(&())).await.unwrap();
     rows.into_iter().map(|(AnyKey(key), Raw(value))| (key, value)).collect()
 }
+
+/// Writes rows past every slice.
+pub async fn put_rows(server: &TestServer, table: &'static str, rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
+    let table: Table<AnyKey, Raw> = Table::new(table);
+    let mut tx = server.app().store.begin_write().await.unwrap();
+    for (key, value) in rows {
+        tx.put(&table, &AnyKey(key), &Raw(value));
+    }
+    tx.commit().await.unwrap();
+}
