@@ -4,47 +4,21 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
 
-use serde_json::Value;
-use support::Place;
+use support::{Place, Running, Told};
 
 /// A running server, and a folder with the file that is applied to it.
 struct Site {
-    process: Child,
+    server: Running,
     place: Place,
-    url: String,
-    key: String,
-}
-
-/// How a command ended, and what it said.
-struct Told {
-    code: i32,
-    out: String,
-    err: String,
 }
 
 impl Site {
     fn start() -> Site {
         let place = Place::fresh();
-        let mut process = place
-            .serve()
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
-        let text = |name: &str| ready[name].as_str().unwrap().to_owned();
         Site {
-            url: text("url"),
-            key: text("key"),
-            process,
+            server: Running::start(place.serve()),
             place,
         }
     }
@@ -55,35 +29,19 @@ impl Site {
 
     fn apply(&self, text: &str, more: &[&str]) -> Told {
         std::fs::write(self.file(), text).unwrap();
-        let output = self
-            .place
-            .antumbra()
+        let mut command = self.place.antumbra();
+        command
             .arg("apply")
-            .args(["--url", &self.url, "--key", &self.key, "-f"])
+            .args(["--url", &self.server.url, "--key", &self.server.key, "-f"])
             .arg(self.file())
-            .args(more)
-            .output()
-            .unwrap();
-        let folder = format!("{}/", self.place.path().display());
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "");
-        Told {
-            code: output.status.code().unwrap(),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
+            .args(more);
+        self.place.run(&mut command)
     }
 
     fn applied(&self, text: &str) -> String {
         let told = self.apply(text, &[]);
         assert_eq!(told.code, 0, "{}{}", told.out, told.err);
         told.out
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
     }
 }
 
@@ -260,10 +218,10 @@ fn a_server_that_is_away_and_a_key_that_may_not_end_with_codes_of_their_own() {
         "{}",
         told.out
     );
-    let key = std::mem::replace(&mut site.key, "ant_nobody".to_owned());
+    let key = std::mem::replace(&mut site.server.key, "ant_nobody".to_owned());
     let told = site.apply(file, &[]);
     assert_eq!(told.code, 5, "{}", told.err);
-    site.key = key;
-    site.url = "http://127.0.0.1:9".to_owned();
+    site.server.key = key;
+    site.server.url = "http://127.0.0.1:9".to_owned();
     assert_eq!(site.apply(file, &[]).code, 69);
 }

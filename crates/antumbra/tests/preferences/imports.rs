@@ -1,396 +1,8 @@
-//! `antumbra preferences`, as the built executable runs it against a real server.
+//! What an import takes, refuses and survives.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
+use std::{io::BufWriter, os::unix::fs::PermissionsExt, path::Path, process::Child, sync::atomic::Ordering};
 
-#[path = "support/bad_day.rs"]
-mod bad_day;
-mod support;
-
-use std::{
-    collections::BTreeSet,
-    fmt::Write as _,
-    io::{BufRead, BufReader, BufWriter, Read, Write},
-    net::TcpStream,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
-
-use bad_day::BadDay;
-use serde_json::{Value, json};
-use support::Place;
-
-/// What the shop of these tests asks people.
-const CONFIGURATION: &str = "
-identifiers:
-  - { name: loyalty, type: custom, regex: '^LC-[0-9]+$', isUniqueOnPreferenceStore: true }
-purposes:
-  - { name: Analytics, trackingType: Analytics }
-  - { name: Advertising, trackingType: Advertising }
-  - name: Product Updates
-    trackingType: Product Updates
-    preference-topics:
-      - { title: Frequency, type: SELECT, options: [{ title: Weekly }, { title: Monthly }] }
-      - { title: Channel, type: MULTI_SELECT, options: [{ title: Email }, { title: Sms }] }
-      - { title: Paused, type: BOOLEAN }
-partitions:
-  - { name: Shop, partition: shop }
-  - { name: As CSV, partition: as-csv }
-  - { name: As lines, partition: as-jsonl }
-  - { name: As Parquet, partition: as-parquet }
-";
-
-/// A running server, and a folder for files.
-struct Shop {
-    process: Child,
-    place: Place,
-    url: String,
-    key: String,
-}
-
-/// How a command ended, and what it said, with the folder left out.
-#[derive(Debug)]
-struct Told {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Shop {
-    fn start() -> Shop {
-        let place = Place::fresh();
-        let mut process = place
-            .serve()
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
-        let text = |name: &str| ready[name].as_str().unwrap().to_owned();
-        let shop = Shop {
-            url: text("url"),
-            key: text("key"),
-            process,
-            place,
-        };
-        let file = shop.file("antumbra.yml", CONFIGURATION);
-        let applied = shop.run(&shop.url, &["apply", "-f", &file]);
-        assert_eq!(applied.code, 0, "{applied:?}");
-        shop
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
-    }
-
-    /// A file of this name, and its path.
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
-        std::fs::write(self.path(name), content).unwrap();
-        self.path(name).to_str().unwrap().to_owned()
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn command(&self, url: &str, arguments: &[&str]) -> Command {
-        let mut command = self.place.antumbra();
-        command
-            .args(arguments)
-            .env("ANTUMBRA_URL", url)
-            .env("ANTUMBRA_KEY", &self.key);
-        command
-    }
-
-    fn run(&self, url: &str, arguments: &[&str]) -> Told {
-        let output = self.command(url, arguments).stdin(Stdio::null()).output().unwrap();
-        let folder = format!("{}/", self.place.path().display());
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "");
-        Told {
-            code: output.status.code().unwrap(),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
-    }
-
-    fn import(&self, file: &str, more: &[&str]) -> Told {
-        let partition = if more.contains(&"--partition") {
-            &[][..]
-        } else {
-            &["--partition", "shop"]
-        };
-        self.run(&self.url, &[&["preferences", "import", file], partition, more].concat())
-    }
-
-    fn export(&self, partition: &str, name: &str) -> Told {
-        let file = self.path(name);
-        let file = file.to_str().unwrap();
-        self.run(
-            &self.url,
-            &["preferences", "export", "--partition", partition, "--output", file],
-        )
-    }
-
-    /// What a partition holds, without what the server alone gives out, in an order of its own.
-    fn records(&self, partition: &str) -> BTreeSet<String> {
-        assert_eq!(self.export(partition, "records.jsonl").code, 0);
-        let text = self.read("records.jsonl");
-        let records: Vec<String> = text
-            .lines()
-            .map(|line| said(serde_json::from_str(line).unwrap()))
-            .collect();
-        let different: BTreeSet<String> = records.iter().cloned().collect();
-        assert_eq!(
-            different.len(),
-            records.len(),
-            "no record is given out twice while nobody writes"
-        );
-        different
-    }
-
-    fn put(&self, records: Value) {
-        let body = json!({ "records": records }).to_string();
-        let (status, answer) = http(&self.url, &self.key, "PUT", "/v1/preferences", &body);
-        assert_eq!((status, &answer["success"]), (200, &json!(true)), "{answer}");
-    }
-}
-
-impl Drop for Shop {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
-/// A record without its id, its partition and when we wrote it.
-fn said(mut record: Value) -> String {
-    let members = record.as_object_mut().unwrap();
-    members.remove("partition");
-    members.remove("system");
-    members["identifiers"]
-        .as_array_mut()
-        .unwrap()
-        .retain(|identifier| identifier["name"] != "transcend");
-    record.to_string()
-}
-
-fn http(url: &str, key: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let address = url.strip_prefix("http://").unwrap();
-    let mut connection = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    write!(
-        connection,
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or_default())
-}
-
-/// A CSV of people with an answer each.
-fn people(rows: std::ops::Range<usize>) -> String {
-    let mut text = "email,timestamp,Analytics\n".to_owned();
-    for row in rows {
-        writeln!(
-            text,
-            "person-{row}@example.test,2026-02-03T09:00:00.000Z,{}",
-            row % 2 == 0
-        )
-        .unwrap();
-    }
-    text
-}
-
-/// People who say everything that can be said, some of it spelled to hurt a spreadsheet.
-fn everything() -> Value {
-    let record = |identifiers: Value, more: Value| {
-        let mut record =
-            json!({ "partition": "shop", "timestamp": "2026-02-03T09:15:00.250Z", "identifiers": identifiers });
-        record
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        record
-    };
-    let named = |name: &str, value: &str| json!({ "name": name, "value": value });
-    json!([
-        record(
-            json!([
-                named("email", "ana@example.test"),
-                named("phone", "+351910000017"),
-                named("loyalty", "LC-7")
-            ]),
-            json!({
-                "purposes": [
-                    { "purpose": "Product Updates", "enabled": true, "sourceSystem": "Kiosk, \"north\"", "preferences": [
-                        { "topic": "Frequency", "choice": { "selectValue": "Weekly" } },
-                        { "topic": "Channel", "choice": { "selectValues": ["Sms", "Email"] } },
-                        { "topic": "Paused", "choice": { "booleanValue": false } },
-                    ] },
-                    { "purpose": "Analytics", "enabled": false, "timestamp": "2026-01-20T08:00:00.000Z" },
-                ],
-                "consentManagement": { "usp": "1YNN" },
-                "metadata": [{ "key": "store", "value": "Porto \"3\"\nline two" }],
-                "metadataTimestamp": "2026-01-01T00:00:00.000Z",
-            })
-        ),
-        record(
-            json!([
-                named("coreIdentifier", "=cmd|' /C calc'!A0"),
-                named("email", "two@example.test"),
-                named("email", "one@example.test")
-            ]),
-            json!({ "confirmed": false, "purposes": [{ "purpose": "Product Updates", "enabled": false, "preferences": [
-                { "topic": "Channel", "choice": { "selectValues": [] } }] }] })
-        ),
-        record(json!([named("coreIdentifier", "'-5")]), json!({})),
-        record(
-            json!([named("coreIdentifier", "[not a list"), named("loyalty", "LC-9")]),
-            json!({ "userId": "Grüße@Example.test" })
-        ),
-        record(
-            json!([named("loyalty", "LC-1")]),
-            json!({ "purposes": [{ "purpose": "Advertising", "enabled": true }] })
-        ),
-        record(json!([]), json!({ "userId": "old-style" })),
-    ])
-}
-
-#[test]
-fn what_is_exported_is_imported_again_the_same_in_every_format() {
-    let shop = Shop::start();
-    shop.put(everything());
-    let original = shop.records("shop");
-    assert_eq!(original.len(), 6);
-    for format in ["csv", "jsonl", "parquet"] {
-        let (name, partition) = (format!("all.{format}"), format!("as-{format}"));
-        let exported = shop.export("shop", &name);
-        assert_eq!((exported.code, exported.out.as_str()), (0, ""), "{exported:?}");
-        assert_eq!(
-            std::fs::metadata(shop.path(&name)).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        let file = shop.path(&name);
-        let imported = shop.import(file.to_str().unwrap(), &["--partition", &partition]);
-        assert_eq!(imported.code, 0, "{format}: {imported:?}");
-        assert!(
-            imported.out.starts_with(&format!("{name}: 6 rows stored, 0 refused")),
-            "{imported:?}"
-        );
-        assert_eq!(shop.records(&partition), original, "{format}");
-        assert!(!shop.path(&format!("{name}.progress")).exists());
-    }
-    // Where they came from, they change nothing.
-    let as_written = shop.read("all.jsonl");
-    for format in ["csv", "jsonl", "parquet"] {
-        assert_eq!(
-            shop.import(shop.path(&format!("all.{format}")).to_str().unwrap(), &[])
-                .code,
-            0
-        );
-    }
-    assert_eq!(shop.export("shop", "again.jsonl").code, 0);
-    assert_eq!(shop.read("again.jsonl"), as_written);
-    for cell in shop.read("all.csv").split([',', '\n']) {
-        assert!(
-            !cell.trim_start_matches('"').starts_with(['=', '+', '-', '@']),
-            "{cell}"
-        );
-    }
-}
-
-#[test]
-fn an_export_goes_to_standard_output_and_takes_bounds_on_both_times() {
-    let shop = Shop::start();
-    let record = |email: &str, at: &str| json!({ "partition": "shop", "timestamp": at, "identifiers": [{ "name": "email", "value": email }] });
-    shop.put(json!([
-        record("old@example.test", "2020-01-01T00:00:00Z"),
-        record("new@example.test", "2026-01-01T00:00:00Z")
-    ]));
-    let export = |more: &[&str]| {
-        shop.run(
-            &shop.url,
-            &[&["preferences", "export", "--partition", "shop"], more].concat(),
-        )
-    };
-    let all = export(&[]);
-    assert_eq!((all.code, all.out.lines().count()), (0, 3), "{all:?}");
-    assert!(
-        all.out
-            .starts_with("userId,timestamp,partition,decryptionStatus,updatedAt,confirmed,"),
-        "{}",
-        all.out
-    );
-    let late = export(&["--format", "jsonl", "--timestamp-after", "2021-01-01T00:00:00Z"]);
-    assert!(
-        late.out.contains("new@example.test") && !late.out.contains("old@example.test"),
-        "{late:?}"
-    );
-    let early = export(&["--format", "jsonl", "--timestamp-before", "2021-01-01T00:00:00Z"]);
-    assert!(
-        early.out.contains("old@example.test") && !early.out.contains("new@example.test"),
-        "{early:?}"
-    );
-    assert_eq!(
-        export(&["--format", "jsonl", "--updated-before", "2021-01-01T00:00:00Z"]).out,
-        ""
-    );
-    assert_eq!(
-        export(&["--format", "jsonl", "--updated-after", "2021-01-01T00:00:00Z"])
-            .out
-            .lines()
-            .count(),
-        2
-    );
-    assert_eq!(export(&["--updated-after", "yesterday"]).code, 2);
-}
-
-#[test]
-fn an_export_looks_back_to_what_people_had_chosen() {
-    let shop = Shop::start();
-    for (at, enabled) in [("2026-01-01T00:00:00Z", true), ("2026-02-01T00:00:00Z", false)] {
-        shop.put(
-            json!([{ "partition": "shop", "timestamp": at, "purposes": [{ "purpose": "Analytics", "enabled": enabled }],
-            "identifiers": [{ "name": "email", "value": "ada@example.test" }] }]),
-        );
-    }
-    let export = |more: &[&str]| {
-        let all = [
-            &["preferences", "export", "--partition", "shop", "--format", "jsonl"],
-            more,
-        ]
-        .concat();
-        let told = shop.run(&shop.url, &all);
-        assert_eq!(told.code, 0, "{told:?}");
-        told.out
-    };
-    let then = export(&["--as-of", "2026-01-15T00:00:00Z"]);
-    assert!(then.contains("\"enabled\":true") && then.lines().count() == 1, "{then}");
-    assert!(export(&["--as-of", "2026-03-01T00:00:00Z"]).contains("\"enabled\":false"));
-    assert_eq!(
-        export(&["--known-at", "2026-01-15T00:00:00Z"]),
-        "",
-        "nothing was known then"
-    );
-}
-
-#[test]
-fn a_partition_of_many_pages_is_exported_whole() {
-    let shop = Shop::start();
-    let file = shop.file("people.csv", people(0..1050));
-    assert_eq!(shop.import(&file, &[]).code, 0);
-    assert_eq!(shop.records("shop").len(), 1050);
-}
+use super::{bad_day::BadDay, *};
 
 #[test]
 fn a_dry_run_names_every_bad_row_and_stores_nothing() {
@@ -531,6 +143,109 @@ fn a_mapping_says_which_column_is_what() {
         shop.import(&file, &["--map"]).code,
         2,
         "no questions without a terminal"
+    );
+}
+
+/// Runs a command at a terminal of its own, where somebody types these lines. Gives its end, and all that the terminal showed.
+#[cfg(target_os = "linux")]
+fn at_a_terminal(command: &Command, lines: &str) -> (i32, String) {
+    let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap());
+    let words: Vec<String> = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args())
+        .map(quoted)
+        .collect();
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => terminal.env(name, value),
+            None => terminal.env_remove(name),
+        };
+    }
+    let mut process = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut typed = process.stdin.take().unwrap();
+    typed.write_all(lines.as_bytes()).unwrap();
+    let mut shown = String::new();
+    process.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    drop(typed);
+    (process.wait().unwrap().code().unwrap(), shown)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn at_a_terminal_each_column_is_asked_for_and_the_answers_are_kept() {
+    let shop = Shop::start();
+    let file = shop.file(
+        "people.csv",
+        "Kundin,timestamp,Darf,Laufende Nr.\nada@example.test,2026-01-31T00:00:00Z,true,17\n",
+    );
+    let arguments = ["preferences", "import", &file, "--partition", "shop", "--map"];
+    let (code, shown) = at_a_terminal(
+        &shop.command(&shop.url, &arguments),
+        "email\n\nAnalitics\npurpose:Analytics\nignore\n",
+    );
+    assert_eq!(code, 0, "{shown}");
+    for question in [
+        "1 of 4, `Kundin` [ignore]: ",
+        "2 of 4, `timestamp` [timestamp]: ",
+        "nothing known here",
+    ] {
+        assert!(shown.contains(question), "{shown}");
+    }
+    assert!(shown.contains("1 rows stored, 0 refused"), "{shown}");
+    let [record] = &shop.records("shop").into_iter().collect::<Vec<_>>()[..] else {
+        panic!("one person: {shown}")
+    };
+    assert!(
+        record.contains("ada@example.test") && record.contains("\"purpose\":\"Analytics\""),
+        "{record}"
+    );
+    // The answers serve the next time, and are not written over.
+    let kept = shop.read("people.csv.mapping.yml");
+    let mapping = shop.path("people.csv.mapping.yml");
+    assert_eq!(shop.import(&file, &["--mapping", mapping.to_str().unwrap()]).code, 0);
+    let (code, shown) = at_a_terminal(&shop.command(&shop.url, &arguments), "email\n\nAdvertising\n\n");
+    assert_eq!((code, shop.read("people.csv.mapping.yml")), (2, kept), "{shown}");
+}
+
+#[test]
+fn a_file_from_a_spreadsheet_of_another_system_is_read_as_it_is_meant() {
+    let shop = Shop::start();
+    // A mark of its encoding, lines that end in two characters, quotes within quotes, a line end in a cell, no last line end.
+    let file = shop.file(
+        "people.csv",
+        "\u{feff}\"email\",timestamp,Analytics,metadata:note\r\n\
+         ada@example.test,2026-02-03T09:00:00Z,TRUE,\"said \"\"yes\"\", twice\r\nor so\"\r\n\
+         \r\n\"bo@example.test\",2026-02-03T09:00:00Z,no,'=1+1",
+    );
+    let told = shop.import(&file, &[]);
+    assert!(
+        told.code == 0 && told.out.starts_with("people.csv: 2 rows stored, 0 refused"),
+        "{told:?}"
+    );
+    let records: Vec<Value> = shop
+        .records("shop")
+        .iter()
+        .map(|record| serde_json::from_str(record).unwrap())
+        .collect();
+    let said: BTreeSet<(String, bool, String)> = records
+        .iter()
+        .map(|record| {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let enabled = record["purposes"][0]["enabled"].as_bool().unwrap();
+            (text(&record["userId"]), enabled, text(&record["metadata"][0]["value"]))
+        })
+        .collect();
+    let expected = [
+        ("ada@example.test", true, "said \"yes\", twice\r\nor so"),
+        ("bo@example.test", false, "=1+1"),
+    ];
+    assert_eq!(
+        said,
+        expected
+            .map(|(who, enabled, note)| (who.to_owned(), enabled, note.to_owned()))
+            .into()
     );
 }
 
@@ -841,49 +556,4 @@ fn several_files_are_imported_one_after_the_other() {
     assert_eq!(shop.records("shop").len(), 200);
     assert_eq!(shop.import(&one, &[&two, "--rejected", "all.csv"]).code, 2);
     assert!(Path::new(&one).exists());
-}
-
-#[test]
-fn what_is_written_while_an_export_runs_is_in_it() {
-    let shop = Shop::start();
-    let rows = 4000;
-    assert_eq!(
-        shop.import(&shop.file("people.csv", people(0..rows)), &["--concurrency", "1"])
-            .code,
-        0
-    );
-    let file = shop.path("all.jsonl");
-    let mut export = shop
-        .command(
-            &shop.url,
-            &[
-                "preferences",
-                "export",
-                "--partition",
-                "shop",
-                "--output",
-                file.to_str().unwrap(),
-            ],
-        )
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // Oldest first: each moves from what is still to be read to before what was read.
-    for first in (0..rows).step_by(100) {
-        let record = |row: usize| {
-            json!({ "partition": "shop", "timestamp": "2026-02-04T09:00:00.000Z", "confirmed": false,
-                "identifiers": [{ "name": "email", "value": format!("person-{row}@example.test") }] })
-        };
-        shop.put((first..first + 100).map(record).collect());
-    }
-    assert!(export.wait().unwrap().success());
-    let text = std::fs::read_to_string(file).unwrap();
-    let who = |line: &str| {
-        serde_json::from_str::<Value>(line).unwrap()["userId"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
-    let people: BTreeSet<String> = text.lines().map(who).collect();
-    assert_eq!(people.len(), rows);
 }
