@@ -10,6 +10,8 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
 
 use super::{Code, Problem};
 
@@ -19,6 +21,10 @@ pub const DEPTH_MAX: usize = 64;
 /// A body may hold this many values. A value of two bytes takes a hundred in memory, so the length of a body does not
 /// bound what it costs.
 pub const VALUES_MAX: usize = 1_000_000;
+
+/// Of a list in which something was refused, so many further elements are looked at, each beside so many members of the body.
+const ELEMENTS_MAX: usize = 200;
+const MEMBERS_MAX: usize = 32;
 
 /// A JSON body, in or out.
 #[derive(Clone, Copy, Debug)]
@@ -146,17 +152,59 @@ fn parse_within<T: DeserializeOwned>(body: &[u8], values_max: usize) -> Result<T
 
 /// The slow reading, taken once the quick one has failed: it lets the last of two equal keys win, and names the place.
 fn explain<T: DeserializeOwned>(body: &str) -> Result<T, Problem> {
-    let value: serde_json::Value = serde_json::from_str(body).map_err(|error| {
+    let value: Value = serde_json::from_str(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Problem::malformed(format!(
             "The body is not JSON that can be read: see line {line}, column {column}"
         ))
     })?;
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { String::new() } else { path };
-        Problem::validation([broken_rule(path, &error.into_inner().to_string())])
-    })
+    let error = match read_from::<T>(&value) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
+    };
+    let mut segments = error.path().iter();
+    let behind = match (segments.next(), segments.next()) {
+        (Some(Segment::Map { key }), Some(Segment::Seq { index })) => broken_behind::<T>(&value, key, *index),
+        _ => Vec::new(),
+    };
+    Err(Problem::validation([broken_by(error)].into_iter().chain(behind)))
+}
+
+type Broken = serde_path_to_error::Error<serde_json::Error>;
+
+fn read_from<T: DeserializeOwned>(value: &Value) -> Result<T, Broken> {
+    serde_path_to_error::deserialize(value)
+}
+
+fn broken_by(error: Broken) -> (String, String) {
+    let path = error.path().to_string();
+    let path = if path == "." { String::new() } else { path };
+    broken_rule(path, &error.into_inner().to_string())
+}
+
+/// What is wrong in the elements of a list behind the one that was refused: each is read as the only one of its list, beside
+/// what else the body says in single words.
+fn broken_behind<T: DeserializeOwned>(body: &Value, list: &str, refused: usize) -> Vec<(String, String)> {
+    let Some(elements) = body[list].as_array() else {
+        return Vec::new();
+    };
+    let members = body.as_object().into_iter().flatten().take(MEMBERS_MAX);
+    let words = members.filter(|(_, value)| !value.is_array() && !value.is_object());
+    let mut alone: Map<String, Value> = words.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut broken = Vec::new();
+    for (index, element) in elements.iter().enumerate().skip(refused + 1).take(ELEMENTS_MAX) {
+        alone.insert(list.to_owned(), Value::Array(vec![element.clone()]));
+        let body = Value::Object(std::mem::take(&mut alone));
+        if let Err(error) = read_from::<T>(&body) {
+            let (path, rule) = broken_by(error);
+            let inside = path.strip_prefix(list).and_then(|path| path.strip_prefix("[0]"));
+            broken.extend(inside.map(|inside| (format!("{list}[{index}]{inside}"), rule)));
+        }
+        if let Value::Object(members) = body {
+            alone = members;
+        }
+    }
+    broken
 }
 
 /// Where and what, from what serde says; never with the value it found, which may be personal.
@@ -365,6 +413,24 @@ mod tests {
                 "what was sent is not sent back"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn each_bad_element_of_a_list_is_told() {
+        let body =
+            br#"{"more":[[]],"skipWorkflowTriggers":true,"records":[{"purpose":"a"},{"purpose":7},{},{"purpose":"a"},3,
+            {"purpose":"a","count":256,"level":"ada@example.com"}]}"#;
+        let expected = "records[1].purpose: must be a string; records[2].purpose: is required; records[4]: must be an object; \
+            records[5].count: must be a whole number, not negative and not too large";
+        assert_eq!(refusal(body).await.0, expected);
+        // What is wrong beside the list is told by itself.
+        let body = br#"{"records":[{"purpose":"a"},{}],"skipWorkflowTriggers":"yes"}"#;
+        assert_eq!(refusal(body).await.0, "records[1].purpose: is required");
+        let many = format!(r#"{{"records":[{}{{}}]}}"#, "{},".repeat(999));
+        assert_eq!(
+            refusal(many.as_bytes()).await.1["details"].as_array().unwrap().len(),
+            1 + ELEMENTS_MAX
+        );
     }
 
     #[test]
