@@ -227,6 +227,7 @@ fn records(bytes: &[u8]) {
         keyring::RECORDS,
         organization::RECORDS,
         preferences::FOLDING_RECORDS,
+        preferences::MISSED_RECORDS,
         preferences::RECORDS,
         preferences::sync::RECORDS,
         preferences::feed::RECORDS,

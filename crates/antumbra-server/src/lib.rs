@@ -67,6 +67,7 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
         handles(app, &preferences::TELL_OF_CHANGES, preferences::tell_of_changes),
         handles(app, &keyring::REWRAP, keyring::rewrap),
         handles(app, &preferences::FOLD_HISTORY, preferences::fold_history),
+        handles(app, &preferences::FIRE_AGAIN, preferences::fire_again),
     ]
 }
 

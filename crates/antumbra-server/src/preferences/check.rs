@@ -11,7 +11,7 @@ use super::{
     identifiers::{self, TRANSCEND},
     model::{Choice, Consent, ConsentString, Identifier, PurposeWrite, RecordId, Write},
     moment::Moment,
-    triggers::{RequestSettings, Urge, Workflow},
+    triggers::{RequestSettings, Urge, Workflow, workflow_of},
     wire::{
         Region, UpsertAttribute, UpsertBatch, UpsertChoice, UpsertMetadata, UpsertOptions, UpsertPreference,
         UpsertPurpose, UpsertRecord, UpsertStrings, WorkflowSettings,
@@ -511,10 +511,12 @@ impl<'a> Checker<'a> {
                 self.id(&place.at(entry), Some(id));
             }
         }
-        self.id(
-            &place.member("workflowConfigId"),
-            settings.workflow_config_id.as_deref(),
-        );
+        let known =
+            |id: &str| workflow_of(id).is_some_and(|id| self.rules.settings.actions.iter().any(|known| known.id == id));
+        if settings.workflow_config_id.as_deref().is_some_and(|id| !known(id)) {
+            let rule = "is not a workflow configuration of this organization: the id of one of its `actions`";
+            self.complain(&place.member("workflowConfigId"), rule);
+        }
         self.text(
             &place.member("emailReceiptTemplateId"),
             settings.email_receipt_template_id.as_deref(),

@@ -191,7 +191,7 @@ pub(super) struct Known {
     pub(super) settings: Arc<Settings>,
     pub(super) catalog: Arc<Catalog>,
     /// Those that can fire.
-    triggers: Arc<Vec<triggers::Trigger>>,
+    pub(super) triggers: Arc<Vec<triggers::Trigger>>,
     iab_contradiction: IabContradiction,
     pub(super) now: Moment,
 }

@@ -56,8 +56,8 @@ pub(crate) use store::FOLDING_RECORDS;
 pub use store::{TABLES, has_records};
 pub use sync::forget_partition;
 pub use timeline::{FOLD_HISTORY, fold_history, keep_history};
-pub use triggers::ArmedTriggers;
-#[cfg(any(test, fuzzing))]
-pub(crate) use triggers::RECORDS;
 pub(crate) use triggers::graphql;
+pub use triggers::{ArmedTriggers, FIRE_AGAIN, fire_again};
+#[cfg(any(test, fuzzing))]
+pub(crate) use triggers::{MISSED_RECORDS, RECORDS};
 pub use turns::Turns;

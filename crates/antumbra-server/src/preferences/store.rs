@@ -74,7 +74,8 @@ pub const TABLES: &[&str] = &[
     feed::TABLES[2],
     feed::TABLES[3],
     feed::TABLES[4],
-    triggers::TABLE,
+    triggers::TABLES[0],
+    triggers::TABLES[1],
     FOLDING.name(),
 ];
 

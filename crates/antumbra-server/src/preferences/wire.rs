@@ -216,7 +216,7 @@ pub(crate) struct WorkflowSettings {
     pub(super) locale: Option<String>,
     /// The data subject type.
     pub(super) subject_type: Option<String>,
-    /// Checked for its form only: this server has no workflow configurations.
+    /// The workflow configuration: the id of one of the organization's `actions`, which is demanded instead of the trigger's.
     pub(super) workflow_config_id: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     graphql::{Date, KnownSilo, OrderBy, OrderField, Page, Refusal, Session, Titled, by_text, parse_id, parse_ids},
-    organization::{Action, Settings, SubjectType, SubjectTypeId},
+    organization::{Action, ActionSettings, Settings, SubjectType, SubjectTypeId},
     purposes::Catalog,
     silos::DataSiloId,
 };
@@ -228,7 +228,7 @@ struct CreateOrUpdateConsentWorkflowTriggerInput {
     allow_unauthenticated: Option<bool>,
     /// It fires. True for a new one, unless said otherwise.
     is_active: Option<bool>,
-    /// Refused: this server has no workflow configurations.
+    /// The workflow configuration that it runs: the id of one of the `actions`. Goes with no data silos.
     workflow_config_id: Option<ID>,
 }
 
@@ -250,15 +250,24 @@ impl CreateOrUpdateConsentWorkflowTriggerInput {
         session: &Session,
         surroundings: &Surroundings,
     ) -> Result<Trigger, Refusal> {
-        if self.workflow_config_id.is_some() {
-            return Err(Refusal::client(
-                "workflowConfigId: this server has no workflow configurations; give an action and a data subject type",
-            ));
-        }
         let conditions = self.conditions(&surroundings.catalog)?;
-        let action = self.action(&surroundings.settings)?;
+        let workflow = self.workflow(&surroundings.settings)?;
+        let named = self.action(&surroundings.settings)?;
         let subject_type = self.subject_type(&surroundings.settings)?;
-        let silos = self.silos(&surroundings.silos)?;
+        let mut silos = self.silos(&surroundings.silos)?;
+        if let Some(workflow) = workflow {
+            if named.is_some_and(|named| named != workflow.action) {
+                return Err(Refusal::client("the action must be that of the workflow configuration"));
+            }
+            if silos.replace(Vec::new()).is_some_and(|silos| !silos.is_empty()) {
+                return Err(Refusal::client(
+                    "data silos must not be given together with a workflowConfigId",
+                ));
+            }
+        }
+        // Who names an action or silos goes by these from now on.
+        let is_by_parts = workflow.is_none() && (named.is_some() || silos.is_some());
+        let action = workflow.map(|workflow| workflow.action).or(named);
         let mut trigger = match before {
             Some(before) => before,
             None => Trigger {
@@ -273,8 +282,12 @@ impl CreateOrUpdateConsentWorkflowTriggerInput {
                 allow_unauthenticated: false,
                 is_active: true,
                 created_at: session.now,
+                workflow: None,
             },
         };
+        if workflow.is_some() || is_by_parts {
+            trigger.workflow = workflow.map(|workflow| workflow.id);
+        }
         take_given(&mut trigger.name, self.name);
         take_given(&mut trigger.conditions, conditions);
         take_given(&mut trigger.action, action);
@@ -317,6 +330,17 @@ impl CreateOrUpdateConsentWorkflowTriggerInput {
             .map(condition)
             .collect::<Result<_, _>>()
             .map(Some)
+    }
+
+    fn workflow<'a>(&self, settings: &'a Settings) -> Result<Option<&'a ActionSettings>, Refusal> {
+        let Some(id) = &self.workflow_config_id else {
+            return Ok(None);
+        };
+        let id = parse_id(id, "workflow configuration")?;
+        let known = settings.actions.iter().find(|action| action.id.0 == id);
+        known
+            .map(Some)
+            .ok_or_else(|| Refusal::not_found("workflow configuration"))
     }
 
     fn action(&self, settings: &Settings) -> Result<Option<Action>, Refusal> {
@@ -421,9 +445,9 @@ struct TriggerNode {
     allow_unauthenticated: bool,
     /// It fires.
     is_active: bool,
-    /// Always null: this server has no workflow configurations.
+    /// The workflow configuration that it runs; null if it was made by action and data silos.
     workflow_config_id: Option<ID>,
-    /// Always null: this server has no workflow configurations.
+    /// The same.
     workflow_config: Option<TriggerWorkflow>,
     #[graphql(skip)]
     created_at: jiff::Timestamp,
@@ -471,13 +495,13 @@ struct TriggerSubject {
     r#type: String,
 }
 
-/// A workflow configuration. This server has none.
+/// A workflow configuration: how the requests of one action are handled.
 #[derive(SimpleObject)]
 #[graphql(name = "ConsentWorkflowTriggerWorkflowConfig")]
 struct TriggerWorkflow {
-    /// Its id.
+    /// That of the action's settings.
     id: ID,
-    /// Its name.
+    /// That of the action.
     internal_name: String,
 }
 
@@ -529,8 +553,11 @@ impl TriggerNode {
             is_silent: trigger.is_silent,
             allow_unauthenticated: trigger.allow_unauthenticated,
             is_active: trigger.is_active,
-            workflow_config_id: None,
-            workflow_config: None,
+            workflow_config_id: trigger.workflow.map(|id| id.0.into()),
+            workflow_config: trigger.workflow.map(|id| TriggerWorkflow {
+                id: id.0.into(),
+                internal_name: trigger.action.as_str().to_owned(),
+            }),
             created_at: trigger.created_at,
         }
     }

@@ -2,16 +2,19 @@
 //!
 //! A trigger fires in the transaction of the write that sets it off, so a request is there exactly if the write is; a
 //! replay changes nothing and fires nothing. A trigger that can't do its part (its data subject type is gone, or the
-//! person has no identifier that requests take) does not hold up the write: the audit log says what was not opened, and why.
+//! person has no identifier that requests take) does not hold up the write: the audit log says what was not opened and
+//! why, and a job tries again for a week.
 //!
 //! | File | Holds |
 //! | --- | --- |
 //! | `model.rs` | a trigger, and the rule by which it fires |
 //! | `settings.rs` | what a write wants of the requests that it may open |
 //! | `store.rs` | the table, and what of it is kept in memory |
+//! | `missed.rs` | what could not be opened, and the job that tries again |
 //! | `graphql.rs` | its part of the management API |
 
 pub(crate) mod graphql;
+mod missed;
 mod model;
 mod settings;
 mod store;
@@ -19,25 +22,36 @@ mod store;
 use antumbra_store::Tx;
 
 use super::{
-    check::Checked,
-    model::{Choice, PurposeAnswer, RecordId, TopicAnswer},
+    model::{Choice, PurposeAnswer, Record, RecordId, TopicAnswer},
     store::{Batch, Held, Refused, Site},
 };
 use crate::{
     AppState,
     audit::{self, Actor, AuditEntry, Detail},
-    dsr::{self, Deed, Labelled, Occasion, OccasionPartition, Prompt, SiloChoice, TopicChoice, Unfit},
+    dsr::{self, Deed, DsrError, DsrId, Labelled, Occasion, OccasionPartition, Prompt, SiloChoice, TopicChoice, Unfit},
     http::Problem,
     purposes::{Catalog, PartitionId, PurposeEntry},
 };
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use missed::RECORDS as MISSED_RECORDS;
+pub use missed::{FIRE_AGAIN, fire_again};
 pub(super) use model::Trigger;
-use model::{Firing, Taken, firings};
-pub(super) use settings::{RequestSettings, Urge, Workflow};
+use model::{Firing, Taken, TriggerId, firings};
+pub(super) use settings::{RequestSettings, Urge, Workflow, workflow_of};
 pub use store::ArmedTriggers;
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;
-pub(super) use store::TABLE;
+
+/// The names of this folder's tables.
+pub(super) const TABLES: [&str; 2] = [store::TABLE, missed::TABLE];
+
+/// What the audit log calls a firing that opened a request.
+const FIRED: &str = "consent_workflow_trigger.fired";
+/// One that could not.
+const FAILED: &str = "consent_workflow_trigger.failed";
+/// One that could not, and has no reason any more.
+const LAPSED: &str = "consent_workflow_trigger.lapsed";
 
 /// What takes part when a batch of writes sets off triggers.
 pub(super) struct Scene<'a> {
@@ -74,63 +88,69 @@ impl Scene<'_> {
                 workflow: &checked.workflow,
             };
             for firing in firings(self.triggers, &taken) {
-                opened += usize::from(self.open(tx, checked, held.id, &taken, firing).await?);
+                let place = (firing.trigger.id, held.id);
+                match self.open(tx, checked.partition, after, &firing).await? {
+                    Ok(dsr) => {
+                        opened += 1;
+                        self.record(tx, FIRED, place, ("dsr", dsr.0.into()));
+                        missed::forget(tx, self.site.organization, place);
+                    }
+                    Err(unfit) => {
+                        let reason = unfit.word();
+                        tracing::warn!(trigger.id = %place.0.0, reason, "a workflow trigger opened no request");
+                        self.record(tx, FAILED, place, ("reason", reason.into()));
+                        let now = self.app.clock.now();
+                        missed::keep(tx, self.site, now, (checked.partition, held.id), &firing).await?;
+                    }
+                }
             }
         }
         Ok(opened)
     }
 
-    /// Opens one request. Says whether it could.
+    /// Opens one request, if it can.
     async fn open(
         &self,
         tx: &mut Tx,
-        checked: &Checked,
-        record: RecordId,
-        taken: &Taken<'_>,
-        firing: Firing<'_>,
-    ) -> Result<bool, Problem> {
-        let organization = self.site.organization;
+        partition: PartitionId,
+        after: &Record,
+        firing: &Firing<'_>,
+    ) -> Result<Result<DsrId, Unfit>, DsrError> {
         let deed = Deed {
-            organization,
+            organization: self.site.organization,
             by: self.by,
             now: self.app.clock.now(),
             ids: self.site.ids,
         };
-        let trigger = firing.trigger;
-        let opened = match self.prompt(checked.partition, taken, firing) {
-            Ok(prompt) => {
-                let review = self.app.config.dsr.review;
-                dsr::open_prompted(tx, self.site.keys, self.site.settings, &deed, review, prompt).await?
-            }
-            Err(unfit) => Err(unfit),
-        };
-        let (action, detail) = match opened {
-            Ok(id) => ("consent_workflow_trigger.fired", ("dsr", Detail::Id(id.0))),
-            Err(unfit) => {
-                let reason = unfit.word();
-                tracing::warn!(trigger.id = %trigger.id.0, reason, "a workflow trigger opened no request");
-                ("consent_workflow_trigger.failed", ("reason", reason.into()))
-            }
-        };
+        let review = self.app.config.dsr.review;
+        match self.prompt(partition, after, firing) {
+            Ok(prompt) => dsr::open_prompted(tx, self.site.keys, self.site.settings, &deed, review, prompt).await,
+            Err(unfit) => Ok(Err(unfit)),
+        }
+    }
+
+    /// Writes down what became of a firing.
+    fn record(
+        &self,
+        tx: &mut Tx,
+        action: &'static str,
+        (trigger, record): (TriggerId, RecordId),
+        detail: (&'static str, Detail),
+    ) {
         let entry = AuditEntry {
             actor: self.by,
             action,
-            object: ("consent_workflow_trigger", trigger.id.0),
-            at: deed.now,
+            object: ("consent_workflow_trigger", trigger.0),
+            at: self.app.clock.now(),
             details: vec![("record", Detail::Id(record.0)), detail],
         };
-        audit::record(tx, self.site.ids, organization, entry);
-        Ok(opened.is_ok())
+        audit::record(tx, self.site.ids, self.site.organization, entry);
     }
 
     /// What a trigger wants opened.
-    fn prompt(&self, partition: PartitionId, taken: &Taken<'_>, firing: Firing<'_>) -> Result<Prompt, Unfit> {
-        let Firing {
-            trigger,
-            purpose,
-            cause,
-            settings,
-        } = firing;
+    fn prompt(&self, partition: PartitionId, after: &Record, firing: &Firing<'_>) -> Result<Prompt, Unfit> {
+        let trigger = firing.trigger;
+        let settings = firing.settings.clone();
         let own_subject_type = || {
             let mut known = self.site.settings.subject_types.iter();
             Some(known.find(|known| known.id == trigger.subject_type)?.slug.clone())
@@ -139,15 +159,23 @@ impl Scene<'_> {
             .subject_type
             .or_else(own_subject_type)
             .ok_or(Unfit::SubjectType)?;
-        let identifiers = taken.after.identifiers.iter();
+        let action = match settings.workflow {
+            Some(id) => {
+                let mut known = self.site.settings.actions.iter();
+                known.find(|known| known.id == id).ok_or(Unfit::Action)?.action
+            }
+            None => trigger.action,
+        };
         let (country, subdivision) = settings
             .region
             .map(|region| (region.country, region.subdivision))
             .unzip();
         Ok(Prompt {
-            action: trigger.action,
+            action,
             subject_type,
-            identifiers: identifiers
+            identifiers: after
+                .identifiers
+                .iter()
                 .map(|known| (known.name.clone(), known.value.clone()))
                 .collect(),
             is_silent: settings.is_silent.unwrap_or(trigger.is_silent),
@@ -160,16 +188,16 @@ impl Scene<'_> {
             subdivision: subdivision.flatten(),
             attributes: settings.attributes,
             silos: trigger.choose_silos(settings.only, settings.except),
-            occasion: self.occasion(partition, taken, purpose).ok_or(Unfit::Purpose)?,
-            cause,
+            occasion: self.occasion(partition, after, firing.purpose).ok_or(Unfit::Purpose)?,
+            cause: firing.cause,
         })
     }
 
     /// The choice, with the names that it has at present.
-    fn occasion(&self, partition: PartitionId, taken: &Taken<'_>, purpose: u32) -> Option<Occasion> {
+    fn occasion(&self, partition: PartitionId, after: &Record, purpose: u32) -> Option<Occasion> {
         let partition = self.catalog.partition_of(partition)?;
         let entry = self.catalog.purpose_numbered(purpose)?;
-        let answer = taken.after.purposes.iter().find(|answer| answer.purpose == purpose)?;
+        let answer = after.purposes.iter().find(|answer| answer.purpose == purpose)?;
         Some(Occasion {
             partition: OccasionPartition {
                 id: partition.id.0,

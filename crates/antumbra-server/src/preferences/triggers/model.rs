@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::settings::{RequestSettings, Urge, Workflow};
 use crate::{
     dsr::Cause,
-    organization::{Action, SubjectTypeId},
+    organization::{Action, ActionId, SubjectTypeId},
     preferences::model::{PurposeAnswer, PurposeWrite, Record, TopicAnswer, Write},
     silos::DataSiloId,
 };
@@ -64,6 +64,9 @@ pub(crate) struct Trigger {
     pub(super) allow_unauthenticated: bool,
     pub(super) is_active: bool,
     pub(super) created_at: Timestamp,
+    /// The workflow configuration that it runs: the settings of its action. None if it was made by action and silos.
+    #[serde(default)]
+    pub(super) workflow: Option<ActionId>,
 }
 
 /// A purpose, and the answer it is to have.
@@ -189,7 +192,7 @@ impl Trigger {
     }
 
     /// Whether every purpose has the answer that it waits for.
-    fn holds(&self, record: &Record) -> bool {
+    pub(super) fn holds(&self, record: &Record) -> bool {
         let has = |condition: &Condition| {
             let answer = answer_to(record, condition.purpose);
             answer.is_some_and(|answer| answer.consent.value.enabled == condition.enabled)

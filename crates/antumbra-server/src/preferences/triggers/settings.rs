@@ -1,8 +1,9 @@
 //! What a write wants of the requests that it may open.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::preferences::wire;
+use crate::{organization::ActionId, preferences::wire};
 
 /// What a write says about workflow triggers.
 #[derive(Default)]
@@ -29,9 +30,11 @@ pub(in crate::preferences) enum Urge {
 }
 
 /// How a request is made. What is not given is as the trigger has it, or as it is by default.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(PartialEq, Eq, Debug))]
 pub(in crate::preferences) struct RequestSettings {
+    /// It has done its part once a trigger fires.
+    #[serde(skip)]
     pub(super) urge: Urge,
     /// Attribute keys with values.
     pub(super) attributes: Vec<(String, Vec<String>)>,
@@ -47,10 +50,12 @@ pub(in crate::preferences) struct RequestSettings {
     pub(super) region: Option<Region>,
     pub(super) locale: Option<String>,
     pub(super) subject_type: Option<String>,
+    /// The workflow configuration: the settings of the action that is demanded instead.
+    pub(super) workflow: Option<ActionId>,
 }
 
 /// Where a person is, as a caller wrote it.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(PartialEq, Eq, Debug))]
 pub(super) struct Region {
     pub(super) country: Option<String>,
@@ -125,6 +130,7 @@ impl RequestSettings {
             }),
             locale: given.locale.or(locale),
             subject_type: given.subject_type,
+            workflow: given.workflow_config_id.as_deref().and_then(workflow_of),
         })
     }
 
@@ -142,6 +148,7 @@ impl RequestSettings {
             region,
             locale,
             subject_type,
+            workflow,
         } = later;
         self.attributes.extend(attributes);
         take_given(&mut self.only, only);
@@ -154,7 +161,14 @@ impl RequestSettings {
         take_given(&mut self.region, region);
         take_given(&mut self.locale, locale);
         take_given(&mut self.subject_type, subject_type);
+        take_given(&mut self.workflow, workflow);
     }
+}
+
+/// The workflow configuration of an id as a caller wrote it. This server keeps none apart: the settings of an action are
+/// what a request of that action is worked by, so their id is that of its workflow.
+pub(in crate::preferences) fn workflow_of(id: &str) -> Option<ActionId> {
+    Uuid::try_parse(id).ok().map(ActionId)
 }
 
 fn take_given<T>(held: &mut Option<T>, given: Option<T>) {

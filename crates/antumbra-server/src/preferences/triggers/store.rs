@@ -19,7 +19,7 @@ use crate::{
 const TRIGGERS: Table<(OrganizationId, TriggerId), Trigger> = Table::new("consent_workflow_triggers");
 
 /// The name of the table.
-pub(in crate::preferences) const TABLE: &str = TRIGGERS.name();
+pub(super) const TABLE: &str = TRIGGERS.name();
 
 /// Every kind of row, for the fuzz target that reads them.
 #[cfg(any(test, fuzzing))]

@@ -9,6 +9,8 @@ use crate::support::{
     story::{Story, add_silo, nobody},
 };
 
+mod missed;
+
 /// A preference store, a data silo that is told of requests, and one that comes for them.
 struct Shop {
     preferences: Preferences,
@@ -99,13 +101,17 @@ impl Shop {
 
     /// Reasons why triggers opened nothing, from the audit log.
     async fn failures(&self) -> Vec<String> {
+        self.reasons("failed").await
+    }
+
+    /// The reasons of what became of firings in this way, latest first.
+    async fn reasons(&self, became: &str) -> Vec<String> {
         let mut reader = self.server().app().store.begin_read().await.unwrap();
         let entries = audit::list(&mut reader, self.server().organization, None, 1000)
             .await
             .unwrap();
-        let failed = entries
-            .into_iter()
-            .filter(|(_, entry)| entry.action == "consent_workflow_trigger.failed");
+        let action = format!("consent_workflow_trigger.{became}");
+        let failed = entries.into_iter().filter(|(_, entry)| entry.action == action);
         let reason = |(_, entry): (Uuid, audit::Recorded)| match &entry.details[1].1 {
             audit::Detail::Word(word) => word.to_string(),
             other => panic!("{other:?}"),
@@ -610,8 +616,16 @@ async fn triggers_are_made_changed_listed_and_removed_as_clients_do() {
         (change(&format!("dataSubjectId: {action}")), "no such data subject type"),
         (change(&format!("dataSiloIds: [{action}]")), "no such data silo"),
         (
-            change(&format!("workflowConfigId: {action}")),
-            "no workflow configurations",
+            change(&format!("workflowConfigId: {subject}")),
+            "no such workflow configuration",
+        ),
+        (
+            change(&format!("workflowConfigId: {action}, actionType: ACCESS")),
+            "that of the workflow",
+        ),
+        (
+            change(&format!("workflowConfigId: {action}, dataSiloIds: [\"{silo}\"]")),
+            "must not be given together",
         ),
         (create("New", "", ""), bad_condition),
         (
@@ -659,4 +673,95 @@ async fn a_trigger_is_in_force_with_the_call_after_the_one_that_made_it() {
     assert_eq!(shop.count().await, 2);
     shop.settle().await;
     shop.receiver.take();
+}
+
+#[tokio::test]
+async fn a_trigger_can_run_a_workflow_configuration_which_is_how_an_action_is_handled() {
+    let shop = Shop::open().await;
+    let actions = shop.manage("{ actions(first: 100) { nodes { id type } } }").await;
+    let workflow = |action: &str| {
+        let mut nodes = actions["nodes"].as_array().unwrap().iter();
+        nodes.find(|node| node["type"] == action).unwrap()["id"].clone()
+    };
+    let id = shop
+        .trigger(
+            "Stop mail",
+            waits_for("ProductNews", false),
+            &format!(", dataSiloIds: [\"{}\"]", shop.cron.0),
+        )
+        .await;
+    let change = async |more: &str| {
+        let document = format!(
+            "mutation {{ createOrUpdateConsentWorkflowTrigger(input: {{id: \"{id}\", {more}}}) {{ consentWorkflowTrigger \
+             {{ workflowConfigId workflowConfig {{ id internalName }} action {{ type }} dataSilos {{ title }} }} }} }}"
+        );
+        shop.manage(&document).await["consentWorkflowTrigger"].clone()
+    };
+    let opt_out = workflow("SALE_OPT_OUT");
+    let by_workflow = json!({"workflowConfigId": opt_out, "workflowConfig": {"id": opt_out, "internalName": "SALE_OPT_OUT"},
+        "action": {"type": "SALE_OPT_OUT"}, "dataSilos": []});
+    assert_eq!(change(&format!("workflowConfigId: {opt_out}")).await, by_workflow);
+    assert_eq!(change("isSilent: true").await, by_workflow, "what is not given stays");
+    shop.refuses_at("2026-02-03T09:00:00Z").await;
+    let other =
+        json!({"workflowSettings": {"forceTriggerWorkflow": true, "workflowConfigId": workflow("TRACKING_OPT_OUT")}});
+    assert_eq!(shop.says(false, "2026-02-03T09:00:00Z", other, json!({})).await, 200);
+    let kinds: Vec<Value> = shop
+        .requests()
+        .await
+        .iter()
+        .map(|request| request["type"].clone())
+        .collect();
+    assert_eq!(kinds, ["SALE_OPT_OUT", "TRACKING_OPT_OUT"], "the write's wins");
+    let unknown = json!({"workflowSettings": {"workflowConfigId": nobody().to_string()}});
+    assert_eq!(shop.says(false, "2026-02-03T09:01:00Z", unknown, json!({})).await, 400);
+
+    let by_parts = change("actionType: CONTACT_OPT_OUT").await;
+    assert_eq!(
+        (&by_parts["workflowConfigId"], &by_parts["workflowConfig"]),
+        (&json!(null), &json!(null))
+    );
+    assert_eq!(by_parts["action"]["type"], "CONTACT_OPT_OUT");
+    shop.settle().await;
+    shop.receiver.take();
+}
+
+#[tokio::test]
+async fn appending_changing_and_deleting_identifiers_and_records_fires_nothing() {
+    let shop = Shop::open().await;
+    let phone = json!({"name": "phone", "value": "+351910000017"});
+    let skipped = json!({"skipWorkflowTriggers": true});
+    assert_eq!(shop.says(true, "2026-02-03T09:00:00Z", json!({}), json!({})).await, 200);
+    let refused = json!({"identifiers": [phone], "timestamp": "2026-02-03T09:30:00Z",
+        "purposes": [{"purpose": "ProductNews", "enabled": false}]});
+    let body = json!({"records": [in_shop(refused)], "skipWorkflowTriggers": true});
+    assert_eq!(shop.preferences.upsert(body).await.0, 200);
+    shop.trigger("Stop mail", waits_for("ProductNews", false), "").await;
+    shop.trigger("Start mail", waits_for("ProductNews", true), "").await;
+    let amend = async |verb: &str, mut record: Value| {
+        record["timestamp"] = json!("2026-02-03T09:40:00Z");
+        let path = format!("/v1/preferences/{SHOP}/{verb}");
+        let body = json!({ "records": [record] }).to_string();
+        let (status, answer) = shop.preferences.call(reqwest::Method::POST, &path, body).await;
+        assert_eq!((status, &answer["failures"]), (200, &json!([])), "{verb}: {answer}");
+        assert_eq!(shop.count().await, 0, "{verb}");
+    };
+    let ada = email_of("ada@example.test");
+    // The record that this brings in has another answer.
+    let merging = json!({"mergeRecordsOnConflict": true});
+    amend(
+        "append-identifiers",
+        json!({"anchorIdentifier": ada, "append": phone, "options": merging}),
+    )
+    .await;
+    let stored = shop.preferences.find_email("ada@example.test").await;
+    assert_eq!(enabled(&stored, "ProductNews"), Some(false));
+    let update = json!({"name": "phone", "oldValue": "+351910000017", "newValue": "+351910000018"});
+    amend("update-identifiers", json!({"anchorIdentifier": ada, "update": update})).await;
+    let gone = json!({"name": "phone", "value": "+351910000018"});
+    amend("delete-identifiers", json!({"anchorIdentifier": ada, "delete": gone})).await;
+    amend("delete", json!({"anchorIdentifier": ada})).await;
+    assert_eq!(shop.says(false, "2026-02-03T10:00:00Z", json!({}), skipped).await, 200);
+    shop.settle().await;
+    assert_eq!((shop.count().await, shop.failures().await), (0, Vec::new()));
 }

@@ -29,6 +29,7 @@ fn trigger(waits: &str) -> Trigger {
         allow_unauthenticated: false,
         is_active: true,
         created_at: Timestamp::UNIX_EPOCH,
+        workflow: None,
     }
 }
 
