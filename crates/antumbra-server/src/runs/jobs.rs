@@ -20,7 +20,7 @@ use crate::{
     AppState,
     audit::{self, Actor, AuditEntry, Detail},
     dsr::{self, Deed, Dsr, DsrError, DsrEvent, DsrHead, DsrId, DsrStatus, OPEN_RUNS, Phase},
-    jobs::{self, Claimed, Failure, INNER_RETRIES, Job, JobError, JobKind, Waiting},
+    jobs::{self, Claimed, Failure, INNER_RETRIES, Job, JobError, JobId, JobKind, Waiting},
     keyring::{KeyKind, OrganizationKeys},
     organization::{Action, OrganizationId},
     silos::{self, DataSilo, DataSiloId, Header},
@@ -356,7 +356,7 @@ pub async fn send_notice(app: AppState, job: Claimed) -> Result<(), JobError> {
     };
     let keys = app.keys.organization(job.organization).await.map_err(RunError::from)?;
     let mut reader = app.store.begin_read().await?;
-    let prepared = prepare(&app, &mut reader, &keys, &about).await?;
+    let prepared = prepare(&app, &mut reader, &keys, &about, job.id).await?;
     drop(reader);
     let delivery = match prepared {
         None => None,
@@ -429,12 +429,14 @@ struct Prepared {
     body: Bytes,
 }
 
-/// The notice, unless there is nothing to say any more.
+/// The notice, unless there is nothing to say any more, or another job has been given it to say: one that was given up
+/// meanwhile and is tried again all the same would say it twice.
 async fn prepare(
     app: &AppState,
     reader: &mut Reader,
     keys: &Arc<OrganizationKeys>,
     about: &About,
+    job: JobId,
 ) -> Result<Option<Prepared>, JobError> {
     let organization = keys.organization;
     let Some(mut run) = store::find(reader, organization, about.request, about.run).await? else {
@@ -454,7 +456,9 @@ async fn prepare(
     let Some(silo) = silos::find_silo(reader, organization, run.silo).await? else {
         return Ok(None);
     };
-    let Some(profile) = run.profiles.iter().find(|profile| profile.id == about.profile) else {
+    let planned = |profile: &Profile| profile.next_notice.as_ref().is_some_and(|planned| planned.id == job);
+    let mine = |profile: &&Profile| profile.id == about.profile && planned(profile);
+    let Some(profile) = run.profiles.iter().find(mine) else {
         return Ok(None);
     };
     let identifier = dsr

@@ -7,6 +7,7 @@ use antumbra_server::{
     api_keys::ScopeName,
     dsr::{self, DsrId},
     http::Access,
+    jobs::{Runner, Wake},
     keyring::{self, KeyKind},
     organization::Action,
     runs::{self, RunStatus, Verdict},
@@ -17,6 +18,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
+    manage::manage,
     receiver::status,
     rows::rows_of,
     story::{self, CORE, EMAIL, Story},

@@ -295,6 +295,37 @@ async fn a_notice_that_was_given_up_is_tried_again_by_the_daily_look() {
 }
 
 #[tokio::test]
+async fn a_notice_that_was_given_up_and_planned_anew_is_sent_once_however_many_jobs_are_tried_again() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let request = story.submit(Action::Access).await;
+    story.receiver.take_one();
+    // A server that knows no kind of job gives up what is due, among it the second notice.
+    story.server.clock.advance(DAY);
+    let store = story.server.app().store.clone();
+    let mut stranger = Runner::new(store, story.server.clock.clone(), Wake::default(), Vec::new());
+    stranger.run_until_idle().await.unwrap();
+    let ask = async |document: &str| manage(&story.server, &story.admin_key, document).await;
+    let parked = ask("{ parkedJobs { nodes { id kind } } }").await["nodes"].clone();
+    let parked = parked.as_array().unwrap();
+    assert!(
+        parked.iter().any(|job| job["kind"] == runs::SEND_NOTICE.name),
+        "{parked:?}"
+    );
+    let run = story.run_of(request).await.id.0;
+    let retry = format!("retryRequestDataSilo(id: \"{run}\") {{ requestDataSilo {{ id }} }}");
+    ask(&format!("mutation {{ {retry} }}")).await;
+    for job in parked {
+        ask(&format!(
+            "mutation {{ retryJob(id: {}) {{ clientMutationId }} }}",
+            job["id"]
+        ))
+        .await;
+    }
+    story.server.run_jobs_until_idle().await;
+    assert_eq!(story.receiver.take().len(), 1);
+}
+
+#[tokio::test]
 async fn what_a_silo_puts_off_is_left_alone_until_then_and_comes_back_with_its_poll_id() {
     let story = Story::with_data_points(&[]).await;
     let request = story.submit(Action::Erasure).await;
