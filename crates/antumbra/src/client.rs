@@ -129,6 +129,9 @@ impl Client {
         documents: &[(&str, Value)],
         trial: bool,
     ) -> Result<std::result::Result<Vec<Value>, Refused>> {
+        if documents.is_empty() {
+            return Ok(Ok(Vec::new()));
+        }
         let body: Vec<Value> = documents
             .iter()
             .map(|(query, variables)| json!({ "query": query, "variables": variables }))

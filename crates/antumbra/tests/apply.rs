@@ -186,6 +186,66 @@ fn an_api_key_is_attached_to_what_names_it() {
 }
 
 #[test]
+fn a_server_silo_that_will_take_no_part_is_warned_of_until_it_does() {
+    let site = Site::start();
+    let silo = "data-silos:\n  - title: CRM\n    integrationName: server\n";
+    let no_url = "    warning: without url it is told of no request, and requests wait until it comes for its work\n";
+    let no_keys =
+        "    warning: without identity-keys nobody can be looked up in it, and it takes no part in requests\n";
+    let told = site.applied(silo);
+    assert!(told.contains(no_url) && told.contains(no_keys), "{told}");
+    let told = site.applied(&format!("{silo}    identity-keys: [email]\n"));
+    assert!(told.contains(no_url) && !told.contains(no_keys), "{told}");
+    let told = site.applied(&format!("{silo}    url: https://crm.example.test/hook\n"));
+    assert!(!told.contains("warning"), "the server has its keys: {told}");
+    let told = site.applied("data-silos:\n  - title: List\n    integrationName: cron\n");
+    assert!(!told.contains("warning"), "{told}");
+}
+
+#[test]
+fn the_secret_of_a_partitions_tokens_is_set_once_and_never_shown() {
+    let site = Site::start();
+    let file = |secret: &str| format!("partitions:\n  - name: Shop\n    partition: shop\n    token-secret: {secret}\n");
+    let first = "c2VjcmV0IA==";
+    let told = site.apply(&file(first), &[]);
+    assert_eq!(told.code, 2, "{}", told.err);
+    assert!(told.err.contains(":4: partitions[0].token-secret: "), "{}", told.err);
+    assert!(
+        !told.err.contains(first) && !told.out.contains(first),
+        "{}{}",
+        told.out,
+        told.err
+    );
+    let [first, second] = ["MDEyMzQ1Njc4", "QUJDREVGR0hJ"].map(|part| part.repeat(6));
+    let told = site.apply(&file(&first), &["--dry-run"]);
+    assert_eq!((told.code, told.err.as_str()), (0, ""), "{}", told.out);
+    let told = site.applied(&file(&first));
+    assert!(
+        told.starts_with("+ partition Shop: shop\n    partition: shop\n    token-secret: (hidden)\n"),
+        "{told}"
+    );
+    assert!(site.applied(&file(&first)).ends_with(NOTHING_TO_DO));
+    let told = site.apply(&file(&second), &["--dry-run"]);
+    assert_eq!((told.code, told.err.as_str()), (0, ""), "{}", told.out);
+    let told = site.applied(&file(&second));
+    assert!(
+        told.starts_with("~ partition Shop: shop\n    token-secret: (hidden)\n"),
+        "{told}"
+    );
+    let told = site.applied(&file(&second));
+    assert!(told.ends_with(NOTHING_TO_DO) && !told.contains(&second), "{told}");
+    let told = site.apply("partitions:\n  - name: New\n    token-secret: [x1y2z3]\n", &[]);
+    assert!(told.code == 2 && !told.err.contains("x1y2z3"), "{}", told.err);
+    let told = site.apply(&format!("partitions:\n  - name: New\n    token-secret: {first}\n"), &[]);
+    assert!(
+        told.err
+            .contains(":3: partitions[0].token-secret: needs `partition` beside it"),
+        "{}",
+        told.err
+    );
+}
+
+#[test]
 fn silos_are_made_after_those_they_wait_for() {
     let site = Site::start();
     let told = site.applied(

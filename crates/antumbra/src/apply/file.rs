@@ -12,6 +12,8 @@ use serde::{
 };
 use serde_yaml_ng::{Mapping, Value};
 
+use crate::config::Hidden;
+
 mod walk;
 
 use walk::Walk;
@@ -296,6 +298,9 @@ pub(crate) struct Topic {
 pub(crate) struct Partition {
     pub(crate) name: String,
     pub(crate) partition: Option<String>,
+    /// What consent tokens of it are signed with, in base64. Shown nowhere.
+    #[serde(rename = "token-secret", skip_serializing)]
+    pub(crate) token_secret: Option<Hidden>,
 }
 
 /// A template, found by its title.

@@ -356,6 +356,11 @@ pub(super) const PARTITION: Kind = Kind {
     update: "",
 };
 
+pub(super) const TOKEN_SECRETS: &str = "query($id: ID!) { getTokenSecrets(id: $id) { tokenSecrets { secrets } } }";
+
+pub(super) const SET_TOKEN_SECRET: &str =
+    "mutation($input: SetTokenSecretInput!) { setTokenSecret(input: $input) { clientMutationId } }";
+
 pub(super) const TEMPLATE: Kind = Kind {
     word: "template",
     section: "templates",

@@ -69,6 +69,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         println!("Nothing to do: the server holds what the file says.");
         return Ok(ExitCode::SUCCESS);
     }
+    let documents = match arguments.dry_run {
+        true => plan.documents_to_try(),
+        false => documents,
+    };
     let answers = match client.transaction(&documents, arguments.dry_run).await? {
         Ok(answers) => answers,
         Err(why) => return Err(refused(&[plan.fault(why.at, why.message)])),

@@ -26,6 +26,8 @@ const DOCUMENTS_MAX: usize = 2_000;
 #[derive(Default)]
 pub(super) struct Plan {
     steps: Vec<Step>,
+    /// Secrets to be set when all else is done: what shows secrets can't be tried without doing it.
+    secrets: Vec<(Place, Value)>,
 }
 
 /// One thing that the file describes.
@@ -80,7 +82,7 @@ impl Plan {
             faults: Vec::new(),
         };
         planner.all(file).await?;
-        let documents: usize = planner.plan.steps.iter().map(|step| step.documents.len()).sum();
+        let documents = planner.plan.documents().len();
         if documents > DOCUMENTS_MAX {
             let message =
                 format!("asks for {documents} changes at once, and {DOCUMENTS_MAX} are possible; split the file");
@@ -98,6 +100,15 @@ impl Plan {
 
     /// What is to be sent, in order.
     pub(super) fn documents(&self) -> Vec<(&str, Value)> {
+        let secrets = self
+            .secrets
+            .iter()
+            .map(|(_, input)| (kinds::SET_TOKEN_SECRET, json!({ "input": input })));
+        self.documents_to_try().into_iter().chain(secrets).collect()
+    }
+
+    /// The same without what can't be tried.
+    pub(super) fn documents_to_try(&self) -> Vec<(&str, Value)> {
         let all = self.steps.iter().flat_map(|step| &step.documents);
         all.map(|(query, input)| (*query, json!({ "input": input }))).collect()
     }
@@ -108,6 +119,7 @@ impl Plan {
             .steps
             .iter()
             .flat_map(|step| step.documents.iter().map(|_| &step.place));
+        let places = places.chain(self.secrets.iter().map(|(place, _)| place));
         Fault {
             place: places.into_iter().nth(document).cloned().unwrap_or_default(),
             message,

@@ -230,7 +230,8 @@ impl Planner<'_> {
                 .partition
                 .as_deref()
                 .map_or(entry.name.clone(), |key| format!("{}: {key}", entry.name));
-            match present.iter().find(is_it) {
+            let node = present.iter().find(is_it);
+            match node {
                 Some(_) => self.step(kind, place(index), &shown, Deed::Leave, Vec::new(), Vec::new()),
                 None => self.create(kind, place(index), &said(entry), &shown, |mut input| {
                     input["name"] = entry.name.as_str().into();
@@ -238,7 +239,42 @@ impl Planner<'_> {
                     input
                 }),
             }
+            self.token_secret(&place(index), entry, node).await?;
         }
+        Ok(())
+    }
+
+    /// Has the partition of the last step signed for with the secret of the file. Whether it is the one in use is for the
+    /// server to say, whose audit log says that it was asked; no secret is ever printed.
+    async fn token_secret(
+        &mut self,
+        place: &Place,
+        entry: &crate::apply::file::Partition,
+        node: Option<&Value>,
+    ) -> Result<()> {
+        let Some(secret) = &entry.token_secret else {
+            return Ok(());
+        };
+        let key = entry.partition.as_deref().or_else(|| node?["partition"].as_str());
+        let Some(key) = key else {
+            let rule = "needs `partition` beside it: the key of a new partition is not known before it is made";
+            self.fault(&place.key("token-secret"), rule);
+            return Ok(());
+        };
+        if node.is_some() {
+            let known = self.client.graphql(kinds::TOKEN_SECRETS, json!({ "id": key })).await?;
+            if known["getTokenSecrets"]["tokenSecrets"]["secrets"][0] == secret.reveal() {
+                return Ok(());
+            }
+        }
+        if let Some(step) = self.plan.steps.last_mut() {
+            if step.deed == Deed::Leave {
+                step.deed = Deed::Change;
+            }
+            step.lines.push("token-secret: (hidden)".to_owned());
+        }
+        let input = json!({ "id": key, "secret": secret.reveal() });
+        self.plan.secrets.push((place.key("token-secret"), input));
         Ok(())
     }
 
@@ -295,6 +331,7 @@ impl Planner<'_> {
                 wanted.insert("isLive".to_owned(), (!disabled).into());
             }
             let headers = silo.headers.as_deref();
+            let doubts = doubts_about(silo, present.iter().find(|node| node["title"] == silo.title.as_str()));
             let Some(node) = self.find(kind, &place(index), &present, &silo.title) else {
                 self.create(kind, place(index), &wanted, &silo.title, |mut input| {
                     input["title"] = silo.title.as_str().into();
@@ -302,6 +339,9 @@ impl Planner<'_> {
                 });
                 if let (Some(headers), Some(step)) = (headers, self.plan.steps.last_mut()) {
                     step.lines.push(format!("headers: {}", names_of(headers)));
+                }
+                if let Some(step) = self.plan.steps.last_mut() {
+                    step.lines.extend(doubts);
                 }
                 continue;
             };
@@ -318,6 +358,7 @@ impl Planner<'_> {
                 lines.push(format!("headers: {} -> {}", present_headers(node), names_of(headers)));
                 input.insert("headers".to_owned(), sent(headers));
             }
+            lines.extend(doubts);
             if input.is_empty() {
                 self.step(kind, place(index), &silo.title, Deed::Leave, lines, Vec::new());
                 continue;
@@ -535,4 +576,26 @@ impl Planner<'_> {
         }
         Ok(())
     }
+}
+
+/// Why a silo of the kind `server` will take no part in requests as it will be: it is told nothing, or nobody can be looked
+/// up in it. A file may be meant so, and a person seldom means it.
+fn doubts_about(silo: &DataSilo, present: Option<&Value>) -> Vec<String> {
+    let kind = present
+        .and_then(|node| node["type"].as_str())
+        .unwrap_or(&silo.integration_name);
+    if kind != "server" {
+        return Vec::new();
+    }
+    let url = silo.url.as_deref().or_else(|| present?["url"].as_str());
+    let keys = silo.identity_keys.as_ref().map(Vec::len);
+    let keys = keys.or_else(|| present?["identifiers"].as_array().map(Vec::len));
+    let mut doubts = Vec::new();
+    if url.is_none_or(str::is_empty) {
+        doubts.push("warning: without url it is told of no request, and requests wait until it comes for its work");
+    }
+    if keys.unwrap_or(0) == 0 {
+        doubts.push("warning: without identity-keys nobody can be looked up in it, and it takes no part in requests");
+    }
+    doubts.into_iter().map(str::to_owned).collect()
 }
