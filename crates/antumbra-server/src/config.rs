@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
 
+use async_graphql::Enum;
+use serde::{Deserialize, Serialize};
+
 use crate::{
     http::{TlsError, tls_acceptor},
     runs::Windows,
@@ -176,14 +179,19 @@ pub enum DownloadKeySize {
 }
 
 /// How preferences are kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PreferencesConfig {
-    /// What becomes of a consent string that says the opposite of the purposes beside it.
+    /// What becomes of a consent string that says the opposite of the purposes beside it, where the organization says
+    /// nothing of its own.
     pub iab_contradiction: IabContradiction,
     /// How long it can be told what people had chosen before. `None` keeps all history.
     pub history: Option<Duration>,
     /// How long the change feed reaches back. `None` keeps it for good.
     pub changes_kept: Option<Duration>,
+    /// Changes that one address may make in a minute without showing who it is. With 0 nobody may.
+    pub unauthenticated_per_minute: u32,
+    /// Where people see and change their own preferences, with `{token}` for the token of the preference centre.
+    pub access_link: Option<String>,
 }
 
 impl Default for PreferencesConfig {
@@ -192,12 +200,14 @@ impl Default for PreferencesConfig {
             iab_contradiction: IabContradiction::default(),
             history: None,
             changes_kept: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+            unauthenticated_per_minute: 0,
+            access_link: None,
         }
     }
 }
 
 /// What becomes of a consent string that says the opposite of the purposes beside it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Enum)]
 pub enum IabContradiction {
     /// The call is refused.
     Refuse,

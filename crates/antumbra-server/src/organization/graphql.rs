@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use antumbra_store::Tx;
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
 use super::{
     Action, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, AttributeValue, AttributeValueId, ChangeError,
     Changes, Days, Delay, Identifier, IdentifierId, IdentifierKind, PostCompileStatus, RegionDetection, RegionExpiry,
     Settings, SubjectClass, SubjectType, SubjectTypeId, Template, TemplateId,
 };
+use crate::config::IabContradiction;
 use crate::graphql::{Acknowledged, Date, Message, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id};
 
 mod inputs;
@@ -210,6 +211,20 @@ pub(crate) struct OrganizationMutations;
 
 #[Object]
 impl OrganizationMutations {
+    /// Changes what the organization says of itself; what is not given stays.
+    async fn update_organization(
+        &self,
+        context: &Context<'_>,
+        input: UpdateOrganizationInput,
+    ) -> Result<Acknowledged, Refusal> {
+        let session = Session::of(context);
+        let mut changed = session.settings().await?.organization.clone();
+        input.iab_contradiction.update_to(&mut changed.iab_contradiction);
+        let mut tx = session.write().await;
+        changes(session, &mut tx).save_organization(&changed);
+        Ok(Acknowledged::default())
+    }
+
     /// Makes an identifier.
     async fn create_identifier(
         &self,

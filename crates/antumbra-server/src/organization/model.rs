@@ -18,6 +18,7 @@ pub use attribute::*;
 pub use identifier::*;
 
 use super::OrganizationId;
+use crate::config::IabContradiction;
 
 /// An organization: whose data, keys and rules these are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Organization {
     pub consent_manager: Uuid,
     /// When it was made.
     pub created_at: Timestamp,
+    /// What becomes of a consent string that says the opposite of the purposes beside it. `None`: what the server is set to.
+    #[serde(default)]
+    pub iab_contradiction: Option<IabContradiction>,
 }
 
 impl Organization {

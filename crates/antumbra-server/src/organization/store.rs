@@ -162,6 +162,7 @@ pub fn create(tx: &mut Tx, ids: &Ids, now: Timestamp, name: String, uri: String)
         uri,
         consent_manager: ids.hidden_uuid(),
         created_at: now,
+        iab_contradiction: None,
     };
     tx.put(&ORGANIZATIONS, &id.0, &organization);
     for kind in IdentifierKind::BUILT_IN {
@@ -238,6 +239,12 @@ pub struct Changes<'a> {
 }
 
 impl Changes<'_> {
+    /// Keeps what the organization says of itself.
+    pub fn save_organization(&mut self, changed: &Organization) {
+        self.tx.put(&ORGANIZATIONS, &self.organization.0, changed);
+        self.note(self.organization.0, ("organization", "organization.changed"));
+    }
+
     /// Keeps a new identifier, or a changed one under its id.
     pub async fn save_identifier(&mut self, identifier: &Identifier) -> Result<(), ChangeError> {
         identifier.check()?;
@@ -336,9 +343,13 @@ impl Changes<'_> {
         table: &Table<(Uuid, Uuid), T>,
         id: Uuid,
         row: &T,
-        (object, action): (&'static str, &'static str),
+        deed: (&'static str, &'static str),
     ) {
         self.tx.put(table, &(self.organization.0, id), row);
+        self.note(id, deed);
+    }
+
+    fn note(&mut self, id: Uuid, (object, action): (&'static str, &'static str)) {
         self.tx.put(&VERSIONS, &self.organization.0, &Version(self.ids.uuid()));
         let entry = AuditEntry {
             actor: self.actor,

@@ -205,11 +205,12 @@ impl Known {
     ) -> Result<Known, Problem> {
         let settings = app.settings.get(reader, organization).await?;
         let catalog = app.catalogs.current(reader, organization).await?;
+        let own = settings.organization.iab_contradiction;
         Ok(Known {
             settings,
             triggers: app.triggers.current(reader, organization, &catalog).await?,
             catalog,
-            iab_contradiction: app.config.preferences.iab_contradiction,
+            iab_contradiction: own.unwrap_or(app.config.preferences.iab_contradiction),
             now: Moment::from(now),
         })
     }

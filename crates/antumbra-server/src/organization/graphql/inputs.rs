@@ -347,3 +347,10 @@ pub(super) struct CreateTemplateInput {
     /// What it belongs to. Only data subject requests have templates.
     pub(super) product: Option<String>,
 }
+
+/// What the organization says of itself.
+#[derive(InputObject)]
+pub(super) struct UpdateOrganizationInput {
+    /// What becomes of a consent string that says the opposite of the purposes beside it; null for what the server is set to.
+    pub(super) iab_contradiction: MaybeUndefined<IabContradiction>,
+}

@@ -38,6 +38,11 @@ impl OrganizationNode {
         vec![Gateway::of(self.0.organization.id.0.into(), Session::of(context))]
     }
 
+    /// What becomes of a consent string that says the opposite of the purposes beside it; null for what the server is set to.
+    async fn iab_contradiction(&self) -> Option<IabContradiction> {
+        self.0.organization.iab_contradiction
+    }
+
     /// Whether assistants may use the API on a person's behalf.
     async fn ai_setting(&self) -> AiSetting {
         AiSetting {

@@ -6,6 +6,7 @@ use antumbra_server::{
 };
 
 use super::*;
+use crate::support::manage::manage;
 
 /// As their specifications print them: a TC string with two lists of vendors and a segment, and a GPP string about
 /// California, where sale and sharing are refused and the browser sent the Global Privacy Control.
@@ -229,4 +230,40 @@ async fn a_contradiction_is_passed_over_where_the_operator_says_so() {
     assert_eq!(node["system"]["userPrivacySignals"], "GPC");
     let found = store.find_email("ada@example.test").await;
     assert_eq!(found["system"], node["system"]);
+}
+
+#[tokio::test]
+async fn an_organization_may_decide_otherwise_for_itself() {
+    let store = with(IabContradiction::Refuse).await;
+    let admin = store.server.key(&[ScopeName::FullAdmin]).await;
+    let decide = async |value: &str| {
+        let update = format!("updateOrganization(input: {{{value}}}) {{ clientMutationId }}");
+        manage(&store.server, &admin, &format!("mutation {{ {update} }}")).await;
+        manage(&store.server, &admin, "{ organization { iabContradiction } }").await["iabContradiction"].clone()
+    };
+    let said = || json!({"records": [in_shop(ada(json!({"usp": "1YYN"}), &[("SaleOfInfo", true)]))]});
+    assert_eq!(store.upsert(said()).await.0, 400);
+    assert_eq!(decide("iabContradiction: RECORD").await, "RECORD");
+    assert_eq!(decide("").await, "RECORD", "what is not given stays");
+    let (status, answer) = store.upsert(said()).await;
+    let shown = &answer["nodes"][0]["system"]["iabContradictions"];
+    assert_eq!((status, shown), (200, &json!("SaleOfInfo:usp")));
+    assert_eq!(decide("iabContradiction: IGNORE").await, "IGNORE");
+    let found = store.find_email("ada@example.test").await;
+    assert_eq!(found["system"].get("iabContradictions"), None);
+    assert_eq!(decide("iabContradiction: null").await, json!(null));
+    assert_eq!(store.upsert(said()).await.0, 400);
+
+    let other = store.server.another_organization().await;
+    configure(&store.server, other, &[SHOP]).await;
+    let scopes = ScopeName::ManageStoredPreferences;
+    let input = ApiKeyInput {
+        scopes: [scopes].into(),
+        ..key_input()
+    };
+    let (_, key) = store.server.make_key(other, input).await;
+    assert_eq!(decide("iabContradiction: IGNORE").await, "IGNORE");
+    let body = said().to_string();
+    let theirs = call(&store.server, &key, reqwest::Method::PUT, "/v1/preferences", body).await;
+    assert_eq!(theirs.0, 400, "it is that organization's alone");
 }
