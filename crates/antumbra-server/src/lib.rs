@@ -159,6 +159,8 @@ pub struct App {
     pub gates: http::Gates,
     /// Who may come in.
     pub callers: api_keys::Directory,
+    /// What addresses have said about people without showing who they are.
+    pub strangers: api_keys::Attempts,
     /// What organizations have configured about themselves.
     pub settings: organization::SettingsCache,
     /// What organizations ask people about.
@@ -189,6 +191,7 @@ impl AppState {
             jobs: jobs::Wake::default(),
             gates,
             callers,
+            strangers: api_keys::Attempts::default(),
             settings: organization::SettingsCache::default(),
             catalogs: purposes::Catalogs::default(),
             triggers: preferences::ArmedTriggers::default(),

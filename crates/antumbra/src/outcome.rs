@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::config::{Mistake, Mistakes};
+
 /// The exit codes that scripts may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -77,7 +79,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     let outcome = match error.downcast_ref::<Ended>() {
         Some(ended) => ended.outcome,
-        None if error.is::<crate::config::Mistake>() => Outcome::Usage,
+        None if error.is::<Mistakes>() || error.is::<Mistake>() => Outcome::Usage,
         None => Outcome::Failed,
     };
     outcome.into()

@@ -36,7 +36,7 @@ const INTERNAL_KEY: &str = "The internal key in the x-sombra-authorization heade
 pub struct Directory {
     known: RwLock<Known>,
     uses: Mutex<HashMap<ApiKeyId, Use>>,
-    failed: FailedKeys,
+    failed: Attempts,
 }
 
 #[derive(Default)]
@@ -238,17 +238,17 @@ fn has_internal_key(headers: &HeaderMap, expected: Option<&[u8; 32]>) -> bool {
     presented.is_some_and(|presented| same_bytes(&internal_key_hash(presented), expected))
 }
 
-/// Wrong keys, by the address they came from. Each address may try so many in a minute; they are forgiven one by one, as
-/// time passes.
+/// What addresses have tried, such as wrong keys. Each address may try so many times in a minute; they are forgiven one by
+/// one, as time passes.
 #[derive(Default)]
-struct FailedKeys(Mutex<HashMap<IpAddr, Timestamp>>);
+pub struct Attempts(Mutex<HashMap<IpAddr, Timestamp>>);
 
 /// Addresses remembered; beyond, those forgiven are dropped, and if none is, all.
 const ADDRESSES_MAX: usize = 50_000;
 
-impl FailedKeys {
-    /// Counts one failure. `Err` says in how many seconds the next will be taken.
-    fn count(&self, address: IpAddr, now: Timestamp, per_minute: u32) -> Result<(), u32> {
+impl Attempts {
+    /// Counts one. `Err` says in how many seconds the next will be taken.
+    pub(crate) fn count(&self, address: IpAddr, now: Timestamp, per_minute: u32) -> Result<(), u32> {
         let each_ms = 60_000 / i64::from(per_minute.max(1));
         let now = now.as_millisecond();
         let mut paid_until = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,7 +23,7 @@ use crate::{
     organization::OrganizationId,
 };
 
-pub use directory::{Directory, internal_key_hash};
+pub use directory::{Attempts, Directory, internal_key_hash};
 pub use model::{ApiKeyChange, ApiKeyInput, ApiKeyRecord, Foreign, InvalidApiKey, Listed};
 pub use scopes::{ScopeKind, ScopeName, ScopeSet};
 pub use store::TABLES;

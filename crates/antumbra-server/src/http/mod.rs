@@ -20,6 +20,7 @@ pub(crate) mod shell;
 
 pub use budget::{Budget, BudgetOwner, BudgetUnit, ResetStyle};
 pub use caller::{Caller, Grants};
+pub(crate) use connection::Peer;
 pub use connection::TlsError;
 pub(crate) use connection::{Hangup, tls_acceptor};
 pub(crate) use from_page::preflight;

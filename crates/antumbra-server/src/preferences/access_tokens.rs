@@ -1,11 +1,13 @@
 //! Tokens of the preference centre: in a link that is sent to one person, and good for that person's own record alone.
 //!
 //! The holder of an API key has them made, each for an e-mail address that counts as verified. This server signs them, so
-//! it keeps nothing of them, and they are good until they expire. `/sync` takes them in the place of consent tokens.
+//! it keeps nothing of them but the ids of those that were revoked; the others are good until they expire. `/sync` takes
+//! them in the place of consent tokens.
 
 pub(crate) mod graphql;
 
 use antumbra_crypto::token::{self, Claims};
+use antumbra_store::{StoreError, Table, Tx};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,6 +18,12 @@ use crate::{
     keyring::{KeyringError, OrganizationKeys},
     organization::OrganizationId,
 };
+
+/// Tokens that are good for nothing any more, whatever time they have left.
+const REVOKED: Table<(OrganizationId, Uuid), ()> = Table::new("revoked_access_tokens");
+
+/// The name of the table.
+pub(super) const TABLE: &str = REVOKED.name();
 
 /// What a token permits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,12 +91,25 @@ pub(super) async fn read(app: &AppState, text: &str, right: Right) -> Result<Rea
     if !access.permits(right, app.clock.now()) {
         return Ok(Read::Refused);
     }
+    let mut reader = app.store.begin_read().await?;
+    if reader.get(&REVOKED, &(access.iss, access.jti)).await?.is_some() {
+        return Ok(Read::Refused);
+    }
     Ok(Read::Good(Pass {
         keys,
         id: access.jti,
         email: access.email,
         core_identifier: access.sub,
     }))
+}
+
+/// Revokes a token, and says whether it was not before. Its id says nothing of whether there is one.
+async fn revoke(tx: &mut Tx, organization: OrganizationId, id: Uuid) -> Result<bool, StoreError> {
+    let is_news = tx.get(&REVOKED, &(organization, id)).await?.is_none();
+    if is_news {
+        tx.put(&REVOKED, &(organization, id), &());
+    }
+    Ok(is_news)
 }
 
 impl Access {

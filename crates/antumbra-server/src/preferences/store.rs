@@ -23,7 +23,7 @@ use antumbra_store::{Corrupt, Key, Raw, Reader, Scan, StoreError, Table};
 use uuid::Uuid;
 
 use super::{
-    encoding, feed,
+    access_tokens, encoding, feed,
     identifiers::TRANSCEND,
     model::{Identifier, Record, RecordId},
     moment::Moment,
@@ -76,6 +76,7 @@ pub const TABLES: &[&str] = &[
     feed::TABLES[4],
     triggers::TABLES[0],
     triggers::TABLES[1],
+    access_tokens::TABLE,
     FOLDING.name(),
 ];
 

@@ -9,7 +9,7 @@ use antumbra_store::{Reader, StoreError};
 use uuid::Uuid;
 
 use super::{
-    model::{OptionId, OptionValue, Partition, PartitionId, Purpose, PurposeId, Topic, TopicId, TopicKind},
+    model::{AuthLevel, OptionId, OptionValue, Partition, PartitionId, Purpose, PurposeId, Topic, TopicId, TopicKind},
     store,
 };
 use crate::{copies::Copies, organization::OrganizationId};
@@ -44,6 +44,8 @@ pub struct PurposeEntry {
     pub shown: bool,
     /// It can't be refused.
     pub essential: bool,
+    /// Who may change an answer to it.
+    pub auth_level: AuthLevel,
     topics: Vec<TopicEntry>,
     topics_by_slug: HashMap<String, usize>,
 }
@@ -172,6 +174,7 @@ impl PurposeEntry {
             writable: shown && purpose.is_active,
             shown,
             essential: purpose.essential,
+            auth_level: purpose.auth_level,
             topics_by_slug: named.map(|(place, topic)| (topic.slug.clone(), place)).collect(),
             topics,
         }

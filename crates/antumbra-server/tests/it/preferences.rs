@@ -26,6 +26,7 @@ mod old_dialect;
 mod people;
 mod queries;
 mod refusals;
+mod strangers;
 mod sync;
 mod tables;
 mod timeline;

@@ -580,6 +580,8 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("createTemplate", "mutation { createTemplate(input: {title: \"@name\", subject: \"s\", template: \"t\"}) { template { id } } }"),
     ("createPreferenceChangeWebhook", "mutation { createPreferenceChangeWebhook(input: {url: \"https://hook.example.test/\", partition: \"@partition\"}) { preferenceChangeWebhook { id } } }"),
     ("deleteApiKey", "mutation { deleteApiKey(id: \"@api_key\") { clientMutationId } }"),
+    ("updateOrganization", "mutation { updateOrganization(input: {iabContradiction: REFUSE}) { clientMutationId } }"),
+    ("revokePrivacyCenterAccessTokens", "mutation { revokePrivacyCenterAccessTokens(ids: [\"@request\"]) { clientMutationId } }"),
     ("deleteAttributeValue", "mutation { deleteAttributeValue(id: \"@value\") { clientMutationId } }"),
     ("deleteConsentPartition", "mutation { deleteConsentPartition(input: {id: \"@partition_id\"}) { clientMutationId } }"),
     ("deleteConsentWorkflowTriggers", "mutation { deleteConsentWorkflowTriggers(input: {ids: [\"@trigger\"]}) { count } }"),

@@ -3,7 +3,7 @@
 use figment::value::{Dict, Value};
 
 use super::Storage;
-use super::load::{Flags, Mistake, layers, load};
+use super::load::{Flags, Mistakes, layers, load};
 
 /// Settings whose value is never printed.
 const SECRETS: [&str; 3] = ["access.internal_key", "keys.webhook_key", "storage.url"];
@@ -17,7 +17,7 @@ const UNSET: [(&str, &str); 3] = [
 const UNSET_WITH_POSTGRES: [(&str, &str); 2] = [("storage.ca_file", "(not set)"), ("storage.connections", "16")];
 
 /// Says that the configuration is right, or what is wrong with it and where.
-pub(crate) fn check(flags: &Flags) -> Result<String, Mistake> {
+pub(crate) fn check(flags: &Flags) -> Result<String, Mistakes> {
     load(flags)?;
     Ok(match &flags.file {
         Some(path) => format!("{} is right.", path.display()),
@@ -26,7 +26,7 @@ pub(crate) fn check(flags: &Flags) -> Result<String, Mistake> {
 }
 
 /// Every setting in force, one a line, with where it came from.
-pub(crate) fn show(flags: &Flags) -> Result<String, Mistake> {
+pub(crate) fn show(flags: &Flags) -> Result<String, Mistakes> {
     let config = load(flags)?;
     let layers = layers(flags)?;
     let whole: Dict = layers.extract().expect("what was read into types is a table");

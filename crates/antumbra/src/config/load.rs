@@ -60,36 +60,110 @@ impl fmt::Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
+/// Everything that cannot be, in the order in which it was found.
+#[derive(Debug)]
+pub(crate) struct Mistakes(Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, mistake) in self.0.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            mistake.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl From<Mistake> for Mistakes {
+    fn from(mistake: Mistake) -> Mistakes {
+        Mistakes(vec![mistake])
+    }
+}
+
 /// Reads every layer into one [`Config`], in which every setting makes sense: what this lets pass, `serve` does not refuse
 /// for a setting's sake.
-pub(crate) fn load(flags: &Flags) -> Result<Config, Mistake> {
+///
+/// What cannot be is put aside for its default, so that everything else that cannot be is found as well.
+pub(crate) fn load(flags: &Flags) -> Result<Config, Mistakes> {
     let layers = layers(flags)?;
     let file = flags.file.as_deref();
-    let config: Config = layers.extract().map_err(|error| explain(error, &layers, file))?;
+    let variables = Env::prefixed("ANTUMBRA_");
+    let mut mistakes = misspelt(variables.iter().map(|(name, _)| name.into_string()));
+    let mut rest = layers.clone();
+    loop {
+        let (path, mut mistake) = match read(&rest) {
+            Ok(config) if mistakes.is_empty() => return Ok(config),
+            Ok(_) => return Err(Mistakes(mistakes)),
+            Err(found) => found,
+        };
+        mistake.place = place(&path, &layers, file);
+        mistakes.push(mistake);
+        match without(&rest, &path) {
+            Some(less) => rest = less,
+            None => return Err(Mistakes(mistakes)),
+        }
+    }
+}
+
+/// The configuration, or the first setting that cannot be.
+fn read(layers: &Figment) -> Result<Config, (Vec<String>, Mistake)> {
+    let config: Config = layers.extract().map_err(explain)?;
     for name in config.limits.budgets.keys() {
         if let Some(hint) = wrong_with_budget(name) {
             let path = ["limits", "budgets", name].map(str::to_owned);
-            return Err(Mistake {
+            let mistake = Mistake {
                 what: format!("`{}` is not a setting", path.join(".")),
-                place: place(&path, &layers, file),
+                place: None,
                 hint: Some(hint),
                 setting: None,
-            });
+            };
+            return Err((path.into(), mistake));
         }
     }
     config.verify().map_err(|mistake| {
-        let path: Vec<String> = mistake
-            .setting
-            .into_iter()
-            .flat_map(|name| name.split('.'))
-            .map(str::to_owned)
-            .collect();
-        Mistake {
-            place: place(&path, &layers, file),
-            ..mistake
-        }
+        let names = mistake.setting.into_iter().flat_map(|name| name.split('.'));
+        (names.map(str::to_owned).collect(), mistake)
     })?;
     Ok(config)
+}
+
+/// The layers with one setting as it is by default, or if that changes nothing, what it is part of. `None` if that changes
+/// nothing either.
+fn without(layers: &Figment, path: &[String]) -> Option<Figment> {
+    let present: Dict = layers.extract().ok()?;
+    // The settings of an engine go with the engine.
+    let deepest = if path.first()? == "storage" { 1 } else { path.len() };
+    (1..=deepest).rev().find_map(|depth| {
+        let mut changed = present.clone();
+        reset(&mut changed, &defaults(), &path[..depth])?;
+        Some(Figment::from(Layer::new("default".to_owned(), whole(changed))))
+    })
+}
+
+/// Puts what stands at a place into the same place, or takes away what is there. `None` if that changes nothing.
+fn reset(table: &mut Dict, defaults: &Dict, path: &[String]) -> Option<()> {
+    let (name, inner) = path.split_first()?;
+    let default = defaults.get(name);
+    if inner.is_empty() {
+        if default == table.get(name) {
+            return None;
+        }
+        match default {
+            Some(default) => table.insert(name.clone(), default.clone()),
+            None => table.remove(name),
+        };
+        return Some(());
+    }
+    let Some(Value::Dict(_, inside)) = table.get_mut(name) else {
+        return None;
+    };
+    let empty = Dict::new();
+    let default = default.and_then(Value::as_dict).unwrap_or(&empty);
+    reset(inside, default, inner)
 }
 
 /// What to do about the name of a budget that stands for none.
@@ -120,11 +194,8 @@ pub(super) fn layers(flags: &Flags) -> Result<Figment, Mistake> {
     if let Some(path) = &flags.file {
         chosen = chosen.merge(file(path)?);
     }
-    let mut defaults: Dict = Toml::from_str(DEFAULTS).expect("the built-in defaults are TOML: a test reads them");
+    let mut defaults = defaults();
     // Only variables with a section are settings; others that begin alike belong to commands and tests.
-    for (name, _) in Env::prefixed("ANTUMBRA_").iter() {
-        misspelt_variable(name.as_str(), &defaults)?;
-    }
     let settings = Env::prefixed("ANTUMBRA_").filter(|name| name.as_str().contains("__"));
     for variable in settings
         .iter()
@@ -154,21 +225,27 @@ pub(super) fn layers(flags: &Flags) -> Result<Figment, Mistake> {
     Ok(Figment::from(Layer::new("default".to_owned(), whole(defaults))).merge(chosen))
 }
 
-/// Refuses a variable, named without its prefix, that has one underscore where a section ends: it would set nothing.
-fn misspelt_variable(name: &str, sections: &Dict) -> Result<(), Mistake> {
-    let Some((section, key)) = name.split_once('_') else {
-        return Ok(());
+fn defaults() -> Dict {
+    Toml::from_str(DEFAULTS).expect("the built-in defaults are TOML: a test reads them")
+}
+
+/// Which variables, named without their prefix, have one underscore where a section ends: they would set nothing.
+fn misspelt(names: impl Iterator<Item = String>) -> Vec<Mistake> {
+    let sections = defaults();
+    let misspelt = |name: String| {
+        let (section, key) = name.split_once('_')?;
+        if name.contains("__") || !sections.contains_key(&section.to_ascii_lowercase()) {
+            return None;
+        }
+        let (section, key) = (section.to_ascii_uppercase(), key.to_ascii_uppercase());
+        Some(Mistake {
+            what: format!("`ANTUMBRA_{section}_{key}` is not a setting"),
+            place: None,
+            hint: Some(format!("two underscores end the section: `ANTUMBRA_{section}__{key}`")),
+            setting: None,
+        })
     };
-    if name.contains("__") || !sections.contains_key(&section.to_ascii_lowercase()) {
-        return Ok(());
-    }
-    let (section, key) = (section.to_ascii_uppercase(), key.to_ascii_uppercase());
-    Err(Mistake {
-        what: format!("`ANTUMBRA_{section}_{key}` is not a setting"),
-        place: None,
-        hint: Some(format!("two underscores end the section: `ANTUMBRA_{section}__{key}`")),
-        setting: None,
-    })
+    names.filter_map(misspelt).collect()
 }
 
 fn file(path: &Path) -> Result<Layer, Mistake> {
@@ -218,8 +295,8 @@ impl Provider for Layer {
     }
 }
 
-/// Turns what the reader stumbled over into a sentence with its place.
-fn explain(error: figment::Error, layers: &Figment, file: Option<&Path>) -> Mistake {
+/// Turns what the reader stumbled over into the setting and a sentence.
+fn explain(error: figment::Error) -> (Vec<String>, Mistake) {
     let mut path = error.path.clone();
     let (what, hint) = match &error.kind {
         Kind::UnknownField(name, known) => {
@@ -245,12 +322,13 @@ fn explain(error: figment::Error, layers: &Figment, file: Option<&Path>) -> Mist
         }
         other => (format!("`{}`: {other}", path.join(".")), None),
     };
-    Mistake {
+    let mistake = Mistake {
         what,
-        place: place(&path, layers, file),
+        place: None,
         hint,
         setting: None,
-    }
+    };
+    (path, mistake)
 }
 
 /// Where a setting was written: the layer, and the line if the layer is a file.
@@ -332,10 +410,9 @@ mod tests {
 
     #[test]
     fn a_variable_with_one_underscore_after_its_section_is_refused() {
-        let defaults: Dict = Toml::from_str(DEFAULTS).unwrap();
-        let refused = misspelt_variable("server_listen", &defaults).unwrap_err().to_string();
+        let refused = |name: &str| Mistakes(misspelt([name.to_owned()].into_iter())).to_string();
         assert_eq!(
-            refused,
+            refused("server_listen"),
             "`ANTUMBRA_SERVER_LISTEN` is not a setting\n  \
              two underscores end the section: `ANTUMBRA_SERVER__LISTEN`"
         );
@@ -346,8 +423,32 @@ mod tests {
             "internal_key",
             "test_seed",
         ] {
-            assert!(misspelt_variable(fine, &defaults).is_ok(), "{fine}");
+            assert_eq!(refused(fine), "", "{fine}");
         }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_named_at_once() {
+        let text = "[server]\nlisten = 7\nlitsen = 1\npublic_url = \"shop\"\ntls = { certificate = \"a\" }\n\
+                    [storage]\nengine = \"postgers\"\n[limits]\nprofile = \"vendro\"\nbudgets = { dsrr = 1 }\n\
+                    [preferences]\naccess_link = \"https://shop.example.test/\"\n[keys]\nepoch = \"-1h\"\n";
+        let refused = with_file(text).unwrap_err();
+        let wrong: Vec<&str> = refused.lines().filter(|line| line.starts_with('`')).collect();
+        for named in [
+            "server.listen",
+            "server.litsen",
+            "server.public_url",
+            "server.tls.private_key",
+            "storage.engine",
+            "limits.profile",
+            "limits.budgets.dsrr",
+            "preferences.access_link",
+            "keys.epoch",
+        ] {
+            let about = |line: &&&str| line.starts_with(&format!("`{named}`"));
+            assert_eq!(wrong.iter().filter(about).count(), 1, "{named}: {refused}");
+        }
+        assert_eq!(wrong.len(), 9, "{refused}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 
 pub(crate) use explain::{check, show};
-pub(crate) use load::{DEFAULTS, Flags, Mistake, load, nearest};
+pub(crate) use load::{DEFAULTS, Flags, Mistake, Mistakes, load, nearest};
 
 /// Every setting of the server.
 #[derive(Debug, Deserialize)]
@@ -134,6 +134,9 @@ pub(crate) struct Preferences {
     pub(crate) iab_contradiction: IabContradiction,
     pub(crate) history_days: u32,
     pub(crate) changes_kept: SignedDuration,
+    pub(crate) unauthenticated_per_minute: u32,
+    #[serde(deserialize_with = "empty_is_none")]
+    pub(crate) access_link: Option<String>,
 }
 
 /// What becomes of a consent string that says the opposite of the purposes beside it.

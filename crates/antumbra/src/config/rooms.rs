@@ -94,6 +94,9 @@ impl Config {
         if let Some(url) = &self.server.public_url {
             check_public_url(url).map_err(|why| Mistake::in_setting("server.public_url", why))?;
         }
+        if let Some(link) = &self.preferences.access_link {
+            check_access_link(link).map_err(|why| Mistake::in_setting("preferences.access_link", why))?;
+        }
         if let Some(tls) = &config.tls {
             tls.check().map_err(|cause| {
                 let causes: Vec<String> = anyhow::Chain::new(&cause).map(ToString::to_string).collect();
@@ -171,6 +174,8 @@ impl Config {
         windows.error = windows.waiting;
         let changes_kept = span("preferences.changes_kept", self.preferences.changes_kept)?;
         config.preferences.changes_kept = Some(changes_kept).filter(|kept| !kept.is_zero());
+        config.preferences.unauthenticated_per_minute = self.preferences.unauthenticated_per_minute;
+        config.preferences.access_link = self.preferences.access_link.clone();
         config.keys.epoch = Some(span("keys.epoch", self.keys.epoch)?).filter(|epoch| !epoch.is_zero());
         if self.server.listen.ip().is_loopback() {
             config.webhooks.allowed_networks.extend(Network::LOOPBACK);
@@ -182,6 +187,21 @@ impl Config {
 /// A span as the server wants it: one that can pass.
 fn span(setting: &'static str, span: SignedDuration) -> Result<Duration, Mistake> {
     Duration::try_from(span).map_err(|_| Mistake::in_setting(setting, "cannot be less than nothing"))
+}
+
+/// What is put in the place of `{token}` may only be read by the page itself or by its server.
+fn check_access_link(text: &str) -> Result<(), &'static str> {
+    let url = Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && !text.contains(char::is_whitespace)
+    });
+    let Some(url) = url else {
+        return Err("must be an absolute http or https URL");
+    };
+    let behind_host = text.split_once(url.authority()).map_or("", |(_, rest)| rest);
+    match behind_host.matches("{token}").count() {
+        1 => Ok(()),
+        _ => Err("must hold {token} once, behind the name of the host"),
+    }
 }
 
 /// Links are made by writing a path behind it, so there may be nothing that has to come after a path. Its parts are not

@@ -1,16 +1,20 @@
 //! The part of the management API that makes tokens of the preference centre.
 
-use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use uuid::Uuid;
 
 use super::{Access, Right};
 use crate::{
-    graphql::{Refusal, Session},
+    graphql::{Acknowledged, Refusal, Session, parse_ids},
     organization::Settings,
     preferences::identifiers,
 };
 
 /// Tokens of one call at most.
 const TOKENS_MAX: usize = 50;
+
+/// Tokens revoked in one call at most.
+const REVOKED_MAX: usize = 1_000;
 
 /// How long a token is good if nobody says otherwise.
 const SECONDS: i64 = 60 * 60;
@@ -54,8 +58,12 @@ impl AccessTokenMutations {
                 aud: session.app.public_url().to_owned(),
             };
             session.record(&mut tx, "access_token.created", ("access_token", access.jti));
+            let token = keys.tokens.sign(&access);
+            let template = session.app.config.preferences.access_link.as_deref();
             nodes.push(PrivacyCenterAccessToken {
-                token: keys.tokens.sign(&access),
+                id: access.jti.into(),
+                link: template.map(|template| template.replace("{token}", &token)),
+                token,
                 email: access.email,
                 core_identifier: access.sub,
             });
@@ -64,6 +72,27 @@ impl AccessTokenMutations {
             nodes,
             client_mutation_id: None,
         })
+    }
+
+    /// Has tokens be good for nothing any more, whatever time they have left. For each id that is not among the revoked ones
+    /// yet, the audit log says so.
+    async fn revoke_privacy_center_access_tokens(
+        &self,
+        context: &Context<'_>,
+        ids: Vec<ID>,
+    ) -> Result<Acknowledged, Refusal> {
+        let session = Session::of(context);
+        if ids.len() > REVOKED_MAX {
+            return Err(Refusal::client(format!("ids has more than {REVOKED_MAX} entries")));
+        }
+        let ids: Vec<Uuid> = parse_ids(&ids, "access token")?;
+        let mut tx = session.write().await;
+        for id in ids {
+            if super::revoke(&mut tx, session.organization(), id).await? {
+                session.record(&mut tx, "access_token.revoked", ("access_token", id));
+            }
+        }
+        Ok(Acknowledged::default())
     }
 }
 
@@ -154,6 +183,10 @@ struct CreatePrivacyCenterAccessTokensPayload {
 /// A token of the preference centre.
 #[derive(SimpleObject)]
 struct PrivacyCenterAccessToken {
+    /// Its id, by which it can be revoked.
+    id: ID,
+    /// The link with the token in it; null if the server was not told where people see their preferences.
+    link: Option<String>,
     /// The token.
     token: String,
     /// The e-mail address that it is for.

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     AppState,
     audit::Actor,
-    http::{Grants, Problem, Query, UntypedJson},
+    http::{Code, Grants, Peer, Problem, Query, UntypedJson},
     keyring::{KeyringError, OrganizationKeys},
     organization::Settings,
     purposes::PartitionId,
@@ -75,6 +75,8 @@ pub(crate) enum Told {
     ByHolder(Holder, Box<Consent>),
     /// The holder of an API key, about somebody.
     ByCaller(Arc<Grants>, Box<UpsertRecord>),
+    /// Somebody who shows nothing, about somebody.
+    ByAnyone(Box<UpsertRecord>),
 }
 
 impl Holder {
@@ -293,6 +295,13 @@ impl FromRequest<AppState> for Told {
             let grants = Grants::of(app, &headers, &extensions).await?;
             return Ok(Told::ByCaller(grants, Box::new(call.older_record(app.clock.now())?)));
         }
+        let per_minute = app.config.preferences.unauthenticated_per_minute;
+        if call.token.is_none() && call.identifier.is_some() && per_minute > 0 {
+            let peer = extensions.get::<Peer>();
+            let counted = peer.map_or(Ok(()), |peer| app.strangers.count(peer.0, app.clock.now(), per_minute));
+            counted.map_err(|wait| Problem::new(Code::RateLimited).retry_after(wait))?;
+            return Ok(Told::ByAnyone(Box::new(call.older_record(app.clock.now())?)));
+        }
         let holder = Holder::of(app, call.token.as_deref().unwrap_or_default(), call.partition).await?;
         let consent = call
             .consent
@@ -302,7 +311,7 @@ impl FromRequest<AppState> for Told {
 }
 
 impl SyncCall {
-    /// What the holder of an API key says, as a record for the preference store.
+    /// What somebody says about a person, as a record for the preference store.
     fn older_record(self, now: Timestamp) -> Result<UpsertRecord, Problem> {
         let user_id = self
             .identifier

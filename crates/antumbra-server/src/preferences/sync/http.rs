@@ -9,7 +9,7 @@ use axum::{
 use super::{
     super::{
         check,
-        http::{Intent, Known, take_in},
+        http::{Intent, Known, take_in, unknown_partition},
         model::Record,
         store::Refused,
         wire::UpsertRecord,
@@ -23,6 +23,8 @@ use crate::{
     api_keys::ScopeName,
     audit::Actor,
     http::{Code, Grants, Json, Problem, preflight},
+    organization::{self, OrganizationId},
+    purposes::{AuthLevel, Catalog},
 };
 
 /// `OPTIONS /sync`: what a browser asks before it lets a page of another origin send a header of its own.
@@ -61,7 +63,8 @@ pub(crate) async fn show_consent(State(app): State<AppState>, holder: Holder) ->
 /// What the person did not choose themselves (`confirmed: false`) changes nothing and makes no record: if nothing
 /// confirmed is kept, it is sent back as it came. The body is read as JSON whatever its content type says, so that pages
 /// can send it without asking first. With an API key in the header and no token, the older body of a gateway is taken:
-/// `{partition, identifier, purposes: [{purpose, enabled}], confirmed}`.
+/// `{partition, identifier, purposes: [{purpose, enabled}], confirmed}`. Where the server is set to take it, so it is without
+/// any proof of who sends it, as far as each purpose's `authLevel` lets anybody change it.
 #[utoipa::path(
     post,
     path = "/sync",
@@ -78,6 +81,7 @@ pub(crate) async fn sync_consent(State(app): State<AppState>, told: Told) -> Res
         Told::ByHolder(holder, consent) if consent.confirmed => keep(&app, &holder, &consent).await,
         Told::ByHolder(holder, consent) => compare(&app, &holder, &consent).await,
         Told::ByCaller(grants, record) => keep_of_caller(&app, &grants, *record).await,
+        Told::ByAnyone(record) => keep_of_anyone(&app, *record).await,
     }
 }
 
@@ -119,17 +123,60 @@ async fn compare(app: &AppState, holder: &Holder, consent: &Consent) -> Result<R
 /// Keeps what the holder of an API key says that somebody chose.
 async fn keep_of_caller(app: &AppState, grants: &Grants, record: UpsertRecord) -> Result<Response, Problem> {
     grants.require(ScopeName::ManageStoredPreferences)?;
-    let keys = app.keys.organization(grants.organization).await?;
-    let known = Known::read(
-        app,
-        &mut app.store.begin_read().await?,
-        grants.organization,
-        app.clock.now(),
-    )
-    .await?;
-    let site = known.site(app, grants.organization, &keys);
+    keep_about(app, grants.organization, record, Actor::ApiKey(grants.key.0)).await
+}
+
+/// Keeps what somebody says that somebody chose, as far as the purposes let anybody say it. The answer tells nothing about
+/// the person.
+async fn keep_of_anyone(app: &AppState, record: UpsertRecord) -> Result<Response, Problem> {
+    let mut reader = app.store.begin_read().await?;
+    let mut owners = Vec::new();
+    for organization in organization::list(&mut reader).await? {
+        let catalog = app.catalogs.current(&mut reader, organization.id).await?;
+        if catalog.partition(&record.partition).is_some() {
+            owners.push((organization.id, catalog));
+        }
+    }
+    // Nothing says whose partition is meant where several have one of this key.
+    let [(organization, catalog)] = &owners[..] else {
+        return Err(unknown_partition());
+    };
+    let broken = beyond_anyone(&record, catalog);
+    if !broken.is_empty() {
+        return Err(Problem::validation(broken));
+    }
+    keep_about(app, *organization, record, Actor::Anyone).await
+}
+
+/// What takes proof of who somebody is, by its place.
+fn beyond_anyone(record: &UpsertRecord, catalog: &Catalog) -> Vec<(String, &'static str)> {
+    let mut broken = Vec::new();
+    if record.confirmed == Some(false) {
+        broken.push(("confirmed".to_owned(), "must not be false without a token"));
+    }
+    for (place, said) in record.purposes.iter().flatten().enumerate() {
+        let rule = match catalog.purpose(&said.purpose).map(|purpose| purpose.auth_level) {
+            Some(AuthLevel::Required) => "cannot be changed without a token",
+            Some(AuthLevel::AllowOptOut) if said.enabled != Some(false) => "can only be refused without a token",
+            Some(AuthLevel::AllowOptOut | AuthLevel::Optional) | None => continue,
+        };
+        broken.push((format!("purposes[{place}].purpose"), rule));
+    }
+    broken
+}
+
+async fn keep_about(
+    app: &AppState,
+    organization: OrganizationId,
+    record: UpsertRecord,
+    by: Actor,
+) -> Result<Response, Problem> {
+    let keys = app.keys.organization(organization).await?;
+    let now = app.clock.now();
+    let known = Known::read(app, &mut app.store.begin_read().await?, organization, now).await?;
+    let site = known.site(app, organization, &keys);
     let checked = check::check(alone(record), &known.rules()).map_err(Problem::validation)?;
-    let (_, mut kept) = take_in(app, &known, &site, checked, Actor::ApiKey(grants.key.0), Intent::Keep).await?;
+    let (_, mut kept) = take_in(app, &known, &site, checked, by, Intent::Keep).await?;
     kept.pop()
         .ok_or_else(|| Problem::new(Code::Internal))?
         .map_err(not_kept)?;
@@ -142,8 +189,7 @@ async fn look(app: &AppState, holder: &Holder) -> Result<(Known, Found), Problem
     let mut reader = app.store.begin_read().await?;
     let known = Known::read(app, &mut reader, organization, app.clock.now()).await?;
     let partition = known.catalog.partition(&holder.partition);
-    let partition =
-        partition.ok_or_else(|| Problem::validation([("partition", "is not a partition of this organization")]))?;
+    let partition = partition.ok_or_else(unknown_partition)?;
     let site = known.site(app, organization, &holder.keys);
     let found = holder.find(&mut reader, &site, partition).await?;
     Ok((known, found))

@@ -25,13 +25,13 @@ pub(crate) struct SyncCall {
     /// What was chosen. Required along with `token`.
     #[schema(required)]
     pub(super) consent: Option<Consent>,
-    /// With an API key: who the person is.
+    /// With an API key, or without any proof where the server takes that: who the person is.
     #[schema(ignore)]
     pub(super) identifier: Option<String>,
-    /// With an API key: the purposes that were answered.
+    /// The same: the purposes that were answered.
     #[schema(ignore)]
     pub(super) purposes: Option<Vec<Answered>>,
-    /// With an API key: whether the person made the choice. True by default.
+    /// The same: whether the person made the choice. True by default.
     #[schema(ignore)]
     pub(super) confirmed: Option<bool>,
 }

@@ -87,7 +87,9 @@ impl Scene<'_> {
                 write: &checked.write,
                 workflow: &checked.workflow,
             };
-            for firing in firings(self.triggers, &taken) {
+            let is_vouched_for = self.by != Actor::Anyone;
+            let may_fire = |firing: &Firing<'_>| is_vouched_for || firing.trigger.allow_unauthenticated;
+            for firing in firings(self.triggers, &taken).into_iter().filter(may_fire) {
                 let place = (firing.trigger.id, held.id);
                 match self.open(tx, checked.partition, after, &firing).await? {
                     Ok(dsr) => {

@@ -59,8 +59,7 @@ pub(crate) struct Trigger {
     pub(super) silos: Vec<DataSiloId>,
     /// Data subjects get no messages.
     pub(super) is_silent: bool,
-    /// It fires also for changes whose author nobody vouches for. No route takes such: each has an API key or a signed
-    /// token of the organization behind it.
+    /// It fires also for changes by somebody who showed neither key nor token.
     pub(super) allow_unauthenticated: bool,
     pub(super) is_active: bool,
     pub(super) created_at: Timestamp,

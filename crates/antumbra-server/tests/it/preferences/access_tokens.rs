@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use reqwest::Method;
 
+use antumbra_server::{ServerConfig, config::PreferencesConfig};
+
 use super::*;
-use crate::support::manage::manage_refused;
+use crate::support::manage::{manage, manage_refused};
 
 const AT: &str = "2026-02-04T18:22:10.031Z";
 
@@ -17,7 +19,10 @@ struct Centre {
 
 impl Centre {
     async fn open() -> Centre {
-        let preferences = Preferences::start().await;
+        Centre::of(Preferences::start().await).await
+    }
+
+    async fn of(preferences: Preferences) -> Centre {
         let key = preferences
             .server
             .key(&[ScopeName::GeneratePreferenceAccessTokens])
@@ -32,7 +37,7 @@ impl Centre {
     /// Sends what the clients' program sends.
     async fn ask(&self, key: &str, records: Value) -> Value {
         let document = "mutation CreateAccessTokens($input: CreatePrivacyCenterAccessTokensInput!) { \
-            createPrivacyCenterAccessTokens(input: $input) { nodes { token email coreIdentifier } } }";
+            createPrivacyCenterAccessTokens(input: $input) { nodes { id token email coreIdentifier link } } }";
         let body = json!({ "query": document, "variables": { "input": { "records": records } } });
         let answer = call(self.server(), key, Method::POST, "/graphql", body.to_string()).await;
         answer.1
@@ -304,4 +309,68 @@ async fn each_token_is_recorded_and_so_is_what_its_holder_does() {
     let (made, written) = (find("access_token.created"), find("preferences.upserted"));
     assert!(matches!(made.actor, Actor::ApiKey(_)));
     assert_eq!(written.actor, Actor::AccessToken(made.object_id));
+}
+
+#[tokio::test]
+async fn a_revoked_token_opens_nothing_and_its_neighbours_stay_good() {
+    let mut centre = Centre::open().await;
+    let people = json!([
+        record_of("ana@example.org", json!({})),
+        record_of("ana@example.org", json!({}))
+    ]);
+    let nodes = centre.make(people).await;
+    let (gone, stays) = (nodes[0]["token"].as_str().unwrap(), nodes[1]["token"].as_str().unwrap());
+    let revoke = format!(
+        "mutation {{ revokePrivacyCenterAccessTokens(ids: [{}]) {{ clientMutationId }} }}",
+        nodes[0]["id"]
+    );
+    for _ in 0..2 {
+        manage(centre.server(), &centre.key, &revoke).await;
+    }
+    centre.preferences.server.restart().await;
+    assert_eq!(
+        (centre.get(gone, SHOP).await.0, centre.get(stays, SHOP).await.0),
+        (400, 204)
+    );
+    assert_eq!(centre.tell(gone, json!({ "Analytics": true })).await.0, 400);
+    let mut reader = centre.server().app().store.begin_read().await.unwrap();
+    let entries = antumbra_server::audit::list(&mut reader, centre.server().organization, None, 1_000)
+        .await
+        .unwrap();
+    let revoked = entries
+        .iter()
+        .filter(|(_, entry)| entry.action == "access_token.revoked");
+    let ids: Vec<String> = revoked.map(|(_, entry)| entry.object_id.to_string()).collect();
+    assert_eq!(json!(ids), json!([nodes[0]["id"]]), "once for each token");
+    let weak = centre.server().key(&[ScopeName::ReadOnly]).await;
+    let refused = manage_refused(centre.server(), &weak, &revoke).await;
+    assert!(refused.contains("Generate Preference Access Tokens"), "{refused}");
+    let odd = "mutation { revokePrivacyCenterAccessTokens(ids: [\"x\"]) { clientMutationId } }";
+    let refused = manage_refused(centre.server(), &centre.key, odd).await;
+    assert!(refused.contains("access token"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_link_is_given_where_the_server_was_told_the_page() {
+    let centre = Centre::open().await;
+    assert_eq!(
+        centre.make(json!([record_of("ana@example.org", json!({}))])).await[0]["link"],
+        json!(null)
+    );
+    let config = ServerConfig {
+        preferences: PreferencesConfig {
+            access_link: Some("https://shop.example.test/mine?lang=en#token={token}".to_owned()),
+            ..PreferencesConfig::default()
+        },
+        ..ServerConfig::default()
+    };
+    let server = TestServer::with(config).await;
+    let key = server.key(&[ScopeName::ManageStoredPreferences]).await;
+    let centre = Centre::of(Preferences { server, key }).await;
+    let node = &centre.make(json!([record_of("ana@example.org", json!({}))])).await[0];
+    let expected = format!(
+        "https://shop.example.test/mine?lang=en#token={}",
+        node["token"].as_str().unwrap()
+    );
+    assert_eq!(node["link"], expected);
 }
