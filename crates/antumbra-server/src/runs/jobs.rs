@@ -429,8 +429,8 @@ struct Prepared {
     body: Bytes,
 }
 
-/// The notice, unless there is nothing to say any more, or another job has been given it to say: one that was given up
-/// meanwhile and is tried again all the same would say it twice.
+/// The notice, unless there is nothing to say any more, or another job has been given it to say: one that was given up and
+/// is tried again waits elsewhere than the run remembers, and could not be canceled when the notice was planned anew.
 async fn prepare(
     app: &AppState,
     reader: &mut Reader,
