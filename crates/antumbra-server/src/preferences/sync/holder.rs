@@ -72,11 +72,11 @@ pub(super) struct Found {
 /// What somebody told `POST /sync`.
 pub(crate) enum Told {
     /// The holder of a token, about themselves.
-    ByHolder(Holder, Box<Consent>),
+    Holder(Holder, Box<Consent>),
     /// The holder of an API key, about somebody.
-    ByCaller(Arc<Grants>, Box<UpsertRecord>),
+    Caller(Arc<Grants>, Box<UpsertRecord>),
     /// Somebody who shows nothing, about somebody.
-    ByAnyone(Box<UpsertRecord>),
+    Anyone(Box<UpsertRecord>),
 }
 
 impl Holder {
@@ -293,20 +293,20 @@ impl FromRequest<AppState> for Told {
         let UntypedJson(call) = UntypedJson::<SyncCall>::from_request(request, app).await?;
         if call.token.is_none() && headers.contains_key(header::AUTHORIZATION) {
             let grants = Grants::of(app, &headers, &extensions).await?;
-            return Ok(Told::ByCaller(grants, Box::new(call.older_record(app.clock.now())?)));
+            return Ok(Told::Caller(grants, Box::new(call.older_record(app.clock.now())?)));
         }
         let per_minute = app.config.preferences.unauthenticated_per_minute;
         if call.token.is_none() && call.identifier.is_some() && per_minute > 0 {
             let peer = extensions.get::<Peer>();
             let counted = peer.map_or(Ok(()), |peer| app.strangers.count(peer.0, app.clock.now(), per_minute));
             counted.map_err(|wait| Problem::new(Code::RateLimited).retry_after(wait))?;
-            return Ok(Told::ByAnyone(Box::new(call.older_record(app.clock.now())?)));
+            return Ok(Told::Anyone(Box::new(call.older_record(app.clock.now())?)));
         }
         let holder = Holder::of(app, call.token.as_deref().unwrap_or_default(), call.partition).await?;
         let consent = call
             .consent
             .ok_or_else(|| Problem::validation([("consent", "is required")]))?;
-        Ok(Told::ByHolder(holder, Box::new(consent)))
+        Ok(Told::Holder(holder, Box::new(consent)))
     }
 }
 

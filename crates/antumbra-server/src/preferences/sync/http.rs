@@ -78,10 +78,10 @@ pub(crate) async fn show_consent(State(app): State<AppState>, holder: Holder) ->
 )]
 pub(crate) async fn sync_consent(State(app): State<AppState>, told: Told) -> Result<Response, Problem> {
     match told {
-        Told::ByHolder(holder, consent) if consent.confirmed => keep(&app, &holder, &consent).await,
-        Told::ByHolder(holder, consent) => compare(&app, &holder, &consent).await,
-        Told::ByCaller(grants, record) => keep_of_caller(&app, &grants, *record).await,
-        Told::ByAnyone(record) => keep_of_anyone(&app, *record).await,
+        Told::Holder(holder, consent) if consent.confirmed => keep(&app, &holder, &consent).await,
+        Told::Holder(holder, consent) => compare(&app, &holder, &consent).await,
+        Told::Caller(grants, record) => keep_of_caller(&app, &grants, *record).await,
+        Told::Anyone(record) => keep_of_anyone(&app, *record).await,
     }
 }
 
