@@ -168,6 +168,40 @@ fn each_fault_of_a_file_is_named_by_its_line_and_nothing_is_kept() {
 }
 
 #[test]
+fn what_people_are_found_by_is_not_changed_under_their_records() {
+    let site = Site::start();
+    let file = |is_unique: bool| {
+        format!(
+            "identifiers:\n  - {{ name: plan, type: custom, isUniqueOnPreferenceStore: {is_unique} }}\npurposes:\n  - {{ name: \
+             Analytics, trackingType: Analytics }}\npartitions:\n  - {{ name: Shop, partition: shop }}\n"
+        )
+    };
+    for is_unique in [true, false] {
+        site.applied(&file(is_unique));
+    }
+    let people = site.place.path().join("people.csv");
+    std::fs::write(
+        &people,
+        "email,timestamp,Analytics\nada@example.test,2026-02-03T09:00:00.000Z,true\n",
+    )
+    .unwrap();
+    let mut import = site.place.antumbra();
+    import
+        .args(["preferences", "import", "--partition", "shop"])
+        .arg(people)
+        .env("ANTUMBRA_URL", &site.server.url)
+        .env("ANTUMBRA_KEY", &site.server.key);
+    let imported = site.place.run(&mut import);
+    assert_eq!(imported.code, 0, "{}{}", imported.out, imported.err);
+    let told = site.apply(&file(true), &[]);
+    let rule =
+        "cannot begin or cease to be unique on the preference store while any partition holds preference records";
+    let said = format!("{}{}", told.out, told.err);
+    assert!(told.code != 0 && said.contains(rule), "{} {said}", told.code);
+    assert!(site.applied(&file(false)).ends_with(NOTHING_TO_DO));
+}
+
+#[test]
 fn an_api_key_is_attached_to_what_names_it() {
     let site = Site::start();
     site.applied("api-keys:\n  - title: Nightly\n    scopes: [viewRequests]\n");

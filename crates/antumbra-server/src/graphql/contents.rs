@@ -11,7 +11,12 @@ use crate::{
 impl Session {
     /// Whether people have answered anything in a partition.
     pub(crate) async fn holds_records(&self, reader: &mut Reader, partition: PartitionId) -> Result<bool, Refusal> {
-        Ok(preferences::has_records(reader, self.organization(), partition).await?)
+        Ok(preferences::has_records(reader, self.organization(), Some(partition)).await?)
+    }
+
+    /// Whether people have answered anything in any partition.
+    pub(crate) async fn holds_any_records(&self, reader: &mut Reader) -> Result<bool, Refusal> {
+        Ok(preferences::has_records(reader, self.organization(), None).await?)
     }
 
     /// Removes the secrets of a partition that is deleted in `tx`.

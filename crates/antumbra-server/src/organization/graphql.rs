@@ -8,7 +8,7 @@ use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, Simp
 use super::{
     Action, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, AttributeValue, AttributeValueId, ChangeError,
     Changes, Days, Delay, Identifier, IdentifierId, IdentifierKind, PostCompileStatus, RegionDetection, RegionExpiry,
-    Settings, SubjectClass, SubjectType, SubjectTypeId, Template, TemplateId,
+    SettingError, Settings, SubjectClass, SubjectType, SubjectTypeId, Template, TemplateId,
 };
 use crate::config::IabContradiction;
 use crate::graphql::{Acknowledged, Date, Message, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id};
@@ -247,7 +247,8 @@ impl OrganizationMutations {
         })
     }
 
-    /// Changes an identifier; what is not given stays.
+    /// Changes an identifier; what is not given stays. Whether it is unique on the preference store stays while that holds
+    /// records, since they are found by what was unique when they were written.
     async fn update_identifier(
         &self,
         context: &Context<'_>,
@@ -261,12 +262,15 @@ impl OrganizationMutations {
             .ok_or_else(|| Refusal::not_found("identifier"))?
             .identifier
             .clone();
+        let was_unique = identifier.is_unique_on_preference_store;
         input.settings.apply(&mut identifier, &settings)?;
         let mut tx = session.write().await;
-        changes(session, &mut tx)
-            .save_identifier(&identifier)
-            .await
-            .map_err(about("identifier", &identifier.name))?;
+        let is_changed = identifier.is_unique_on_preference_store != was_unique;
+        let saved = match is_changed && session.holds_any_records(&mut tx).await? {
+            true => Err(SettingError::UniquenessInUse.into()),
+            false => changes(session, &mut tx).save_identifier(&identifier).await,
+        };
+        saved.map_err(about("identifier", &identifier.name))?;
         Ok(UpdateIdentifierPayload {
             identifier: IdentifierNode::new(&identifier, &settings),
             client_mutation_id: None,

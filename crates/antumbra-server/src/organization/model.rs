@@ -182,6 +182,8 @@ pub enum SettingError {
     KindNamesItself,
     #[error("is built in and cannot be changed in this way")]
     BuiltIn,
+    #[error("cannot begin or cease to be unique on the preference store while any partition holds preference records")]
+    UniquenessInUse,
 }
 
 fn check_name(name: &str) -> Result<(), SettingError> {

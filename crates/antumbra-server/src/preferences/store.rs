@@ -195,14 +195,17 @@ pub(super) async fn find_times(
     rows.iter().map(|row| row.as_ref().map(times).transpose()).collect()
 }
 
-/// Whether a partition holds any record: one that does is not deleted.
+/// Whether a partition, or any of the organization, holds a record: what its records are found by is then left as it is.
 pub async fn has_records(
     reader: &mut Reader,
     organization: OrganizationId,
-    partition: PartitionId,
+    partition: Option<PartitionId>,
 ) -> Result<bool, StoreError> {
-    let first = Scan::prefix(&(organization, partition)).limit(1);
-    Ok(!reader.scan(&BY_UPDATE, first).await?.is_empty())
+    let held = match partition {
+        Some(partition) => Scan::prefix(&(organization, partition)),
+        None => Scan::prefix(&organization),
+    };
+    Ok(!reader.scan(&BY_UPDATE, held.limit(1)).await?.is_empty())
 }
 
 /// The two times that records can be listed by.

@@ -260,6 +260,69 @@ async fn an_action_decides_how_the_next_request_goes_on() {
 }
 
 #[tokio::test]
+async fn what_people_are_found_by_is_not_changed_under_their_records() {
+    let office = Office::open().await;
+    let query = "{ identifiers(first: 100) { nodes { id name isUniqueOnPreferenceStore } } }";
+    let list = async || {
+        let listed = manage(&office.server, &office.key, query).await;
+        listed["nodes"].as_array().unwrap().clone()
+    };
+    office
+        .change("createIdentifier(input: {name: \"plan\", type: custom}) { identifier { id } }")
+        .await;
+    let known = list().await;
+    let unique = |name: &str, is_unique: bool| {
+        let id = &known.iter().find(|known| known["name"] == name).unwrap()["id"];
+        let input = format!("{{id: {id}, isUniqueOnPreferenceStore: {is_unique}, placeholder: \"{is_unique}\"}}");
+        format!("updateIdentifier(input: {input}) {{ clientMutationId }}")
+    };
+    for is_unique in [true, false] {
+        office.change(&unique("plan", is_unique)).await;
+    }
+    let manager = manage(
+        &office.server,
+        &office.key,
+        "{ consentManager { consentManager { id } } }",
+    )
+    .await;
+    let partition = &manager["consentManager"]["id"];
+    let call = async |path: &str, body: Value| {
+        let (client, url) = (office.server.client(), office.server.url(path));
+        let call = if path == "/v1/preferences" {
+            client.put(url)
+        } else {
+            client.post(url)
+        };
+        let answer = call.bearer_auth(&office.key).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    };
+    let email = json!({ "name": "email", "value": "ada@example.test" });
+    let at = "2026-02-03T09:00:00.000Z";
+    let identifiers = json!([email, { "name": "plan", "value": "family" }]);
+    let record = json!({ "partition": partition, "identifiers": identifiers, "timestamp": at });
+    call("/v1/preferences", json!({ "records": [record] })).await;
+    for (name, is_unique) in [("plan", true), ("email", false), ("phone", false)] {
+        assert_eq!(
+            office.refused(&unique(name, is_unique)).await,
+            format!(
+                "Client error: identifier `{name}`: cannot begin or cease to be unique on the preference store while any \
+                 partition holds preference records"
+            )
+        );
+    }
+    // What stays as it is may be said, and the rest may change.
+    office.change(&unique("email", true)).await;
+    office.change(&unique("plan", false)).await;
+    assert_eq!(list().await, known);
+
+    let path = format!("/v1/preferences/{}/delete", partition.as_str().unwrap());
+    let gone = json!({ "anchorIdentifier": email, "timestamp": at });
+    call(&path, json!({ "records": [gone] })).await;
+    office.change(&unique("plan", true)).await;
+    office.change(&unique("email", false)).await;
+}
+
+#[tokio::test]
 async fn a_partition_that_holds_records_is_not_deleted() {
     let office = Office::open().await;
     let list = async || {
