@@ -27,7 +27,7 @@ use crate::{
 pub(super) const RECORDS_MAX: usize = 100;
 
 /// Most entries of any list inside a record. Places in messages stay below it.
-const LIST_MAX: usize = 200;
+pub(super) const LIST_MAX: usize = 200;
 
 /// Most problems that are told one by one. A body of some megabytes can hold hundreds of thousands.
 const TOLD_MAX: usize = 1_000;
@@ -35,9 +35,9 @@ const TOLD_MAX: usize = 1_000;
 /// What is said of a name that nothing is configured under.
 pub(super) const UNKNOWN_IDENTIFIER: &str = "is not an identifier of this organization";
 
-/// Longest key and longest value of a metadata entry, in bytes.
-const METADATA_KEY_BYTES_MAX: usize = 256;
-const METADATA_VALUE_BYTES_MAX: usize = 4096;
+/// Longest key and longest value of a metadata entry, in bytes. Browsers put a consent string of 8 KiB into a value.
+pub(super) const METADATA_KEY_BYTES_MAX: usize = 256;
+pub(super) const METADATA_VALUE_BYTES_MAX: usize = 16 << 10;
 
 /// Longest of all other texts, in characters.
 const TEXT_CHARACTERS_MAX: usize = 256;

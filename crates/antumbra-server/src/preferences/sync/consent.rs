@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{
-        check::Broken,
+        check::{Broken, LIST_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX},
         iab,
         model::{ConsentString, Record},
-        wire::{NamedValue, UpsertBatch, UpsertMetadata, UpsertPurpose, UpsertRecord, UpsertStrings},
+        wire::{NamedValue, UpsertBatch, UpsertPurpose, UpsertRecord, UpsertStrings},
     },
     wire::Consent,
 };
@@ -48,14 +48,12 @@ impl Consent {
         Ok(answers)
     }
 
-    /// The record that keeps this consent of the person whom `identifiers` and `user_id` name. `held` is what is kept of
-    /// them until now.
+    /// The record that keeps this consent of the person whom `identifiers` and `user_id` name, but for its annotations.
     pub(super) fn record(
         &self,
         partition: &str,
         (user_id, identifiers): (Option<String>, Vec<NamedValue>),
         catalog: &Catalog,
-        held: Option<&Record>,
     ) -> Result<UpsertRecord, Broken> {
         let answers = self.answers()?.into_iter().filter(|(slug, _)| {
             let purpose = catalog.purpose(slug);
@@ -79,16 +77,20 @@ impl Consent {
                 airgap_version: readable(ConsentString::AirgapVersion, &self.airgap_version),
             }),
             confirmed: Some(self.confirmed),
-            metadata: Some(self.annotations(held)?),
             metadata_timestamp: self.metadata_timestamp.clone().filter(|text| !text.is_empty()),
             ..UpsertRecord::default()
         })
     }
 
-    fn annotations(&self, held: Option<&Record>) -> Result<Vec<UpsertMetadata>, Broken> {
-        let entry = |key: &str, value| UpsertMetadata {
-            key: key.to_owned(),
-            value,
+    /// Its annotations, each with its key; none clears one. `held` is what is kept of the person until now.
+    ///
+    /// What is too large to be kept is passed over, and so is what comes after 200 of them: what a person chose is not lost
+    /// because a page says too much beside it.
+    pub(super) fn annotations(&self, held: Option<&Record>) -> Result<Vec<(String, Option<String>)>, Broken> {
+        let entry = |key: &str, value: Option<String>| (key.to_owned(), value);
+        let fits = |(key, value): &(String, Option<String>)| {
+            let is_short = |value: &String| value.len() <= METADATA_VALUE_BYTES_MAX;
+            (1..=METADATA_KEY_BYTES_MAX).contains(&key.len()) && value.as_ref().is_none_or(is_short)
         };
         let object = |members: &Map<String, Value>| {
             let text = |value: &Value| match value {
@@ -96,7 +98,8 @@ impl Consent {
                 Value::String(text) => Some(text.clone()),
                 other => Some(other.to_string()),
             };
-            members.iter().map(|(key, value)| entry(key, text(value))).collect()
+            let entries = members.iter().map(|(key, value)| entry(key, text(value)));
+            entries.filter(fits).take(LIST_MAX).collect()
         };
         Ok(match &self.metadata {
             None | Some(Value::Null) => Vec::new(),
@@ -109,7 +112,7 @@ impl Consent {
             Some(Value::String(text)) if text.is_empty() => Vec::new(),
             Some(Value::String(text)) => match serde_json::from_str(text) {
                 Ok(Value::Object(members)) => object(&members),
-                _ => vec![entry(METADATA, Some(text.clone()))],
+                _ => [entry(METADATA, Some(text.clone()))].into_iter().filter(fits).collect(),
             },
             Some(_) => {
                 let rule = "must be an object, a text, false or null";
@@ -157,15 +160,13 @@ mod tests {
         serde_json::from_value(body).unwrap()
     }
 
-    fn record(more: Value, held: Option<&Record>) -> Result<UpsertRecord, Broken> {
+    fn record(more: Value) -> Result<UpsertRecord, Broken> {
         let person = (Some("user-42".to_owned()), Vec::new());
-        consent(more).record("shop", person, &Catalog::default(), held)
+        consent(more).record("shop", person, &Catalog::default())
     }
 
     fn annotations(metadata: Value, held: Option<&Record>) -> Vec<(String, Option<String>)> {
-        let record = record(json!({ "metadata": metadata }), held).unwrap();
-        let entries = record.metadata.unwrap().into_iter();
-        entries.map(|entry| (entry.key, entry.value)).collect()
+        consent(json!({ "metadata": metadata })).annotations(held).unwrap()
     }
 
     #[test]
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn purposes_that_are_not_here_are_passed_over() {
-        let made = record(json!({ "purposes": { "Analytics": true, "Essential": false } }), None).unwrap();
+        let made = record(json!({ "purposes": { "Analytics": true, "Essential": false } })).unwrap();
         assert!(made.purposes.unwrap().is_empty(), "the catalog has none");
     }
 
@@ -226,11 +227,19 @@ mod tests {
             ]
         );
         for odd in [json!(true), json!(7), json!([])] {
-            assert_eq!(
-                record(json!({ "metadata": odd }), None).err().unwrap().0,
-                "consent.metadata"
-            );
+            let refused = consent(json!({ "metadata": odd })).annotations(None);
+            assert_eq!(refused.unwrap_err().0, "consent.metadata");
         }
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_kept_is_passed_over() {
+        let long = |bytes: usize| "x".repeat(bytes);
+        let object = json!({ "largest": long(16_384), "larger": long(16_385), long(257): 7, "": 7 });
+        assert_eq!(annotations(object, None), [("largest".to_owned(), Some(long(16_384)))]);
+        assert!(annotations(json!(long(16_385)), None).is_empty());
+        let many: Map<String, Value> = (0..300).map(|n| (n.to_string(), json!(n))).collect();
+        assert_eq!(annotations(many.into(), None).len(), 200);
     }
 
     #[test]
@@ -248,7 +257,7 @@ mod tests {
 
     #[test]
     fn empty_and_broken_strings_are_passed_over_and_null_clears() {
-        let strings = |more: Value| record(more, None).unwrap().consent_management.unwrap();
+        let strings = |more: Value| record(more).unwrap().consent_management.unwrap();
         let empty = strings(json!({ "usp": "", "gpp": "", "tcf": "", "airgapVersion": "" }));
         assert_eq!(
             (empty.usp, empty.gpp, empty.tcf, empty.airgap_version),

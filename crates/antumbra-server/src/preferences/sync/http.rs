@@ -22,6 +22,7 @@ use crate::{
     AppState,
     api_keys::ScopeName,
     audit::Actor,
+    config::IabContradiction,
     http::{Code, Grants, Json, Problem, preflight},
     organization::{self, OrganizationId},
     purposes::{AuthLevel, Catalog},
@@ -90,12 +91,20 @@ async fn keep(app: &AppState, holder: &Holder, consent: &Consent) -> Result<Resp
     let (known, found) = look(app, holder).await?;
     let who = holder.who(&found, &known.settings);
     let held = found.held.as_ref().and_then(|held| held.record.as_deref());
-    let record = consent.record(&holder.partition, who, &known.catalog, held);
+    let record = consent.record(&holder.partition, who, &known.catalog);
     let record = record.map_err(|broken| Problem::validation([broken]))?;
-    let checked = check::check(alone(record), &known.rules());
+    let annotations = consent.annotations(held);
+    let annotations = annotations.map_err(|broken| Problem::validation([broken]))?;
+    // Nobody is there to mend a string that contradicts the choice beside it, and the choice is what counts.
+    let rules = check::Rules {
+        iab_contradiction: IabContradiction::Record,
+        ..known.rules()
+    };
+    let checked = check::check(alone(record), &rules);
     let mut checked = checked.map_err(|broken| Problem::validation(in_consent(broken)))?;
     for checked in &mut checked {
         (checked.write.updated, checked.write.prompted) = (consent.updated, consent.prompted);
+        checked.write.metadata = annotations.clone();
     }
     let site = known.site(app, holder.keys.organization, &holder.keys);
     let (_, mut kept) = take_in(app, &known, &site, checked, holder.by, Intent::Keep).await?;

@@ -13,7 +13,7 @@ use crate::support::manage::manage;
 const TCF: &str = "COvFyGBOvFyGBAbAAAENAPCAAOAAAAAAAAAAAEEUACCKAAA.ZAAgH9794ulA";
 const GPP: &str = "DBABBg~BVWSSSVY.YA";
 
-async fn with(iab_contradiction: IabContradiction) -> Preferences {
+pub(super) async fn with(iab_contradiction: IabContradiction) -> Preferences {
     let config = ServerConfig {
         preferences: PreferencesConfig {
             iab_contradiction,

@@ -117,7 +117,7 @@ async fn each_rule_is_refused_with_its_place_and_without_the_value() {
             "metadata[1].key",
         ),
         (
-            with("metadata", json!([{"key": "a", "value": long(4097)}])),
+            with("metadata", json!([{"key": "a", "value": long(16_385)}])),
             "metadata[0].value",
         ),
         (with("metadata", json!(vec![json!({"key": "a"}); 201])), "metadata"),
