@@ -6,7 +6,10 @@
 
 mod amend;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use antumbra_crypto::{value::ValueKey, wrap::WrappedKey};
 use antumbra_store::{Raw, StoreError, Table, Tx};
@@ -17,7 +20,7 @@ use super::{
         difference::{PurposeChange, difference},
         encoding,
         feed::{News, What},
-        model::{Effect, Record, RecordId},
+        model::{Effect, Identifier, Record, RecordId},
         moment::Moment,
     },
     BY_EVENT, BY_UPDATE, Blind, Chapter, HISTORY, Header, Held, OWNERS, Opened, RECORDS, Site,
@@ -242,8 +245,8 @@ impl<'a> Desk<'a> {
             [oldest, ..] => named.first().copied().unwrap_or(oldest),
         };
         let others: Vec<RecordId> = found.into_iter().filter(|other| *other != id).collect();
-        let more = (checked.write.identifiers.len(), checked.write.metadata.len());
-        self.refuse_too_large(checked.partition, id, &others, more)?;
+        let keys = checked.write.metadata.iter().map(|(key, _)| key);
+        self.refuse_too_large(checked.partition, id, &others, checked.write.identifiers.iter(), keys)?;
         let before = self.drawer(checked.partition, id).record.clone();
         let before = before.expect("records that can't be read were refused");
         self.unite(checked.partition, id, &others);
@@ -313,23 +316,22 @@ impl<'a> Desk<'a> {
         id
     }
 
-    /// Refuses if these records and so many more identifiers and metadata keys are too much for one record.
-    fn refuse_too_large(
-        &self,
+    /// Refuses if these records and what comes to them are too much for one record.
+    fn refuse_too_large<'b>(
+        &'b self,
         partition: PartitionId,
         id: RecordId,
         others: &[RecordId],
-        more: (usize, usize),
+        identifiers: impl Iterator<Item = &'b Identifier> + Clone,
+        metadata: impl Iterator<Item = &'b String> + Clone,
     ) -> Result<(), Refused> {
-        let records = || {
-            others
-                .iter()
-                .chain([&id])
-                .filter_map(|id| self.drawer(partition, *id).record.as_ref())
-        };
-        let identifiers: usize = records().map(|record| record.identifiers.len()).sum();
-        let metadata: usize = records().map(|record| record.metadata.len()).sum();
-        let fits = identifiers + more.0 <= ENTRIES_MAX && metadata + more.1 <= ENTRIES_MAX;
+        let records = others
+            .iter()
+            .chain([&id])
+            .filter_map(|id| self.drawer(partition, *id).record.as_ref());
+        let held = records.clone().flat_map(|record| &record.identifiers);
+        let keys = records.flat_map(|record| record.metadata.iter().map(|(key, _)| key));
+        let fits = is_room_for(held.chain(identifiers)) && is_room_for(keys.chain(metadata));
         if fits { Ok(()) } else { Err(Refused::TooLarge) }
     }
 
@@ -486,6 +488,11 @@ impl<'a> Desk<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether one record has room for all of these. What is given twice counts once; most often there is no need to look.
+fn is_room_for<T: Ord>(entries: impl Iterator<Item = T> + Clone) -> bool {
+    entries.clone().count() <= ENTRIES_MAX || entries.collect::<BTreeSet<T>>().len() <= ENTRIES_MAX
 }
 
 impl From<Opened> for Drawer {

@@ -596,4 +596,15 @@ async fn a_record_stops_growing_before_it_gets_out_of_hand() {
         outcomes.push(answer["success"].as_bool().unwrap());
     }
     assert_eq!(outcomes, [true, true, true, true, true, false]);
+    // What was accepted is accepted again, and what is there can be cleared.
+    let stays = async |metadata: Vec<Value>| {
+        let node = store
+            .record(json!({"userId": "ada@example.test", "metadata": metadata}))
+            .await;
+        node["metadata"].as_array().unwrap().len()
+    };
+    let fifth = (0..200).map(|n| json!({"key": format!("4-{n}"), "value": "x"}));
+    assert_eq!(stays(fifth.collect()).await, 1_000);
+    let first = (0..200).map(|n| json!({"key": format!("0-{n}"), "value": null}));
+    assert_eq!(stays(first.collect()).await, 800);
 }

@@ -152,8 +152,7 @@ impl Desk<'_> {
             _ => other.map_or(id, |other| other.min(id)),
         };
         let absorbed: Vec<RecordId> = other.into_iter().chain([id]).filter(|part| *part != survivor).collect();
-        let more = usize::from(amendment.new.is_some());
-        self.refuse_too_large(partition, survivor, &absorbed, (more, 0))?;
+        self.refuse_too_large(partition, survivor, &absorbed, amendment.new.iter(), [].iter())?;
 
         let before = self.readable(partition, survivor)?;
 
