@@ -28,13 +28,19 @@ pub(super) fn form(known: &KnownIdentifier, value: &str) -> String {
 
 /// A value in the form in which it is kept, or none if it can't be one of `known`.
 pub(super) fn normalise(known: &KnownIdentifier, value: &str) -> Option<String> {
+    kept(known, value).filter(|value| known.accepts(value))
+}
+
+/// A value in the form in which it is kept, or none if none of its kind was ever kept so. What an organization asks of its
+/// values beyond that may have been something else when this one was kept, and says nothing about what is to be found.
+pub(super) fn kept(known: &KnownIdentifier, value: &str) -> Option<String> {
     let value = form(known, value);
     let form_fits = match known.identifier.kind {
         IdentifierKind::Email => value.contains('@') && !value.contains('/'),
         IdentifierKind::Phone => is_e164(&value),
         _ => true,
     };
-    let fits = form_fits && (1..=VALUE_BYTES_MAX).contains(&value.len()) && known.accepts(&value);
+    let fits = form_fits && (1..=VALUE_BYTES_MAX).contains(&value.len());
     fits.then_some(value)
 }
 
@@ -49,6 +55,21 @@ pub(super) fn of_user_id(settings: &Settings, value: &str) -> Option<(&'static s
         let known = settings.find_identifier(name)?;
         Some((name, normalise(known, value)?))
     })
+}
+
+/// The identifiers that a `userId` may have been kept as and cannot be today.
+pub(super) fn of_past_user_id(settings: &Settings, value: &str) -> Vec<(&'static str, String)> {
+    let mut past = Vec::new();
+    for name in [EMAIL_NAME, LEGACY_NAME] {
+        let Some(known) = settings.find_identifier(name) else {
+            continue;
+        };
+        if normalise(known, value).is_some() {
+            break;
+        }
+        past.extend(kept(known, value).map(|value| (name, value)));
+    }
+    past
 }
 
 /// `+`, then 2 to 15 digits, the first of them not 0.

@@ -277,7 +277,7 @@ impl<'a> LastKey<'a> {
             let known = last.settings.find_identifier(&identifier.name);
             known.is_some_and(|known| {
                 known.identifier.is_unique_on_preference_store
-                    && identifiers::normalise(known, &user_id).as_ref() == Some(&identifier.value)
+                    && identifiers::kept(known, &user_id).as_ref() == Some(&identifier.value)
             })
         };
         // What does not lead back to the record can't say where the next page begins.
@@ -463,7 +463,7 @@ async fn find_start(
         .iter()
         .filter(|known| known.identifier.is_unique_on_preference_store);
     let blinds = unique.filter_map(|known| {
-        let value = identifiers::normalise(known, &start.user_id)?;
+        let value = identifiers::kept(known, &start.user_id)?;
         Some(site.blind(partition, &known.identifier.name, &value))
     });
     let owners = store::find_owners(reader, site, partition, &blinds.collect::<Vec<_>>()).await?;

@@ -496,7 +496,7 @@ impl Bounds {
 fn digest(site: &Site<'_>, partition: PartitionId, name: &str, value: &str) -> Option<By> {
     let known = site.settings.find_identifier(name)?;
     let unique = known.identifier.is_unique_on_preference_store;
-    let value = identifiers::normalise(known, value).filter(|_| unique)?;
+    let value = identifiers::kept(known, value).filter(|_| unique)?;
     Some(By::Digest(site.blind(partition, name, &value)))
 }
 

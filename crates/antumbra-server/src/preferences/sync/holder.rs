@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::{
     super::{
         access_tokens::{self, Pass, Right},
-        identifiers::{self, EMAIL_NAME, LEGACY_NAME},
+        identifiers::{self, EMAIL_NAME, LEGACY_NAME, TRANSCEND},
         model::Identifier,
         store::{self, Held, Site},
         wire::{NamedValue, UpsertPurpose, UpsertRecord},
@@ -63,10 +63,20 @@ enum Person {
     Verified { email: String, core_identifier: String },
 }
 
-/// A person's record, and what led to it if the present identifier does not.
+/// A person's record, and what led to it.
 pub(super) struct Found {
     pub(super) held: Option<Held>,
-    by_earlier: Option<Identifier>,
+    by: By,
+}
+
+/// What leads to a person's record.
+enum By {
+    /// What the person is known by.
+    Present,
+    /// The same, in a form that the organization takes from nobody any more.
+    Past,
+    /// What the person was known by before.
+    Earlier(Identifier),
 }
 
 /// What somebody told `POST /sync`.
@@ -130,16 +140,12 @@ impl Holder {
         site: &Site<'_>,
         partition: PartitionId,
     ) -> Result<Found, Problem> {
-        let now = self.person.identifiers(site.settings);
-        if now.is_empty() {
-            return Err(refused());
-        }
-        let mut found = Found {
-            held: None,
-            by_earlier: None,
-        };
+        let present = self.person.identifiers(site.settings);
+        let past = self.person.past_identifiers(site.settings);
         let earlier = self.person.earlier_identifiers(site.settings);
-        let (present, all) = (now.len(), [now, earlier].concat());
+        let is_taken = !present.is_empty();
+        let (first_past, first_earlier) = (present.len(), present.len() + past.len());
+        let mut all = [present, past, earlier].concat();
         let blinds: Vec<_> = all
             .iter()
             .map(|identifier| site.blind(partition, &identifier.name, &identifier.value))
@@ -149,33 +155,45 @@ impl Holder {
             .into_iter()
             .enumerate()
             .find_map(|(place, owner)| Some((place, owner?)));
-        if let Some((place, owner)) = first {
-            found.held = store::find_records(reader, site, partition, &[owner])
-                .await?
-                .pop()
-                .flatten();
-            found.by_earlier = (place >= present).then(|| all[place].clone());
-        }
-        Ok(found)
+        let Some((place, owner)) = first.filter(|(place, _)| is_taken || *place < first_earlier) else {
+            let found = Found {
+                held: None,
+                by: By::Present,
+            };
+            return is_taken.then_some(found).ok_or_else(refused);
+        };
+        let held = store::find_records(reader, site, partition, &[owner]).await?.pop();
+        let by = match place {
+            place if place < first_past => By::Present,
+            place if place < first_earlier => By::Past,
+            place => By::Earlier(all.swap_remove(place)),
+        };
+        Ok(Found {
+            held: held.flatten(),
+            by,
+        })
     }
 
     /// Who a record of this person is about: `userId`, and identifiers. One that was found by an earlier identifier gets the
-    /// present one by that.
+    /// present one by that; one that was found by a form that is taken no more is named by its own id.
     pub(super) fn who(&self, found: &Found, settings: &Settings) -> (Option<String>, Vec<NamedValue>) {
-        let earlier = found.by_earlier.clone();
+        let further = match (&found.by, &found.held) {
+            (By::Present, _) => None,
+            (By::Earlier(identifier), _) => Some((identifier.name.clone(), identifier.value.clone())),
+            (By::Past, Some(held)) => return (None, vec![of_record(held)]),
+            (By::Past, None) => None,
+        };
         let listed = match &self.person {
             Person::Id { .. } => Vec::new(),
             Person::Verified { .. } => self.person.identifiers(settings),
         };
-        let named = listed.into_iter().chain(earlier).map(|identifier| NamedValue {
-            name: identifier.name,
-            value: identifier.value,
-        });
+        let listed = listed.into_iter().map(|identifier| (identifier.name, identifier.value));
+        let listed = listed.chain(further).map(|(name, value)| NamedValue { name, value });
         let user_id = match &self.person {
             Person::Id { id, .. } => Some(id.to_string()),
             Person::Verified { .. } => None,
         };
-        (user_id, named.collect())
+        (user_id, listed.collect())
     }
 }
 
@@ -201,11 +219,43 @@ impl Person {
         }
     }
 
+    /// What the person may have been kept under, and is taken from nobody any more.
+    fn past_identifiers(&self, settings: &Settings) -> Vec<Identifier> {
+        let past = match self {
+            Person::Id { id, .. } => identifiers::of_past_user_id(settings, id),
+            Person::Verified { email, core_identifier } => {
+                let past = |name: &'static str, value: &str| {
+                    let known = settings.find_identifier(name)?;
+                    let is_past = identifiers::normalise(known, value).is_none();
+                    Some((name, identifiers::kept(known, value).filter(|_| is_past)?))
+                };
+                let core = (core_identifier != email).then(|| past(LEGACY_NAME, core_identifier));
+                [past(EMAIL_NAME, email), core.flatten()]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
+        };
+        let identifier = |(name, value): (&str, String)| Identifier {
+            name: name.to_owned(),
+            value,
+        };
+        past.into_iter().map(identifier).collect()
+    }
+
     fn earlier_identifiers(&self, settings: &Settings) -> Vec<Identifier> {
         match self {
             Person::Id { earlier, .. } => earlier.iter().filter_map(|id| identifier_of(settings, id)).collect(),
             Person::Verified { .. } => Vec::new(),
         }
+    }
+}
+
+/// A record by its own id.
+fn of_record(held: &Held) -> NamedValue {
+    NamedValue {
+        name: TRANSCEND.to_owned(),
+        value: held.id.0.to_string(),
     }
 }
 

@@ -663,6 +663,45 @@ async fn identifiers_wrapped_under_earlier_keys_are_read_and_records_follow_thei
 }
 
 #[tokio::test]
+async fn who_was_kept_under_an_older_rule_is_found_as_before() {
+    let pages = Pages::open().await;
+    let kept = pages.tell(OF_ANA, confirmed(json!({ "Analytics": true }))).await;
+    let known = pages.manage("{ identifiers(first: 50) { nodes { id name } } }").await;
+    let known = known["nodes"].as_array().unwrap();
+    let email = &known.iter().find(|known| known["name"] == "email").unwrap()["id"];
+    let input = format!("{{id: {email}, regex: \"@shop[.]example$\"}}");
+    pages
+        .manage(&format!(
+            "mutation {{ updateIdentifier(input: {input}) {{ clientMutationId }} }}"
+        ))
+        .await;
+
+    let store = &pages.preferences;
+    for who in [email_of("ana@example.org"), json!({ "value": "Ana@example.org" })] {
+        assert_eq!(store.find(json!({ "identifiers": [who] })).await.len(), 1, "{who}");
+    }
+    let asked = json!({ "identifier": email_of("ana@example.org") }).to_string();
+    let (_, told) = store
+        .call(Method::POST, &format!("/v1/preferences/{SHOP}/consent-records"), asked)
+        .await;
+    assert_eq!(told["nodes"].as_array().unwrap().len(), 1, "{told}");
+    let asked = json!({ "partition": SHOP, "identifiers": ["ana@example.org"] }).to_string();
+    let (_, told) = store.call(Method::POST, "/v1/consent-preferences", asked).await;
+    assert_eq!(told["nodes"].as_array().unwrap().len(), 1, "{told}");
+    assert_eq!(pages.kept(OF_ANA).await, Some(kept));
+    let mut later = confirmed(json!({ "Analytics": false }));
+    later["timestamp"] = json!(LATER);
+    assert_eq!(pages.tell(OF_ANA, later).await["purposes"]["Analytics"], false);
+    let everybody = store.find(json!({})).await;
+    assert_eq!(everybody.len(), 1, "{everybody:?}");
+    assert_eq!(everybody[0]["identifiers"][0], email_of("ana@example.org"));
+    assert_eq!(enabled(&everybody[0], "Analytics"), Some(false));
+    // Nobody new is taken by that value.
+    let new = in_shop(json!({ "identifiers": [email_of("bea@example.org")] }));
+    assert_eq!(store.upsert(json!({ "records": [new] })).await.0, 400);
+}
+
+#[tokio::test]
 async fn two_organizations_may_call_their_partitions_alike() {
     let pages = Pages::open().await;
     let server = pages.server();
