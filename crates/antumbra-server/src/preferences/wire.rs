@@ -257,6 +257,7 @@ pub(crate) struct Query {
 #[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct QueryFilter {
     /// Records that have at least one of these, at most 100.
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) identifiers: Option<Vec<QueryIdentifier>>,
     /// Records whose `timestamp` is not before this.
     pub(super) timestamp_after: Option<String>,
@@ -693,4 +694,9 @@ careful! {
 /// Tells `null` from absent: with `#[serde(default)]`, absent is none and `null` is some none.
 pub(super) fn even_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(from).map(Some)
+}
+
+/// Takes `null` for no value at all, where absent would mean everybody: who sends it may have meant to name somebody.
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }

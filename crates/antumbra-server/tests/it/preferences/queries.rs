@@ -389,3 +389,45 @@ async fn a_record_whose_key_is_gone_is_shown_without_its_contents() {
         (200, &json!([{"index": 0, "error": error}]))
     );
 }
+
+#[tokio::test]
+async fn a_bound_may_be_the_end_of_all_time_and_nobody_is_not_everybody() {
+    let store = Preferences::start().await;
+    store
+        .record_choice("ada@example.test", "Analytics", true, "2026-02-03T09:00:00.000Z")
+        .await;
+    let end = "9999-12-31T23:59:59.999Z";
+    let bounds = json!({"timestampBefore": end, "system": {"updatedBefore": end}});
+    for body in [
+        json!({"filter": bounds}),
+        json!({"asOf": end, "knownAt": end}),
+        json!({"filter": {"timestampAfter": "2026-02-03T09:00:00Z"}, "limit": 1}),
+    ] {
+        let (status, answer) = store.query(SHOP, body.clone()).await;
+        assert_eq!(
+            (status, answer["nodes"].as_array().map(Vec::len)),
+            (200, Some(1)),
+            "{body} {answer}"
+        );
+    }
+    let (_, answer) = store.query(SHOP, json!({"filter": {"timestampAfter": end}})).await;
+    assert_eq!(answer, json!({"nodes": []}));
+    for (filter, place) in [
+        (json!({"identifiers": null}), "filter.identifiers"),
+        (
+            json!({"identifiers": null, "timestampBefore": end}),
+            "filter.identifiers",
+        ),
+        (
+            json!({"timestampBefore": "2026-02-03T09:15:00[Europe/Paris]"}),
+            "filter.timestampBefore",
+        ),
+    ] {
+        let (status, answer) = store.query(SHOP, json!({"filter": filter})).await;
+        assert_eq!(
+            (status, &answer["details"][0]["path"]),
+            (400, &json!(place)),
+            "{answer}"
+        );
+    }
+}
