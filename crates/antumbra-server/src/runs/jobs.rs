@@ -370,6 +370,7 @@ pub async fn send_notice(app: AppState, job: Claimed) -> Result<(), JobError> {
             Some(posted.unwrap_or_else(|refused| Delivery {
                 received: Received::Failed,
                 why: refused.to_string(),
+                retry_after: None,
             }))
         }
     };

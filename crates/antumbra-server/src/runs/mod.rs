@@ -27,7 +27,7 @@ pub use store::TABLES;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;
-pub use webhooks::Webhooks;
+pub use webhooks::{NotAccepted, Webhooks};
 
 use crate::{dsr::DsrError, files::FileError, http::Problem, jobs::JobError, keyring::KeyringError};
 

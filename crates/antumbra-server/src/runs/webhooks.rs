@@ -8,6 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use bytes::Bytes;
+use jiff::Timestamp;
 use reqwest::{
     Client, Response,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -43,6 +44,44 @@ pub struct Webhooks {
 pub(super) struct Delivery {
     pub(super) received: Received,
     pub(super) why: String,
+    /// What the receiver asks for before it is told again.
+    pub(super) retry_after: Option<RetryAfter>,
+}
+
+/// That a message was not accepted.
+pub struct NotAccepted {
+    /// Why, without the address.
+    pub why: String,
+    /// What the receiver asks for before it is told again.
+    pub retry_after: Option<RetryAfter>,
+}
+
+/// When a receiver wants to be told again, as its `Retry-After` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// After so long.
+    Wait(Duration),
+    /// At that time.
+    At(Timestamp),
+}
+
+impl RetryAfter {
+    fn read(headers: &HeaderMap) -> Option<RetryAfter> {
+        let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        match text.parse::<u32>() {
+            Ok(seconds) => Some(RetryAfter::Wait(Duration::from_secs(seconds.into()))),
+            Err(_) => Some(RetryAfter::At(jiff::fmt::rfc2822::parse(text).ok()?.timestamp())),
+        }
+    }
+
+    /// When that is, at most `wait_max` after `now`. None if it is over.
+    pub fn time(self, now: Timestamp, wait_max: Duration) -> Option<Timestamp> {
+        let at = match self {
+            RetryAfter::Wait(wait) => now + wait.min(wait_max),
+            RetryAfter::At(at) => at.min(now + wait_max),
+        };
+        (at > now).then_some(at)
+    }
 }
 
 impl Webhooks {
@@ -80,13 +119,19 @@ impl Webhooks {
         Webhooks { client, addresses }
     }
 
-    /// Posts `body` with these headers, to somebody who has to accept it with any status of success. Answers why they did
-    /// not, without the address.
-    pub async fn send(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<(), String> {
+    /// Posts `body` with these headers, to somebody who has to accept it with any status of success.
+    pub async fn send(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<(), NotAccepted> {
         match self.post(url, headers, &[], body).await {
-            Ok(delivery) if delivery.received == Received::Failed => Err(delivery.why),
+            Ok(Delivery {
+                received: Received::Failed,
+                why,
+                retry_after,
+            }) => Err(NotAccepted { why, retry_after }),
             Ok(_) => Ok(()),
-            Err(refused) => Err(refused.to_string()),
+            Err(refused) => Err(NotAccepted {
+                why: refused.to_string(),
+                retry_after: None,
+            }),
         }
     }
 
@@ -104,15 +149,18 @@ impl Webhooks {
         Ok(match request.send().await {
             Ok(answer) => {
                 let status = answer.status();
+                let retry_after = RetryAfter::read(answer.headers());
                 drain(answer).await;
                 Delivery {
                     received: meaning(status),
                     why: format!("answered {}", status.as_u16()),
+                    retry_after,
                 }
             }
             Err(error) => Delivery {
                 received: Received::Failed,
                 why: why(&error).to_owned(),
+                retry_after: None,
             },
         })
     }
@@ -248,6 +296,30 @@ mod tests {
             (503, Received::Failed),
         ] {
             assert_eq!(meaning(StatusCode::from_u16(status).unwrap()), received, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_a_receiver_asks_for_is_read_in_seconds_and_as_a_date_and_has_an_end() {
+        let now: Timestamp = "1994-11-06T08:00:00Z".parse().unwrap();
+        let day = Duration::from_secs(24 * 60 * 60);
+        let at = |text: &'static str| {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static(text))]);
+            let at = RetryAfter::read(&headers)?.time(now, day)?;
+            Some(at.duration_since(now).as_secs())
+        };
+        for (text, seconds) in [
+            ("120", Some(120)),
+            (" 7 ", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(49 * 60 + 37)),
+            ("4294967295", Some(86_400)),
+            ("Sat, 06 Nov 2094 08:49:37 GMT", Some(86_400)),
+            ("0", None),
+            ("-5", None),
+            ("Sat, 06 Nov 1993 08:49:37 GMT", None),
+            ("soon", None),
+        ] {
+            assert_eq!(at(text), seconds, "{text}");
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! A webhook reads the feed as everybody does, after the number of the last change that its receiver has accepted. While
 //! there is something to tell it has one job, which the sequencer enqueues with the numbers and which ends when the receiver
-//! has all there is. What was sent and not accepted is sent again as it was, under the same id; so each change arrives at
-//! least once, and in order.
+//! has all there is. What was sent and not accepted is sent again under the same id, with the same changes; so each change
+//! arrives at least once, and in order. When it is sent again follows the settings of all webhooks. A receiver is never
+//! given up: what it does not come for in time expires with the feed, and then it is told that there is a gap.
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -28,6 +30,7 @@ use crate::{
     keyring::{KeyKind, KeyringError, OrganizationKeys, destroy_key},
     organization::OrganizationId,
     purposes::PartitionId,
+    runs::NotAccepted,
     world::Ids,
 };
 
@@ -42,18 +45,8 @@ pub static TELL_OF_CHANGES: JobKind = JobKind {
     at_once_per_target: 1,
 };
 
-/// The wait after each failure in a row; the last counts for all further ones. A receiver is never given up: what it does
-/// not come for in time expires with the feed.
-const WAITS: [Duration; 8] = [
-    Duration::from_secs(5),
-    Duration::from_secs(5 * 60),
-    Duration::from_secs(30 * 60),
-    Duration::from_secs(2 * 60 * 60),
-    Duration::from_secs(5 * 60 * 60),
-    Duration::from_secs(10 * 60 * 60),
-    Duration::from_secs(14 * 60 * 60),
-    Duration::from_secs(24 * 60 * 60),
-];
+/// The longest that a receiver may put us off in one go.
+const PUT_OFF_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Changes in one message.
 const CHANGES_MAX: u64 = 100;
@@ -114,7 +107,7 @@ impl Record for Webhook {
 pub(super) struct Progress {
     /// The number of the last change that was accepted.
     after: u64,
-    /// The number of the last change of a message that was not: it is sent again as it was.
+    /// The number of the last change of a message that was not: it is sent again with the same changes.
     again_to: Option<u64>,
     /// How often in a row it was not.
     pub(super) failures: u32,
@@ -263,21 +256,41 @@ pub async fn tell_of_changes(app: AppState, job: Claimed) -> Result<(), JobError
         .again_to
         .map_or(CHANGES_MAX, |to| to.saturating_sub(progress.after));
     let limit = usize::try_from(wanted).unwrap_or(usize::MAX);
-    let (after, page) = match desk.read(progress.after, limit).await {
-        Ok(page) => (progress.after, page),
+    let (message, told) = match desk.read(progress.after, limit).await {
+        Ok(page) if page.lines.is_empty() => {
+            drop(reader);
+            return rest(&app, &job, key, progress.after).await;
+        }
+        Ok(page) => (
+            Message::of_changes(&app, id, progress.after, &page),
+            Told {
+                last: page.last,
+                again_to: Some(page.last),
+            },
+        ),
         Err(problem) if problem.code() == Code::CursorExpired => {
             let start = store::find_start(&mut reader, key_place(key)).await?;
-            tracing::warn!(webhook = %id.0, "changes have expired before a receiver came to accept them; it is told of what is left");
-            (start, desk.read(start, limit).await.map_err(failed)?)
+            tracing::warn!(webhook = %id.0, "changes have expired before a receiver came to accept them; it is told so");
+            let told = Told {
+                last: start,
+                again_to: None,
+            };
+            (Message::of_gap(&desk, id, progress.after, start), told)
         }
         Err(problem) => return Err(failed(problem)),
     };
     drop(reader);
-    if page.lines.is_empty() {
-        return rest(&app, &job, key, after).await;
-    }
-    let sent = Message::new(&app, id, after, &page).send(&app, &opened).await;
-    keep_outcome(&app, &job, key, (after, page.last), sent).await
+    let sent = message.send(&app, &opened).await;
+    keep_outcome(&app, &job, key, told, sent).await
+}
+
+/// How far a message leads.
+#[derive(Clone, Copy)]
+struct Told {
+    /// The number of the last change that its receiver has dealt with once it accepts it.
+    last: u64,
+    /// The last of the changes in it, if it has to be sent again as long.
+    again_to: Option<u64>,
 }
 
 fn key_place((organization, partition, _): (OrganizationId, PartitionId, WebhookId)) -> Place {
@@ -313,7 +326,7 @@ async fn rest(
     Ok(tx.commit().await?)
 }
 
-/// A message to a receiver: changes, in order.
+/// A message to a receiver.
 struct Message {
     id: String,
     seconds: i64,
@@ -321,8 +334,9 @@ struct Message {
 }
 
 impl Message {
-    /// The same changes make a message of the same id and, unless somebody was erased meanwhile, the same body.
-    fn new(app: &AppState, webhook: WebhookId, after: u64, page: &Page) -> Message {
+    /// Changes, in order. The same changes make a message of the same id. What was chosen stays as it was; who somebody is, and
+    /// whether they were erased, is read anew each time.
+    fn of_changes(app: &AppState, webhook: WebhookId, after: u64, page: &Page) -> Message {
         let (first, last) = (after + 1, page.last);
         let mut body = br#"{"type":"preferences.changed","data":{"changes":["#.to_vec();
         for (place, line) in page.lines.iter().enumerate() {
@@ -339,8 +353,19 @@ impl Message {
         }
     }
 
-    /// Sends it. Answers why it was not accepted, if it was not.
-    async fn send(self, app: &AppState, to: &Opened) -> Result<(), String> {
+    /// That the changes after one number, up to another, have expired.
+    fn of_gap(desk: &Desk, webhook: WebhookId, after: u64, last: u64) -> Message {
+        let (first, expired) = (after + 1, last.saturating_sub(after));
+        let data = json!({ "partition": desk.partition_key, "expired": expired, "cursor": desk.cursor(last) });
+        let body = json!({ "type": "preferences.gap", "data": data });
+        Message {
+            id: format!("gap_{}_{first}_{last}", webhook.0.simple()),
+            seconds: desk.app.clock.now().as_second(),
+            body: Bytes::from(body.to_string()),
+        }
+    }
+
+    async fn send(self, app: &AppState, to: &Opened) -> Result<(), NotAccepted> {
         let signature = webhook::sign(&to.key, &self.id, self.seconds, &self.body);
         let ascii = |text: &str| HeaderValue::from_str(text).expect("ids, times and signatures are plain text");
         let headers = HeaderMap::from_iter([
@@ -360,12 +385,12 @@ async fn keep_outcome(
     app: &AppState,
     job: &Claimed,
     key: (OrganizationId, PartitionId, WebhookId),
-    (after, last): (u64, u64),
-    sent: Result<(), String>,
+    told: Told,
+    sent: Result<(), NotAccepted>,
 ) -> Result<(), JobError> {
     for _ in 0..CONFLICTS_MAX {
         let mut tx = app.store.begin_write().await?;
-        let kept = keep(app, &mut tx, job, key, (after, last), &sent).await;
+        let kept = keep(app, &mut tx, job, key, told, &sent).await;
         match kept {
             Ok(()) => {}
             Err(JobError::Store(StoreError::Conflict)) => continue,
@@ -390,8 +415,8 @@ async fn keep(
     tx: &mut Tx,
     job: &Claimed,
     key: (OrganizationId, PartitionId, WebhookId),
-    (after, last): (u64, u64),
-    sent: &Result<(), String>,
+    told: Told,
+    sent: &Result<(), NotAccepted>,
 ) -> Result<(), JobError> {
     let now = app.clock.now();
     let Some(progress) = tx.get(&PROGRESS, &key).await? else {
@@ -402,25 +427,30 @@ async fn keep(
         Ok(()) => {
             jobs::finish_until(tx, job, now).await?;
             Progress {
-                after: last,
+                after: told.last,
                 again_to: None,
                 failures: 0,
                 ..progress
             }
         }
-        Err(reason) => {
-            let wait = usize::try_from(progress.failures).unwrap_or(usize::MAX);
-            let wait = WAITS[wait.min(WAITS.len() - 1)];
+        Err(NotAccepted { why, retry_after }) => {
+            let failures = progress.failures.saturating_add(1);
+            let windows = &app.config.webhooks.windows;
+            let wait = if failures < windows.tries {
+                windows.try_again
+            } else {
+                windows.error
+            };
+            let asked_for = retry_after.and_then(|asked| asked.time(now, PUT_OFF_MAX));
             let failure = Failure {
                 at: now,
-                reason,
-                next_try_at: now + wait,
+                reason: why,
+                next_try_at: asked_for.unwrap_or(now + wait),
             };
             jobs::fail_until(tx, job, &failure).await?;
             Progress {
-                after,
-                again_to: Some(last),
-                failures: progress.failures.saturating_add(1),
+                again_to: told.again_to,
+                failures,
                 ..progress
             }
         }
@@ -430,10 +460,10 @@ async fn keep(
 }
 
 /// Says in the log what came of a message, and to the runner whether it failed.
-fn tell(webhook: WebhookId, sent: Result<(), String>) -> Result<(), JobError> {
+fn tell(webhook: WebhookId, sent: Result<(), NotAccepted>) -> Result<(), JobError> {
     match sent {
         Ok(()) => Ok(()),
-        Err(why) => {
+        Err(NotAccepted { why, .. }) => {
             tracing::warn!(webhook = %webhook.0, why, "a receiver did not accept changes of preferences; it is told again");
             Err(JobError::InVain)
         }

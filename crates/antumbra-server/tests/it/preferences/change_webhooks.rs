@@ -6,6 +6,7 @@ use antumbra_crypto::{Key32, webhook};
 use antumbra_server::{
     ServerConfig,
     config::{RunJobs, WebhookConfig},
+    preferences,
     silos::address::Network,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,6 +16,8 @@ use crate::support::{
     manage::{manage, manage_refused},
     receiver::{Notice, Receiver, status},
 };
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// The store with a receiver that is told of what changes in the shop.
 struct Told {
@@ -133,12 +136,12 @@ async fn what_is_not_accepted_comes_again_as_it_was_before_anything_newer() {
         listed["nodes"],
         json!([{"url": told.receiver.url(), "partition": SHOP, "failures": 1}])
     );
-    told.pass(Duration::from_secs(6)).await;
+    told.pass(HOUR).await;
     let second = told.receiver.take_one();
-    told.pass(Duration::from_secs(60)).await;
-    assert!(told.receiver.take().is_empty(), "it waits longer each time");
+    told.pass(HOUR / 2).await;
+    assert!(told.receiver.take().is_empty(), "its time has not come");
     told.receiver.answers(status(204));
-    told.pass(Duration::from_secs(5 * 60)).await;
+    told.pass(HOUR / 2).await;
     let notices = told.receiver.take();
     assert_eq!(notices.len(), 2);
     for again in [&second, &notices[0]] {
@@ -150,6 +153,73 @@ async fn what_is_not_accepted_comes_again_as_it_was_before_anything_newer() {
     assert_eq!(people(&notices[1]), ["bea@example.test"]);
     let listed = manage(&told.store.server, &told.admin, query).await;
     assert_eq!(listed["nodes"][0]["failures"], 0);
+}
+
+#[tokio::test]
+async fn a_receiver_is_told_again_as_the_settings_of_webhooks_say_and_as_it_asks_for_itself() {
+    let told = Told::start().await;
+    told.receiver.answers(status(503));
+    told.choose("ada@example.test", true, "2026-02-03T10:00:00Z").await;
+    told.store.server.run_jobs_until_idle().await;
+    assert_eq!(told.receiver.take().len(), 1);
+    for _ in 1..5 {
+        told.pass(HOUR).await;
+        assert_eq!(told.receiver.take().len(), 1, "five tries, an hour apart");
+    }
+    told.pass(23 * HOUR).await;
+    assert!(told.receiver.take().is_empty(), "then once a day");
+    let asks = "HTTP/1.1 429 X\r\nretry-after: 90\r\ncontent-length: 0\r\n\r\n";
+    told.receiver.answers(asks.into());
+    told.pass(HOUR).await;
+    assert_eq!(told.receiver.take().len(), 1);
+    told.pass(Duration::from_secs(89)).await;
+    assert!(told.receiver.take().is_empty());
+    told.receiver.answers(status(204));
+    told.pass(Duration::from_secs(1)).await;
+    assert_eq!(people(&told.receiver.take_one()), ["ada@example.test"]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_missed_changes_is_told_how_many_before_it_is_told_more() {
+    let told = Told::start().await;
+    let server = &told.store.server;
+    told.receiver.answers(status(503));
+    for who in ["ada@example.test", "bea@example.test"] {
+        told.choose(who, true, "2026-02-03T10:00:00Z").await;
+        server.run_jobs_until_idle().await;
+    }
+    told.receiver.take();
+    server.clock.advance(31 * 24 * HOUR);
+    preferences::expire_changes(server.app()).await.unwrap();
+    told.choose("cyd@example.test", true, "2026-02-03T10:00:00Z").await;
+    server.run_jobs_until_idle().await;
+    let refused = told.receiver.take_one();
+    told.receiver.answers(status(204));
+    told.pass(24 * HOUR).await;
+    let [gap, changes] = &told.receiver.take()[..] else {
+        panic!("the gap, and what came after it");
+    };
+    let body = gap.json();
+    let cursor = &body["data"]["cursor"];
+    let data = json!({"partition": SHOP, "expired": 2, "cursor": cursor});
+    assert_eq!(body, json!({"type": "preferences.gap", "data": data}));
+    let path = format!("/v1/preferences/{SHOP}/changes?after={}", cursor.as_str().unwrap());
+    let read = server.client().get(server.url(&path)).bearer_auth(&told.store.key);
+    let read = read.send().await.unwrap().text().await.unwrap();
+    assert_eq!(
+        (read.lines().count(), read.contains("cyd@example.test")),
+        (1, true),
+        "{read}"
+    );
+    assert_eq!(
+        (&refused.body, refused.header("webhook-id")),
+        (&gap.body, gap.header("webhook-id"))
+    );
+    let signature = expected_signature(gap, &told.secret);
+    assert_eq!(gap.header("webhook-signature"), Some(signature.as_str()));
+    assert_eq!(people(changes), ["cyd@example.test"]);
+    told.pass(48 * HOUR).await;
+    assert!(told.receiver.take().is_empty());
 }
 
 #[tokio::test]
