@@ -144,7 +144,11 @@ pub(super) async fn take_in(
 /// With `asOf` each record shows what the person had chosen by that time, also where we learned of it late; with `knownAt`,
 /// what we had learned by that time; with both, what we knew at the one about the other. Who is found, and in which order,
 /// is a matter of what is stored now. Records of which there was nothing yet are left out, so that a page may be short, or
-/// empty although its `cursor` leads on. `asOf` and `knownAt` of the first page hold for those that its cursor leads to.
+/// empty although its `cursor` leads on. `asOf` and `knownAt` of the first page hold for those that its cursor leads to. A record
+/// whose history is longer than one call reads, 50,000 writes or 64 MiB, has no contents then, and `system.historyTooLong`.
+///
+/// With bounds on both times, a page may be short: one call looks at 2,000 records or so once it has found one. Where none of the
+/// first 100,000 between the bounds on `timestamp` fits the others, the call is refused: ask with narrower ones.
 #[utoipa::path(
     post,
     path = "/v1/preferences/{partition}/query",
@@ -172,6 +176,7 @@ pub(crate) async fn query_preferences(
         let nodes = hits.iter().map(|hit| {
             let shown = wire::Shown {
                 user_id: hit.user_id.as_deref(),
+                is_too_long: hit.is_too_long,
                 ..shown(&hit.held, &partition, &known)
             };
             wire::QueryNode::new(shown, &known.catalog)
@@ -290,6 +295,7 @@ pub(super) fn shown<'a>(held: &'a store::Held, partition: &'a str, known: &'a Kn
         user_id: None,
         settings: &known.settings,
         iab_contradiction: known.iab_contradiction,
+        is_too_long: false,
     }
 }
 

@@ -121,6 +121,8 @@ impl Claims for Cursor {
 pub(super) struct Hit {
     pub(super) held: Held,
     pub(super) user_id: Option<String>,
+    /// Whether it can't be shown as the query wants it, because its history is too long.
+    pub(super) is_too_long: bool,
 }
 
 /// Checks a query.
@@ -326,6 +328,7 @@ async fn found(reader: &mut Reader, site: &Site<'_>, query: &Query, lookups: &[L
                 Hit {
                     held,
                     user_id: lookups[place].user_id.clone(),
+                    is_too_long: false,
                 },
             )
         })
@@ -415,6 +418,7 @@ async fn listed(reader: &mut Reader, site: &Site<'_>, query: &Query) -> Result<(
             let hit = Hit {
                 held: held?,
                 user_id: None,
+                is_too_long: false,
             };
             Some((After::Time(time.0, *id), hit))
         }));

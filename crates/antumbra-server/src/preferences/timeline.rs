@@ -18,12 +18,11 @@ use super::{
     http::{Known, unknown_partition},
     moment::Moment,
     query::{self, Hit, Query},
-    store::{self, Held, NoHistory, Site},
+    store::{self, NoHistory, Site},
 };
 use crate::{
     AppState,
     http::{Caller, Json, Path, Problem, scope},
-    purposes::PartitionId,
 };
 pub(super) use replay::{Line, Person, Place, View, What};
 pub use retention::{FOLD_HISTORY, fold_history, keep_history};
@@ -46,6 +45,9 @@ const ENTRIES_AT_ONCE: usize = 100;
 ///
 /// With `limit` the newest entries are given, and without it all of them up to 8 MiB; `containsInitialRecord` says whether the
 /// first one is among them. Nothing is given for a person who is not known, or whose history was deleted with their key.
+///
+/// Of a history that is longer than one call reads, 50,000 writes or 64 MiB, the only entry is what is stored now, without what it
+/// changed, and `historyTooLong` is true.
 #[utoipa::path(
     post,
     path = "/v1/preferences/{partition}/consent-records",
@@ -66,39 +68,25 @@ pub(crate) async fn consent_records(
     let site = known.site(&app, caller.organization, &keys);
     let partition = known.catalog.partition(&partition_key).ok_or_else(unknown_partition)?;
     let asked = asked.check(&site)?;
-    let person = match query::find_person(&mut reader, &site, partition, &asked.name, &asked.value).await? {
-        Some(held) => find_history(&mut reader, &site, partition, &held, asked.place).await?,
-        None => None,
-    };
-    let Some(person) = person else {
-        return Ok(Json(wire::Timeline::empty()).into_response());
-    };
     let shown = wire::Shown {
         partition: &partition_key,
         catalog: &known.catalog,
         with_raw_request: asked.with_raw_request,
     };
+    let Some(held) = query::find_person(&mut reader, &site, partition, &asked.name, &asked.value).await? else {
+        return Ok(Json(wire::Timeline::empty()).into_response());
+    };
+    let person = match store::read_history(&mut reader, &site, partition, &held).await {
+        Ok(person) => person,
+        Err(NoHistory::Unreadable) => return Ok(Json(wire::Timeline::empty()).into_response()),
+        Err(NoHistory::TooLong) => {
+            let present: Vec<_> = held.record.iter().map(|record| shown.present(record)).collect();
+            return Ok(Json(wire::Timeline::too_long(&present)).into_response());
+        }
+        Err(NoHistory::Keyring(error)) => return Err(error.into()),
+    };
     let (records, contains_initial_record) = entries(&person, asked.limit, &shown).await;
     Ok(Json(wire::Timeline::new(&records, contains_initial_record)).into_response())
-}
-
-/// The history of a person; none if it can't be decrypted.
-async fn find_history(
-    reader: &mut Reader,
-    site: &Site<'_>,
-    partition: PartitionId,
-    held: &Held,
-    place: &str,
-) -> Result<Option<Person>, Problem> {
-    match store::read_history(reader, site, partition, held).await {
-        Ok(person) => Ok(Some(person)),
-        Err(NoHistory::Unreadable) => Ok(None),
-        Err(NoHistory::TooLong) => {
-            let rule = "leads to a history that is longer than one call reads: 50,000 writes or 64 MiB";
-            Err(Problem::validation([(place, rule)]))
-        }
-        Err(NoHistory::Keyring(error)) => Err(error.into()),
-    }
 }
 
 /// The newest entries of a timeline, oldest first, and whether its first is among them.
@@ -136,7 +124,8 @@ async fn entries(person: &Person, limit: Option<usize>, shown: &wire::Shown<'_>)
     (entries.into_vec(), contains_initial_record)
 }
 
-/// Shows hits as the query's view has them, and leaves out whom it has nothing of. A hit that can't be decrypted stays as it is.
+/// Shows hits as the query's view has them, and leaves out whom it has nothing of. A hit whose history can't be decrypted, or is
+/// too long, stays where it is without its contents.
 pub(super) async fn look_back(
     reader: &mut Reader,
     site: &Site<'_>,
@@ -146,19 +135,23 @@ pub(super) async fn look_back(
     if query.view == View::default() {
         return Ok(hits);
     }
-    let place = if query.view.as_of.is_some() { "asOf" } else { "knownAt" };
     let mut seen = Vec::with_capacity(hits.len());
     for mut hit in hits {
-        if let Some(person) = find_history(reader, site, query.partition, &hit.held, place).await? {
-            refuse_behind(person.horizon(), query.view)?;
-            let Some(state) = person.state(query.view) else {
-                continue;
-            };
-            hit.held.timestamp = state.record.timestamp;
-            hit.held.updated_at = state.updated_at;
-            hit.held.record = Some(Arc::new(state.record.into_owned()));
-        } else {
-            hit.held.record = None;
+        match store::read_history(reader, site, query.partition, &hit.held).await {
+            Ok(person) => {
+                refuse_behind(person.horizon(), query.view)?;
+                let Some(state) = person.state(query.view) else {
+                    continue;
+                };
+                hit.held.timestamp = state.record.timestamp;
+                hit.held.updated_at = state.updated_at;
+                hit.held.record = Some(Arc::new(state.record.into_owned()));
+            }
+            Err(NoHistory::Keyring(error)) => return Err(error.into()),
+            Err(why @ (NoHistory::TooLong | NoHistory::Unreadable)) => {
+                hit.held.record = None;
+                hit.is_too_long = matches!(why, NoHistory::TooLong);
+            }
         }
         seen.push(hit);
         tokio::task::yield_now().await;

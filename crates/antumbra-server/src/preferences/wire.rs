@@ -459,6 +459,11 @@ pub(crate) struct SystemNode {
     /// `GPC` if a consent string says that the browser sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_privacy_signals: Option<&'static str>,
+    /// Present, and true, if a query looks back and the person's history is longer than one call reads: what they had chosen
+    /// can't be told, and `decryptionStatus` is `ERROR`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    history_too_long: bool,
 }
 
 /// A stored record and where it stands: what a node is made from.
@@ -476,6 +481,8 @@ pub(super) struct Shown<'a> {
     pub(super) settings: &'a Settings,
     /// Whether contradictions between strings and purposes are shown.
     pub(super) iab_contradiction: IabContradiction,
+    /// Whether it is not shown because its history is too long.
+    pub(super) is_too_long: bool,
 }
 
 impl<'a> UpsertNode<'a> {
@@ -568,6 +575,7 @@ impl<'a> Shown<'a> {
             updated_at: self.updated_at,
             iab_contradictions: found.contradictions.filter(|_| are_shown),
             user_privacy_signals: found.gpc.then_some("GPC"),
+            history_too_long: self.is_too_long,
         }
     }
 

@@ -42,8 +42,6 @@ pub(crate) struct TimelineQuery {
 pub(super) struct Asked {
     pub(super) name: String,
     pub(super) value: String,
-    /// Where the identifier stands in the body.
-    pub(super) place: &'static str,
     pub(super) limit: Option<usize>,
     pub(super) with_raw_request: bool,
 }
@@ -91,7 +89,6 @@ impl TimelineQuery {
             Some(NamedValue { name, value }) if broken.is_empty() => Ok(Asked {
                 name,
                 value,
-                place,
                 limit,
                 with_raw_request: self.include_raw_request.unwrap_or(false),
             }),
@@ -112,6 +109,10 @@ pub(crate) struct Timeline<'a> {
     nodes: &'a [Entry],
     /// Whether the person's first write is among them.
     contains_initial_record: bool,
+    /// Present, and true, if the history is longer than one call reads: then the only entry is what is stored now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    history_too_long: bool,
 }
 
 impl<'a> Timeline<'a> {
@@ -120,6 +121,15 @@ impl<'a> Timeline<'a> {
             records: entries,
             nodes: entries,
             contains_initial_record,
+            history_too_long: false,
+        }
+    }
+
+    /// Of a person whose history is longer than one call reads.
+    pub(super) fn too_long(present: &'a [Entry]) -> Timeline<'a> {
+        Timeline {
+            history_too_long: true,
+            ..Timeline::new(present, false)
         }
     }
 
@@ -285,6 +295,16 @@ impl<'a> Shown<'a> {
             preferences_at_current_time: now,
             change_from_prev_state: before.map(|before| ChangeNode::between(before, now)),
             raw_request,
+        })
+        .expect("texts, numbers and lists can be written as JSON")
+    }
+
+    /// What a person has chosen now, where nothing tells how it came about.
+    pub(super) fn present(&self, record: &Record) -> Entry {
+        to_raw_value(&EntryNode {
+            preferences_at_current_time: &self.purposes(record),
+            change_from_prev_state: None,
+            raw_request: None,
         })
         .expect("texts, numbers and lists can be written as JSON")
     }
