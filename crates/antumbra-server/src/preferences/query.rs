@@ -43,6 +43,9 @@ const CHUNK: usize = 200;
 /// its cursor says where the next goes on. Only an empty one must not, since clients take it for the last, and looks on.
 const LOOKED_AT_MAX: usize = 2_000;
 
+/// Rows that one call looks at in search of the first that the second bound does not leave out. Past them the query is refused.
+const LOOKED_AT_IN_VAIN_MAX: usize = 100_000;
+
 /// A query, checked.
 pub(super) struct Query {
     pub(super) partition: PartitionId,
@@ -278,7 +281,7 @@ pub(super) async fn run(
     reader: &mut Reader,
     site: &Site<'_>,
     query: &Query,
-) -> Result<(Vec<Hit>, Option<String>), KeyringError> {
+) -> Result<(Vec<Hit>, Option<String>), Problem> {
     let (mut page, looked_at) = match &query.filter.lookups {
         Some(lookups) => (found(reader, site, query, lookups).await?, None),
         None => listed(reader, site, query).await?,
@@ -383,7 +386,7 @@ async fn find_all(
 /// all it may before it had them, also the last row it looked at, and at least one record.
 ///
 /// Both times of a record stand in clear before its seal, so that what a bound leaves out is never opened.
-async fn listed(reader: &mut Reader, site: &Site<'_>, query: &Query) -> Result<(Page, Option<After>), KeyringError> {
+async fn listed(reader: &mut Reader, site: &Site<'_>, query: &Query) -> Result<(Page, Option<After>), Problem> {
     let filter = &query.filter;
     let dimension = filter.order().unwrap_or(Dimension::Update);
     let (bounds, others) = match dimension {
@@ -427,6 +430,10 @@ async fn listed(reader: &mut Reader, site: &Site<'_>, query: &Query) -> Result<(
         }
         if is_narrowed && looked_at >= LOOKED_AT_MAX && !page.is_empty() {
             return Ok((page, after.map(|(time, id)| After::Time(time.0, id))));
+        }
+        if is_narrowed && looked_at >= LOOKED_AT_IN_VAIN_MAX {
+            let rule = "leaves out each of the first 100,000 records between the bounds on timestamp: narrow those";
+            return Err(Problem::validation([("filter.system", rule)]));
         }
         tokio::task::yield_now().await;
     }

@@ -1,6 +1,7 @@
 //! Queries: order, bounds, pages and cursors.
 
 use super::*;
+use crate::support::rows::put_rows;
 
 #[tokio::test]
 async fn checklist_5_the_newest_record_comes_first_on_the_filtered_dimension() {
@@ -430,4 +431,32 @@ async fn a_bound_may_be_the_end_of_all_time_and_nobody_is_not_everybody() {
             "{answer}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_search_that_finds_nothing_is_refused_past_a_hundred_thousand_records() {
+    let store = Preferences::start().await;
+    store
+        .record_choice("ada@example.test", "Analytics", true, "2026-02-03T09:00:00.000Z")
+        .await;
+    let (key, row) = rows_of(&store.server, "preferences_by_event").await.remove(0);
+    let put = async |from: u128, to: u128| {
+        // organization 16, partition 16, time 8, record 16.
+        let place = |n: u128| [&key[..40], &n.to_be_bytes()].concat();
+        let rows = (from..to).map(|n| (place(n), row.clone()));
+        put_rows(&store.server, "preferences_by_event", rows).await;
+    };
+    let at = "2026-02-03T09:00:00Z";
+    let body = json!({"filter": {"timestampAfter": at, "system": {"updatedBefore": at}}});
+    put(1, 99_999).await;
+    assert_eq!(store.query(SHOP, body.clone()).await, (200, json!({"nodes": []})));
+    put(99_999, 100_000).await;
+    let (status, answer) = store.query(SHOP, body).await;
+    assert_eq!(
+        (status, details(&answer)[0].0.as_str()),
+        (400, "filter.system"),
+        "{answer}"
+    );
+    let body = json!({"filter": {"timestampAfter": "2026-02-03T09:00:00.001Z", "system": {"updatedBefore": at}}});
+    assert_eq!(store.query(SHOP, body).await, (200, json!({"nodes": []})));
 }
