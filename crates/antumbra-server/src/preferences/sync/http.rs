@@ -64,8 +64,9 @@ pub(crate) async fn show_consent(State(app): State<AppState>, holder: Holder) ->
 /// What the person did not choose themselves (`confirmed: false`) changes nothing and makes no record: if nothing
 /// confirmed is kept, it is sent back as it came. The body is read as JSON whatever its content type says, so that pages
 /// can send it without asking first. With an API key in the header and no token, the older body of a gateway is taken:
-/// `{partition, identifier, purposes: [{purpose, enabled}], confirmed}`. Where the server is set to take it, so it is without
-/// any proof of who sends it, as far as each purpose's `authLevel` lets anybody change it.
+/// `{partition, identifier, purposes: [{purpose, enabled}], confirmed}`, and with `confirmed: false` it is only checked. Where
+/// the server is set to take it, so it is without any proof of who sends it, as far as each purpose's `authLevel` lets
+/// anybody change it.
 #[utoipa::path(
     post,
     path = "/sync",
@@ -184,8 +185,13 @@ async fn keep_about(
     let now = app.clock.now();
     let known = Known::read(app, &mut app.store.begin_read().await?, organization, now).await?;
     let site = known.site(app, organization, &keys);
+    // What nobody confirmed is not kept, whoever tells it.
+    let intent = match record.confirmed {
+        Some(false) => Intent::OnlyTry,
+        _ => Intent::Keep,
+    };
     let checked = check::check(alone(record), &known.rules()).map_err(Problem::validation)?;
-    let (_, mut kept) = take_in(app, &known, &site, checked, by, Intent::Keep).await?;
+    let (_, mut kept) = take_in(app, &known, &site, checked, by, intent).await?;
     kept.pop()
         .ok_or_else(|| Problem::new(Code::Internal))?
         .map_err(not_kept)?;

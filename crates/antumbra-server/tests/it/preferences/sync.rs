@@ -13,6 +13,8 @@ use tokio::{
 use super::*;
 use crate::support::manage::{manage, manage_refused};
 
+mod confirmed;
+
 /// The keys and tokens that the contract prints.
 const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const SIGNING_KEY: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj9AQUJDREVGR0hJSktMTU5P";
