@@ -129,17 +129,38 @@ impl OrganizationKeys {
         kind: KeyKind,
         owners: &[Uuid],
     ) -> Result<Vec<Option<Key32>>, KeyringError> {
+        let found = self.try_keys(reader, kind, owners).await?;
+        found.into_iter().map(Option::transpose).collect()
+    }
+
+    /// As [`find_keys`](Self::find_keys), and none also where a key is there that does not open: for those who can do
+    /// without one, and say so.
+    pub async fn find_keys_that_open(
+        &self,
+        reader: &mut Reader,
+        kind: KeyKind,
+        owners: &[Uuid],
+    ) -> Result<Vec<Option<Key32>>, KeyringError> {
+        let found = self.try_keys(reader, kind, owners).await?;
+        Ok(found.into_iter().map(|key| key.and_then(Result::ok)).collect())
+    }
+
+    async fn try_keys(
+        &self,
+        reader: &mut Reader,
+        kind: KeyKind,
+        owners: &[Uuid],
+    ) -> Result<Vec<Option<Result<Key32, KeyringError>>>, KeyringError> {
         let rows = store::get_keys(reader, self.organization, kind, owners).await?;
         let mut keks = self.keks();
-        if rows.iter().flatten().any(|wrapped| keks.find(wrapped).is_none()) {
+        let mut known = rows.iter().flatten().flatten();
+        if known.any(|wrapped| keks.find(wrapped).is_none()) {
             keks = self.reload(reader).await?;
         }
-        let open = |(wrapped, owner): (Option<WrappedKey>, &Uuid)| {
-            wrapped
-                .map(|wrapped| self.open(&keks, kind, *owner, &wrapped))
-                .transpose()
+        let open = |(row, owner): (Option<Result<WrappedKey, KeyringError>>, &Uuid)| {
+            row.map(|wrapped| self.open(&keks, kind, *owner, &wrapped?))
         };
-        rows.into_iter().zip(owners).map(open).collect()
+        Ok(rows.into_iter().zip(owners).map(open).collect())
     }
 
     /// Opens a stored key of `owner`.

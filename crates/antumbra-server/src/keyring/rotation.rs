@@ -84,7 +84,10 @@ pub(super) async fn rewrap_page(store: &Store, keys: &OrganizationKeys) -> Resul
     let found = store::get_keys(&mut tx, organization, kind, &owners).await?;
     for (owner, wrapped) in owners.into_iter().zip(found) {
         // Nothing is there any more if it was destroyed in the meantime.
-        if let Some(wrapped) = wrapped.filter(|wrapped| wrapped.kek_id() != keks.active.id()) {
+        if let Some(wrapped) = wrapped
+            .transpose()?
+            .filter(|wrapped| wrapped.kek_id() != keks.active.id())
+        {
             let wrapped = keys.rewrap(&keks, kind, owner, &wrapped)?;
             store::put_key(&mut tx, organization, kind, owner, &wrapped);
         }

@@ -206,18 +206,19 @@ pub(super) fn put_key(tx: &mut Tx, organization: OrganizationId, kind: KeyKind, 
     );
 }
 
-/// The stored keys of many owners, in their order, in one round trip.
+/// The stored keys of many owners, in their order, in one round trip; of each that is none, why.
 pub(super) async fn get_keys(
     reader: &mut Reader,
     organization: OrganizationId,
     kind: KeyKind,
     owners: &[Uuid],
-) -> Result<Vec<Option<WrappedKey>>, KeyringError> {
+) -> Result<Vec<Option<Result<WrappedKey, KeyringError>>>, StoreError> {
     let keys: Vec<_> = owners.iter().map(|owner| (organization.0, *owner)).collect();
     let rows = reader.get_many(kind.table(), &keys).await?;
-    rows.into_iter()
-        .map(|row| row.map(|row| stored_key(kind, &row)).transpose())
-        .collect()
+    Ok(rows
+        .into_iter()
+        .map(|row| row.map(|row| stored_key(kind, &row)))
+        .collect())
 }
 
 /// The stored keys of one kind, in the order of their owners, at most `limit` of them after `after`.

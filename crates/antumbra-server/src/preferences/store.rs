@@ -352,7 +352,7 @@ async fn read_records(
         .collect();
     let mut keys = site
         .keys
-        .find_keys(reader, KeyKind::Subject, &owners)
+        .find_keys_that_open(reader, KeyKind::Subject, &owners)
         .await?
         .into_iter();
     let mut all = Vec::with_capacity(rows.len());

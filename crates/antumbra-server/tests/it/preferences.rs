@@ -225,6 +225,14 @@ fn email_of(value: &str) -> Value {
     json!({"name": "email", "value": value})
 }
 
+/// Loses the key of a record, as a fault would.
+async fn lose_key(server: &TestServer, node: &Value) {
+    let mut tx = server.app().store.begin_write().await.unwrap();
+    let id: Uuid = transcend_of(node).parse().unwrap();
+    destroy_key(&mut tx, server.organization, KeyKind::Subject, id);
+    tx.commit().await.unwrap();
+}
+
 fn transcend_of(node: &Value) -> String {
     let last = node["identifiers"].as_array().unwrap().last().unwrap();
     assert_eq!(last["name"], "transcend");

@@ -143,6 +143,8 @@ pub(in crate::preferences) async fn amend(
 
 /// `POST /v1/preferences/{partition}/delete`: deletes up to 100 records with their keys, so that what they held and what
 /// their history says is noise from then on. Starts no workflow.
+///
+/// A record that can't be decrypted any more is deleted too, by any identifier that leads to it.
 #[utoipa::path(
     post,
     path = "/v1/preferences/{partition}/delete",

@@ -42,7 +42,7 @@ pub(in crate::preferences) async fn read_changes(
         .collect();
     let rows = reader.get_many(&HISTORY, &keys).await?;
     let owners: Vec<Uuid> = revisions.iter().map(|(id, _)| id.0).collect();
-    let keys = site.keys.find_keys(reader, KeyKind::Subject, &owners).await?;
+    let keys = site.keys.find_keys_that_open(reader, KeyKind::Subject, &owners).await?;
     let mut all = Vec::with_capacity(revisions.len());
     for (((id, revision), row), key) in revisions.iter().zip(rows).zip(keys) {
         let (Some(key), Some(row)) = (&key, &row) else {

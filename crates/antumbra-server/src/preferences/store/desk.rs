@@ -550,36 +550,37 @@ impl Drawer {
 
     fn put(&self, tx: &mut Tx, site: &Site<'_>, partition: PartitionId) {
         let organization = site.organization;
-        let (record, key) = match (&self.record, &self.key) {
-            (Some(record), Some(key)) => (record, key),
-            // It can't be read, so nothing was done to it.
-            _ => return,
-        };
-        for page in &self.history {
-            let row = history_row(site, partition, self.id, key, page);
-            tx.put(&HISTORY, &(organization, partition, self.id, page.chapter), &row);
-        }
-        let header = Header {
-            timestamp: self.timestamp,
-            updated_at: self.updated_at,
-            revision: self.revision,
-        };
         let place = (organization, partition, self.id);
+        // What can't be read is deleted or left alone.
+        if let (Some(record), Some(key)) = (&self.record, &self.key) {
+            for page in &self.history {
+                let row = history_row(site, partition, self.id, key, page);
+                tx.put(&HISTORY, &(organization, partition, self.id, page.chapter), &row);
+            }
+            if self.fate == Fate::Changed {
+                let header = Header {
+                    timestamp: self.timestamp,
+                    updated_at: self.updated_at,
+                    revision: self.revision,
+                };
+                tx.put(
+                    &RECORDS,
+                    &place,
+                    &record_row(site, partition, self.id, &header, key, record),
+                );
+            }
+        }
         let listed = match self.fate {
             Fate::Unchanged => return,
             Fate::Changed => Some((self.timestamp, self.updated_at)),
             Fate::Absorbed | Fate::Deleted => None,
         };
-        match listed {
-            None => tx.delete(&RECORDS, &place),
-            Some(_) => tx.put(
-                &RECORDS,
-                &place,
-                &record_row(site, partition, self.id, &header, key, record),
-            ),
+        if listed.is_none() {
+            tx.delete(&RECORDS, &place);
         }
         if self.fate == Fate::Deleted {
-            for id in record.absorbed.iter().chain([&self.id]) {
+            let absorbed = self.record.iter().flat_map(|record| &record.absorbed);
+            for id in absorbed.chain([&self.id]) {
                 destroy_key(tx, organization, KeyKind::Subject, id.0);
             }
         }

@@ -247,8 +247,8 @@ async fn read(
 }
 
 async fn find_key(reader: &mut Reader, site: &Site<'_>, id: RecordId) -> Result<Option<ValueKey>, KeyringError> {
-    let key = site.keys.find_key(reader, KeyKind::Subject, id.0).await?;
-    Ok(key.map(|key| ValueKey::new(&key)))
+    let mut keys = site.keys.find_keys_that_open(reader, KeyKind::Subject, &[id.0]).await?;
+    Ok(keys.pop().flatten().map(|key| ValueKey::new(&key)))
 }
 
 fn open_all(

@@ -174,7 +174,7 @@ pub(in crate::preferences) async fn read_history(
     let record = held.record.as_ref().ok_or(NoHistory::Unreadable)?;
     let ids: Vec<RecordId> = [held.id].into_iter().chain(record.absorbed.iter().copied()).collect();
     let owners: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let keys = site.keys.find_keys(reader, KeyKind::Subject, &owners).await?;
+    let keys = site.keys.find_keys_that_open(reader, KeyKind::Subject, &owners).await?;
     let mut left = Allowance {
         rows: ROWS_MAX,
         bytes: BYTES_MAX,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::support::manage::manage;
 
+mod lost_keys;
 mod people;
 
 const NO_RECORD: &str = "No preference record matches the anchor identifier";

@@ -65,7 +65,7 @@ impl Preferences {
     }
 
     /// As many changes as that, waiting for them.
-    async fn wait_for_changes(&self, count: usize) -> Vec<Value> {
+    pub(super) async fn wait_for_changes(&self, count: usize) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();
         let mut query = "?wait=20".to_owned();
         while all.len() < count {

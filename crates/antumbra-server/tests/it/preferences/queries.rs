@@ -365,11 +365,7 @@ async fn a_record_whose_key_is_gone_is_shown_without_its_contents() {
     let node = store
         .record_choice("ada@example.test", "Analytics", true, "2026-02-03T09:00:00.000Z")
         .await;
-    let id: Uuid = transcend_of(&node).parse().unwrap();
-    let app = store.server.app();
-    let mut tx = app.store.begin_write().await.unwrap();
-    destroy_key(&mut tx, store.server.organization, KeyKind::Subject, id);
-    tx.commit().await.unwrap();
+    lose_key(&store.server, &node).await;
     let (_, answer) = store.query(SHOP, json!({})).await;
     let expected = json!({"nodes": [{
         "partition": SHOP,

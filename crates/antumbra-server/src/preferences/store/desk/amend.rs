@@ -170,18 +170,37 @@ impl Desk<'_> {
 
     fn delete(&mut self, partition: PartitionId, anchor: &Anchor) -> Result<Deleted, Refused> {
         let id = self.anchored(partition, anchor)?;
-        let record = self.readable(partition, id)?;
-        for identifier in &record.identifiers {
-            self.forget(partition, identifier, id);
-        }
-        for part in &record.absorbed {
-            let alias = self.site.alias(partition, *part);
-            self.forget_blind(partition, alias, id);
-        }
+        let keys = match self.drawer(partition, id).record.clone() {
+            Some(record) => {
+                for identifier in &record.identifiers {
+                    self.forget(partition, identifier, id);
+                }
+                for part in &record.absorbed {
+                    let alias = self.site.alias(partition, *part);
+                    self.forget_blind(partition, alias, id);
+                }
+                1 + record.absorbed.len()
+            }
+            None => {
+                self.forget_all_known(partition, id);
+                1
+            }
+        };
         self.drawer_mut(partition, id).fate = Fate::Deleted;
         self.news.tell(partition, id, What::Deleted);
-        let keys = 1 + record.absorbed.len();
         Ok(Deleted { id, keys })
+    }
+
+    /// Of a record that can't be read: whatever this call has found to lead to it leads nowhere. What else does can't be told;
+    /// it leads to a record that is not there, which counts as nothing and is written over by whoever has it next.
+    fn forget_all_known(&mut self, partition: PartitionId, id: RecordId) {
+        let leads = |(place, owner): (&(PartitionId, Blind), &super::Owner)| {
+            (place.0 == partition && owner.now == Some(id)).then_some(place.1)
+        };
+        let blinds: Vec<Blind> = self.owners.iter().filter_map(leads).collect();
+        for blind in blinds {
+            self.forget_blind(partition, blind, id);
+        }
     }
 
     /// The living record that an anchor points at.
