@@ -1,9 +1,10 @@
 //! What a write changed of a person's answers: before and after, purpose by purpose. Pure.
 //!
 //! Only answers are compared. That a person said the same again at a later time, or became known by another identifier,
-//! is a change of their record and no difference here.
+//! is a change of their record and no difference here; unless the answer expires, since it then counts for longer.
 
 use super::{
+    expiry::Sight,
     model::{Choice, PurposeAnswer, Record},
     moment::Moment,
 };
@@ -12,7 +13,7 @@ use super::{
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct PurposeChange {
     pub(crate) purpose: u32,
-    /// None if it had not been answered.
+    /// None if it had not been answered, or the answer had expired.
     pub(crate) previous: Option<bool>,
     pub(crate) current: bool,
     /// When the person chose what it is now.
@@ -31,19 +32,23 @@ pub(crate) struct TopicChange {
 }
 
 /// What is answered otherwise in `after` than in `before`, in the order in which `after` has it. Answers never go away, so
-/// nothing is missing there.
-pub(crate) fn difference(before: &Record, after: &Record) -> Vec<PurposeChange> {
+/// nothing is missing there. `sight` is that of the moment between the two.
+pub(super) fn difference(before: &Record, after: &Record, sight: Sight<'_>) -> Vec<PurposeChange> {
     let changed = after.purposes.iter().filter_map(|now| {
         let then = before.purposes.iter().find(|then| then.purpose == now.purpose);
-        let previous = then.map(|then| then.consent.value.enabled);
+        let counted = then.filter(|then| !sight.is_gone(then));
         let current = now.consent.value.enabled;
-        let topics = topics_changed(then, now);
-        (previous != Some(current) || !topics.is_empty()).then_some(PurposeChange {
+        let is_other = then.is_none_or(|then| {
+            let is_given_anew = then.consent.at != now.consent.at;
+            let expires = || sight.expires_at(now.purpose, current, now.consent.at).is_some();
+            then.consent.value.enabled != current || is_given_anew && (counted.is_none() || expires())
+        });
+        (is_other || !topics_changed(then, now).is_empty()).then(|| PurposeChange {
             purpose: now.purpose,
-            previous,
+            previous: counted.map(|then| then.consent.value.enabled),
             current,
             at: now.consent.at,
-            topics,
+            topics: topics_changed(counted, now),
         })
     });
     changed.collect()
@@ -68,7 +73,14 @@ fn topics_changed(then: Option<&PurposeAnswer>, now: &PurposeAnswer) -> Vec<Topi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preferences::model::{Consent, PurposeWrite, Write};
+    use crate::{
+        preferences::model::{Consent, PurposeWrite, Write},
+        purposes::Catalog,
+    };
+
+    fn difference(before: &Record, after: &Record) -> Vec<PurposeChange> {
+        super::difference(before, after, Sight::now(&Catalog::default(), Moment(0)))
+    }
 
     fn write(at: i64, purpose: u32, enabled: bool, topics: Vec<(u32, Option<Choice>)>) -> Write {
         Write {

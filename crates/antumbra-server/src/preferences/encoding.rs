@@ -667,7 +667,11 @@ impl<'a> In<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::difference::difference, *};
+    use super::{
+        super::{difference::difference, expiry::Sight},
+        *,
+    };
+    use crate::purposes::Catalog;
 
     fn sample() -> (Record, Event) {
         let at = Moment(1_770_110_100_250);
@@ -724,7 +728,7 @@ mod tests {
         let mut record = Record::empty();
         record.apply(&write);
         record.absorbed = vec![RecordId(Uuid::from_u128(7))];
-        let changes = difference(&Record::empty(), &record);
+        let changes = difference(&Record::empty(), &record, Sight::now(&Catalog::default(), at));
         (
             record,
             Event {

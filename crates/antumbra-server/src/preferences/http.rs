@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     check,
+    expiry::Sight,
     moment::Moment,
     old_dialect::{self, Dialect},
     query, store, timeline, triggers, wire,
@@ -177,6 +178,7 @@ pub(crate) async fn query_preferences(
             let shown = wire::Shown {
                 user_id: hit.user_id.as_deref(),
                 is_too_long: hit.is_too_long,
+                sight: Sight::of(query.view, &known.catalog, known.now),
                 ..shown(&hit.held, &partition, &known)
             };
             wire::QueryNode::new(shown, &known.catalog)
@@ -252,9 +254,15 @@ impl Known {
             organization,
             keys,
             settings: &self.settings,
+            catalog: &self.catalog,
             ids: &app.ids,
             now: self.now,
         }
+    }
+
+    /// Answers as they are now.
+    pub(super) fn sight(&self) -> Sight<'_> {
+        Sight::now(&self.catalog, self.now)
     }
 }
 
@@ -294,6 +302,7 @@ pub(super) fn shown<'a>(held: &'a store::Held, partition: &'a str, known: &'a Kn
         record: held.record.as_deref(),
         user_id: None,
         settings: &known.settings,
+        sight: known.sight(),
         iab_contradiction: known.iab_contradiction,
         is_too_long: false,
     }

@@ -13,6 +13,7 @@
 //! | `model.rs` | a record, and the rules by which writes become part of it |
 //! | `iab/` | what consent strings say, and where they are malformed |
 //! | `difference.rs` | what a write changed of a person's answers |
+//! | `expiry.rs` | answers that count no longer because of their age |
 //! | `encoding.rs` | records and history as bytes, before they are sealed |
 //! | `store.rs` | the tables, and reading and writing them in a few round trips a call |
 //! | `triggers/` | choices that open data subject requests |
@@ -31,6 +32,7 @@ pub(crate) mod amend;
 mod check;
 mod difference;
 mod encoding;
+mod expiry;
 pub(crate) mod feed;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

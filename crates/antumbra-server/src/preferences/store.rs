@@ -32,7 +32,7 @@ use super::{
 use crate::{
     keyring::{KeyKind, KeyringError, OrganizationKeys},
     organization::{OrganizationId, Settings},
-    purposes::PartitionId,
+    purposes::{Catalog, PartitionId},
     world::Ids,
 };
 pub(super) use changes::{Happened, read_changes};
@@ -91,6 +91,7 @@ pub(super) struct Site<'a> {
     pub(super) organization: OrganizationId,
     pub(super) keys: &'a OrganizationKeys,
     pub(super) settings: &'a Settings,
+    pub(super) catalog: &'a Catalog,
     pub(super) ids: &'a Ids,
     pub(super) now: Moment,
 }

@@ -41,7 +41,7 @@ const ENTRIES_AT_ONCE: usize = 100;
 /// There is an entry for each write that changed the person's record, with what they had chosen from then on, in the order in
 /// which we learned of it. A write that came late and changed nothing has none: what it says is found by a query with `asOf`.
 /// Of a person whose records became one, what happened to each of them is told in one line; an entry shows all of them
-/// together. The last entry shows what is stored now.
+/// together. The last entry shows what is stored now; an answer in it that expired since says so by its `expiresAt`.
 ///
 /// With `limit` the newest entries are given, and without it all of them up to 8 MiB; `containsInitialRecord` says whether the
 /// first one is among them. Nothing is given for a person who is not known, or whose history was deleted with their key.
@@ -71,6 +71,7 @@ pub(crate) async fn consent_records(
     let shown = wire::Shown {
         partition: &partition_key,
         catalog: &known.catalog,
+        sight: known.sight(),
         with_raw_request: asked.with_raw_request,
     };
     let Some(held) = query::find_person(&mut reader, &site, partition, &asked.name, &asked.value).await? else {
@@ -110,7 +111,7 @@ async fn entries(person: &Person, limit: Option<usize>, shown: &wire::Shown<'_>)
         }
         let now = replay
             .state()
-            .map(|state| shown.purposes(&state.record))
+            .map(|state| shown.purposes(&state.record, step.learned_at()))
             .unwrap_or_default();
         if number > first {
             entries.push(shown.entry(&now, before.as_deref(), step));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
 use super::{
+    expiry::Sight,
     iab,
     identifiers::EMAIL_NAME,
     model::{Choice, ConsentString, PurposeAnswer, Record, RecordId},
@@ -411,6 +412,10 @@ pub(crate) struct PurposeNode<'a> {
     timestamp: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_system: Option<&'a str>,
+    /// From when the answer counts no longer, or the person should be asked again. Absent if it does not expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Moment>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     preferences: Vec<PreferenceNode<'a>>,
@@ -479,6 +484,8 @@ pub(super) struct Shown<'a> {
     pub(super) user_id: Option<&'a str>,
     /// Which identifiers tell people apart.
     pub(super) settings: &'a Settings,
+    /// From where its answers are looked at.
+    pub(super) sight: Sight<'a>,
     /// Whether contradictions between strings and purposes are shown.
     pub(super) iab_contradiction: IabContradiction,
     /// Whether it is not shown because its history is too long.
@@ -567,7 +574,7 @@ impl<'a> Shown<'a> {
     fn system(&self, catalog: &Catalog) -> SystemNode {
         let found = self
             .record
-            .map(|record| iab::found_in(record, catalog))
+            .map(|record| iab::found_in(&self.sight.left_of(record), catalog))
             .unwrap_or_default();
         let are_shown = self.iab_contradiction != IabContradiction::Ignore;
         SystemNode {
@@ -615,10 +622,12 @@ impl<'a> Shown<'a> {
         .collect()
     }
 
-    /// The purposes that exist, by name; under each, its topics in the order in which they were first answered.
+    /// The purposes that exist and whose answers count, by name; under each, its topics in the order in which they were first answered.
     pub(super) fn purposes(&self, catalog: &'a Catalog) -> Vec<PurposeNode<'a>> {
         let held = self.record.into_iter().flat_map(|record| &record.purposes);
-        let mut nodes: Vec<PurposeNode<'a>> = held.filter_map(|answer| PurposeNode::new(answer, catalog)).collect();
+        let held = held.filter(|answer| !self.sight.is_gone(answer));
+        let nodes = held.filter_map(|answer| PurposeNode::new(answer, catalog, self.sight));
+        let mut nodes: Vec<PurposeNode<'a>> = nodes.collect();
         nodes.sort_unstable_by_key(|node| node.purpose);
         nodes
     }
@@ -640,7 +649,7 @@ impl<'a> IdentifierNode<'a> {
 }
 
 impl<'a> PurposeNode<'a> {
-    fn new(answer: &'a PurposeAnswer, catalog: &'a Catalog) -> Option<PurposeNode<'a>> {
+    fn new(answer: &'a PurposeAnswer, catalog: &'a Catalog, sight: Sight<'_>) -> Option<PurposeNode<'a>> {
         let purpose = catalog
             .purpose_numbered(answer.purpose)
             .filter(|purpose| purpose.shown)?;
@@ -649,6 +658,7 @@ impl<'a> PurposeNode<'a> {
             enabled: answer.consent.value.enabled,
             timestamp: answer.consent.at,
             source_system: answer.consent.value.source_system.as_deref(),
+            expires_at: sight.expires_at(answer.purpose, answer.consent.value.enabled, answer.consent.at),
             preferences: PreferenceNode::all(answer, purpose, catalog),
         })
     }

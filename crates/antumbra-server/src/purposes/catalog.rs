@@ -9,7 +9,9 @@ use antumbra_store::{Reader, StoreError};
 use uuid::Uuid;
 
 use super::{
-    model::{AuthLevel, OptionId, OptionValue, Partition, PartitionId, Purpose, PurposeId, Topic, TopicId, TopicKind},
+    model::{
+        AuthLevel, ExpiryRule, OptionId, OptionValue, Partition, PartitionId, Purpose, PurposeId, Topic, TopicId, TopicKind,
+    },
     store,
 };
 use crate::{copies::Copies, organization::OrganizationId};
@@ -23,6 +25,7 @@ pub struct Catalog {
     purposes_by_slug: HashMap<String, usize>,
     purposes_by_number: HashMap<u32, usize>,
     options_by_number: HashMap<u32, OptionEntry>,
+    has_expiry: bool,
 }
 
 /// A purpose in a catalog.
@@ -46,6 +49,8 @@ pub struct PurposeEntry {
     pub essential: bool,
     /// Who may change an answer to it.
     pub auth_level: AuthLevel,
+    /// How long its answers count: each rule that was set, oldest first.
+    pub expiry: Vec<ExpiryRule>,
     topics: Vec<TopicEntry>,
     topics_by_slug: HashMap<String, usize>,
 }
@@ -111,13 +116,47 @@ impl Catalog {
                 .collect(),
             purposes_by_number: places().map(|(i, p)| (p.number, i)).collect(),
             options_by_number: options.into_iter().map(OptionEntry::numbered).collect(),
+            has_expiry: purposes.iter().any(|purpose| !purpose.expiry.is_empty()),
             purposes,
+        }
+    }
+
+    /// Purposes numbered from 0 that have these rules and nothing else to tell them apart.
+    #[cfg(test)]
+    pub(crate) fn of_rules(rules: Vec<Vec<ExpiryRule>>) -> Catalog {
+        let entry = |(number, expiry): (u32, Vec<ExpiryRule>)| PurposeEntry {
+            id: PurposeId(Uuid::from_u128(u128::from(number))),
+            number,
+            slug: format!("Purpose{number}"),
+            name: String::new(),
+            title: None,
+            writable: true,
+            shown: true,
+            essential: false,
+            expiry,
+            topics: Vec::new(),
+            topics_by_slug: HashMap::new(),
+        };
+        let purposes: Vec<PurposeEntry> = (0..).zip(rules).map(entry).collect();
+        Catalog {
+            purposes_by_number: (0..)
+                .zip(&purposes)
+                .map(|(place, entry)| (entry.number, place))
+                .collect(),
+            has_expiry: true,
+            purposes,
+            ..Catalog::default()
         }
     }
 
     /// What changes with everything in the catalog, and with whatever else calls [`renew`](super::renew).
     pub fn version(&self) -> Uuid {
         self.version
+    }
+
+    /// Whether answers to any purpose have ever had a rule by which they expire.
+    pub fn has_expiry(&self) -> bool {
+        self.has_expiry
     }
 
     /// The partition with this key.
@@ -175,6 +214,7 @@ impl PurposeEntry {
             shown,
             essential: purpose.essential,
             auth_level: purpose.auth_level,
+            expiry: purpose.expiry.clone(),
             topics_by_slug: named.map(|(place, topic)| (topic.slug.clone(), place)).collect(),
             topics,
         }

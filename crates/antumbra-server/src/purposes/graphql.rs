@@ -3,10 +3,10 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
-    AuthLevel, DefaultConsent, NewPurpose, NewTopic, OptionChange, OptionId, OptionValue, Partition, PartitionId,
-    PrivacySignal, Purpose, PurposeChange, PurposeError, PurposeId, PurposeSettings, Topic, TopicChange, TopicId,
-    TopicKind, change_or_create_options, change_purpose, change_topic, create_partition, create_purpose, create_topic,
-    delete_partition, list_options, list_partitions, list_purposes, list_topics,
+    AuthLevel, DefaultConsent, NewPurpose, NewTopic, OnConsentExpiry, OptionChange, OptionId, OptionValue, Partition,
+    PartitionId, PrivacySignal, Purpose, PurposeChange, PurposeError, PurposeId, PurposeSettings, Topic, TopicChange,
+    TopicId, TopicKind, change_or_create_options, change_purpose, change_topic, create_partition, create_purpose,
+    create_topic, delete_partition, list_options, list_partitions, list_purposes, list_topics,
 };
 use crate::graphql::{
     Acknowledged, Date, Message, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id, parse_ids,
@@ -200,7 +200,8 @@ impl PurposeMutations {
         let session = Session::of(context);
         let id = PurposeId(parse_id(&input.id, "purpose")?);
         let mut tx = session.write().await;
-        let changed = change_purpose(&mut tx, &session.app.ids, session.organization(), id, input.read()?).await;
+        let (ids, organization) = (&session.app.ids, session.organization());
+        let changed = change_purpose(&mut tx, ids, organization, id, input.read()?, session.now).await;
         let purpose = changed.map_err(about("purpose", &id.0.to_string()))?;
         session.record(&mut tx, "purpose.changed", ("purpose", purpose.id.0));
         drop(tx);
@@ -428,6 +429,10 @@ struct PurposeNode {
     opt_out_signals: Vec<PrivacySignal>,
     /// Who may change an answer.
     auth_level: AuthLevel,
+    /// How many days an answer counts from when it was given; 0 for ever.
+    consent_expiry_days: u32,
+    /// What becomes of an answer then.
+    on_consent_expiry: OnConsentExpiry,
     /// When it was deleted.
     deleted_at: Option<Date>,
     /// The topics under it.
@@ -475,6 +480,7 @@ impl PurposeNode {
             title: Message::new(topic.id.0, "title", &topic.title),
             color: topic.color.clone(),
         };
+        let (consent_expiry_days, on_consent_expiry) = purpose.present_expiry();
         PurposeNode {
             id: purpose.id.0.into(),
             name: purpose.name.clone(),
@@ -490,6 +496,8 @@ impl PurposeNode {
             display_order: purpose.display_order,
             opt_out_signals: purpose.opt_out_signals.iter().copied().collect(),
             auth_level: purpose.auth_level,
+            consent_expiry_days,
+            on_consent_expiry,
             deleted_at: purpose.deleted_at.map(Date),
             preference_topics: topics.map(topic).collect(),
             purpose_data_point_count: 0,

@@ -18,9 +18,9 @@ mod store;
 
 pub use catalog::{Catalog, Catalogs, OptionEntry, PurposeEntry, TopicEntry};
 pub use model::{
-    AuthLevel, DefaultConsent, NewPurpose, NewTopic, OptionChange, OptionId, OptionValue, Partition, PartitionId,
-    PrivacySignal, Purpose, PurposeChange, PurposeError, PurposeId, PurposeSettings, Topic, TopicChange, TopicId,
-    TopicKind,
+    AuthLevel, DefaultConsent, ExpiryRule, NewPurpose, NewTopic, OnConsentExpiry, OptionChange, OptionId, OptionValue,
+    Partition, PartitionId, PrivacySignal, Purpose, PurposeChange, PurposeError, PurposeId, PurposeSettings, Topic,
+    TopicChange, TopicId, TopicKind,
 };
 pub use store::{
     TABLES, change_or_create_options, change_purpose, change_topic, create_built_ins, create_partition, create_purpose,

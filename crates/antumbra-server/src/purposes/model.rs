@@ -1,6 +1,6 @@
 //! Purposes, preference topics, options and partitions: pure types and the rules on them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use antumbra_store::{Corrupt, Key};
 use async_graphql::Enum;
@@ -114,6 +114,40 @@ pub enum PrivacySignal {
     Dnt,
 }
 
+/// What becomes of an answer when it expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Enum)]
+pub enum OnConsentExpiry {
+    /// It stays, and the person should be asked again.
+    #[graphql(name = "Prompt")]
+    Prompt,
+    /// It counts no longer, as if it had not been given.
+    #[graphql(name = "ResetAll")]
+    ResetAll,
+    /// If it allowed the purpose, it counts no longer. A refusal does not expire.
+    #[graphql(name = "ResetOptIns")]
+    ResetOptIns,
+}
+
+/// How long answers to a purpose count, from when that was set until the next rule was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpiryRule {
+    /// When it was set. What holds at an earlier time does not depend on it.
+    pub since: Timestamp,
+    /// How long an answer counts from when it was given. None: for ever.
+    pub period: Option<Duration>,
+    /// What becomes of it then.
+    pub on_expiry: OnConsentExpiry,
+}
+
+/// A day, as periods are set in.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Longest period that can be set, in days: a hundred years.
+const EXPIRY_DAYS_MAX: u32 = 36_525;
+
+/// Rules of one purpose that are kept. Before the oldest of them answers count for ever.
+const EXPIRY_RULES_MAX: usize = 100;
+
 /// A reason for processing that can be allowed or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purpose {
@@ -155,10 +189,40 @@ pub struct Purpose {
     pub show_disclosure_in_comm_preferences: bool,
     /// The data subject types it is for; empty means all.
     pub data_subject_ids: BTreeSet<Uuid>,
+    /// How long its answers count: each rule that was set, oldest first. Before the first they count for ever.
+    #[serde(default)]
+    pub expiry: Vec<ExpiryRule>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was deleted. Its answers stay stored and are no longer shown.
     pub deleted_at: Option<Timestamp>,
+}
+
+impl Purpose {
+    /// How many days its answers count, 0 for ever, and what becomes of them then.
+    pub fn present_expiry(&self) -> (u32, OnConsentExpiry) {
+        let rule = self.expiry.last();
+        let days = rule.and_then(|rule| rule.period).unwrap_or_default().as_secs() / DAY.as_secs();
+        let on_expiry = rule.map_or(OnConsentExpiry::ResetOptIns, |rule| rule.on_expiry);
+        (u32::try_from(days).unwrap_or(u32::MAX), on_expiry)
+    }
+
+    /// Sets what was given of how long answers count, from now on. What held until now is not touched.
+    fn set_expiry(&mut self, days: Option<u32>, on_expiry: Option<OnConsentExpiry>, now: Timestamp) {
+        let held = self.present_expiry();
+        let wanted = (days.unwrap_or(held.0), on_expiry.unwrap_or(held.1));
+        if wanted == held {
+            return;
+        }
+        if self.expiry.len() == EXPIRY_RULES_MAX {
+            self.expiry.remove(0);
+        }
+        self.expiry.push(ExpiryRule {
+            since: now,
+            period: (wanted.0 > 0).then(|| DAY * wanted.0),
+            on_expiry: wanted.1,
+        });
+    }
 }
 
 /// A purpose to be made.
@@ -212,11 +276,25 @@ pub struct PurposeSettings {
     pub communication_preferences_identifier_id: Option<Uuid>,
     /// Preferences about messages show a disclosure.
     pub show_disclosure_in_comm_preferences: Option<bool>,
+    /// How many days an answer counts from when it was given; 0 for ever, which is the default.
+    pub consent_expiry_days: Option<u32>,
+    /// What becomes of an answer then. By default it counts no longer if it allowed the purpose.
+    pub on_consent_expiry: Option<OnConsentExpiry>,
 }
 
 impl PurposeSettings {
+    /// Whether what was given can be set.
+    pub(super) fn check(&self) -> Result<(), PurposeError> {
+        check_text("title", self.title.as_deref().unwrap_or_default())?;
+        match self.consent_expiry_days {
+            Some(days) if days > EXPIRY_DAYS_MAX => Err(PurposeError::BadExpiry),
+            _ => Ok(()),
+        }
+    }
+
     /// Sets what was given.
-    pub(super) fn apply(self, purpose: &mut Purpose) {
+    pub(super) fn apply(self, purpose: &mut Purpose, now: Timestamp) {
+        purpose.set_expiry(self.consent_expiry_days, self.on_consent_expiry, now);
         take_given(&mut purpose.default_consent, self.default_consent);
         take_given(&mut purpose.opt_out_signals, self.opt_out_signals);
         take_given(&mut purpose.show_in_consent_manager, self.show_in_consent_manager);
@@ -378,6 +456,9 @@ pub enum PurposeError {
     /// A text is too long, or empty where it must not be.
     #[error("{0} must not be empty and at most 10,000 bytes long")]
     BadText(&'static str),
+    /// Answers can't count that long.
+    #[error("consentExpiryDays must be from 0 to 36,525")]
+    BadExpiry,
     /// The name is kept for values that mean no purpose.
     #[error("this name is reserved")]
     Reserved,

@@ -152,7 +152,7 @@ pub async fn create_purpose(
     check_tracking_type(&new.tracking_type)?;
     check_name("name", &new.name)?;
     check_text("description", &new.description)?;
-    check_text("title", new.settings.title.as_deref().unwrap_or_default())?;
+    new.settings.check()?;
     let all = list_purposes(tx, organization).await?;
     let living = all.iter().filter(|purpose| purpose.deleted_at.is_none());
     if living.clone().any(|purpose| purpose.tracking_type == new.tracking_type) {
@@ -188,10 +188,11 @@ fn made(new: NewPurpose, id: PurposeId, number: u32, order: i32, now: Timestamp)
         communication_preferences_identifier_id: None,
         show_disclosure_in_comm_preferences: false,
         data_subject_ids: BTreeSet::new(),
+        expiry: Vec::new(),
         created_at: now,
         deleted_at: None,
     };
-    new.settings.apply(&mut purpose);
+    new.settings.apply(&mut purpose, now);
     purpose
 }
 
@@ -202,15 +203,15 @@ pub async fn change_purpose(
     organization: OrganizationId,
     id: PurposeId,
     change: PurposeChange,
+    now: Timestamp,
 ) -> Result<Purpose, PurposeError> {
     let mut purpose = living_purpose(tx, organization, id).await?;
     if let Some(name) = &change.name {
         check_name("name", name)?;
     }
     let set = &change.settings;
-    for (what, text) in [("description", &change.description), ("title", &set.title)] {
-        check_text(what, text.as_deref().unwrap_or_default())?;
-    }
+    check_text("description", change.description.as_deref().unwrap_or_default())?;
+    set.check()?;
     let differs = |given: Option<bool>, held: bool| purpose.built_in && given.is_some_and(|given| given != held);
     if differs(set.configurable, purpose.configurable) {
         return Err(PurposeError::BuiltIn("configurable"));
@@ -222,7 +223,7 @@ pub async fn change_purpose(
     take_given(&mut purpose.name, change.name);
     take_given(&mut purpose.description, change.description);
     take_given(&mut purpose.data_subject_ids, change.data_subject_ids);
-    change.settings.apply(&mut purpose);
+    change.settings.apply(&mut purpose, now);
     if purpose != before {
         tx.put(&PURPOSES, &(organization, id), &purpose);
         Numbers::take(tx, ids, organization).await?.put(tx);

@@ -73,7 +73,8 @@ impl<'a> Changing<'a> {
     }
 
     async fn change(&mut self, id: PurposeId, change: PurposeChange) -> Result<purposes::Purpose, PurposeError> {
-        purposes::change_purpose(&mut self.tx, &self.app.ids, self.organization, id, change).await
+        let (ids, now) = (&self.app.ids, self.app.clock.now());
+        purposes::change_purpose(&mut self.tx, ids, self.organization, id, change, now).await
     }
 
     async fn partition(&mut self, key: &str) -> Result<purposes::Partition, PurposeError> {

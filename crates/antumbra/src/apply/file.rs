@@ -271,6 +271,10 @@ pub(crate) struct Purpose {
     pub(crate) opt_out_signals: Option<Vec<String>>,
     #[serde(rename = "auth-level")]
     pub(crate) auth_level: Option<String>,
+    #[serde(rename = "consent-expiry-days")]
+    pub(crate) consent_expiry_days: Option<u32>,
+    #[serde(rename = "on-consent-expiry")]
+    pub(crate) on_consent_expiry: Option<String>,
     #[serde(rename = "preference-topics", default)]
     pub(crate) topics: Vec<Topic>,
 }

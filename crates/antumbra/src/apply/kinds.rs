@@ -295,7 +295,7 @@ pub(super) const PURPOSE: Kind = Kind {
     list: "purposes",
     pages: Pages::Yes,
     selection: "id name title trackingType description defaultConsent configurable showInConsentManager \
-        showInPrivacyCenter isActive displayOrder optOutSignals authLevel",
+        showInPrivacyCenter isActive displayOrder optOutSignals authLevel consentExpiryDays onConsentExpiry",
     name: "trackingType",
     name_at: "trackingType",
     fields: &[
@@ -314,6 +314,8 @@ pub(super) const PURPOSE: Kind = Kind {
         field("display-order", "displayOrder", "displayOrder"),
         set("opt-out-signals", "optOutSignals", "optOutSignals"),
         field("auth-level", "authLevel", "authLevel"),
+        field("consent-expiry-days", "consentExpiryDays", "consentExpiryDays"),
+        field("on-consent-expiry", "onConsentExpiry", "onConsentExpiry"),
     ],
     create: "mutation($input: CreatePurposeInput!) { createPurpose(input: $input) { purpose { id } } }",
     update: "mutation($input: UpdatePurposeInput!) { updatePurpose(input: $input) { clientMutationId } }",

@@ -117,6 +117,7 @@ impl Desk {
                     person: people.get(&change.entry.record),
                 },
                 &known.catalog,
+                known.sight(),
             );
             let json = serde_json::to_vec(&node).map_err(|error| Problem::internal(&error))?;
             Ok(Line {

@@ -7,6 +7,7 @@ use super::{entry::What, store::Numbered};
 use crate::{
     preferences::{
         difference::{PurposeChange, TopicChange},
+        expiry::Sight,
         model::{Choice, RecordId},
         moment::Moment,
         store::{Happened, Held},
@@ -49,7 +50,7 @@ pub(crate) struct ChangeNode<'a> {
     expired: bool,
     /// What the person is known by now.
     identifiers: Vec<IdentifierNode<'a>>,
-    /// The purposes that are answered otherwise than before. None of them when only something else about the record changed,
+    /// The purposes that are answered otherwise than before, or for longer. None of them when only something else about the record changed,
     /// such as its identifiers.
     changes: Vec<PurposeNode<'a>>,
 }
@@ -71,11 +72,15 @@ enum Kind {
 #[schema(as = PurposeChangeNode)]
 struct PurposeNode<'a> {
     purpose: &'a str,
-    /// None if it had not been answered.
+    /// None if it had not been answered, or the answer had expired.
     previous: Option<bool>,
     current: bool,
     #[schema(value_type = String, format = DateTime)]
     timestamp: Moment,
+    /// From when the answer counts no longer, or the person should be asked again. Absent if it does not expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Moment>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     preferences: Vec<PreferenceNode<'a>>,
@@ -103,7 +108,7 @@ pub(super) struct Shown<'a> {
 }
 
 impl<'a> ChangeNode<'a> {
-    pub(super) fn new(shown: Shown<'a>, catalog: &'a Catalog) -> ChangeNode<'a> {
+    pub(super) fn new(shown: Shown<'a>, catalog: &'a Catalog, sight: Sight<'_>) -> ChangeNode<'a> {
         let entry = shown.change.entry;
         let (kind, revision, into) = match entry.what {
             What::Changed(revision) => (Kind::Changed, Some(revision), None),
@@ -130,14 +135,16 @@ impl<'a> ChangeNode<'a> {
             erased: matches!(shown.happened, Some(Happened::Erased)) || matches!(kind, Kind::Deleted),
             expired: matches!(shown.happened, Some(Happened::Expired)),
             identifiers: identifiers.unwrap_or_default(),
-            changes: changes.filter_map(|change| PurposeNode::new(change, catalog)).collect(),
+            changes: changes
+                .filter_map(|change| PurposeNode::new(change, catalog, sight))
+                .collect(),
         }
     }
 }
 
 impl<'a> PurposeNode<'a> {
     /// None if the purpose does not exist any more.
-    fn new(change: &PurposeChange, catalog: &'a Catalog) -> Option<PurposeNode<'a>> {
+    fn new(change: &PurposeChange, catalog: &'a Catalog, sight: Sight<'_>) -> Option<PurposeNode<'a>> {
         let purpose = catalog
             .purpose_numbered(change.purpose)
             .filter(|purpose| purpose.shown)?;
@@ -147,6 +154,7 @@ impl<'a> PurposeNode<'a> {
             previous: change.previous,
             current: change.current,
             timestamp: change.at,
+            expires_at: sight.expires_at(change.purpose, change.current, change.at),
             preferences: topics
                 .filter_map(|topic| PreferenceNode::new(topic, purpose, catalog))
                 .collect(),

@@ -19,6 +19,7 @@ use super::{
         check::{Checked, OnConflict},
         difference::{PurposeChange, difference},
         encoding,
+        expiry::Sight,
         feed::{News, What},
         model::{Effect, Identifier, Record, RecordId},
         moment::Moment,
@@ -401,8 +402,9 @@ impl<'a> Desk<'a> {
         event: impl FnOnce(&[PurposeChange]) -> Vec<u8>,
     ) -> Held {
         let now = self.site.now;
+        let sight = Sight::now(self.site.catalog, now);
         let drawer = self.drawer_mut(partition, id);
-        let changes = difference(before, drawer.record_mut());
+        let changes = difference(before, drawer.record_mut(), sight);
         drawer.enter(event(&changes), now);
         let (held, revision) = (drawer.held(), drawer.revision);
         for part in absorbed {

@@ -53,7 +53,7 @@ pub(crate) async fn ask_first() -> Response {
 pub(crate) async fn show_consent(State(app): State<AppState>, holder: Holder) -> Result<Response, Problem> {
     let (known, found) = look(&app, &holder).await?;
     Ok(match confirmed(&found)? {
-        Some(record) => Json(ConsentAnswer::kept(record, &known.catalog)).into_response(),
+        Some(record) => Json(ConsentAnswer::kept(record, &known.catalog, known.sight())).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     })
 }
@@ -114,7 +114,7 @@ async fn keep(app: &AppState, holder: &Holder, consent: &Consent) -> Result<Resp
         .ok_or_else(|| Problem::new(Code::Internal))?
         .map_err(not_kept)?;
     let record = held.record.as_deref().ok_or_else(|| not_kept(Refused::Unreadable))?;
-    Ok(Json(ConsentAnswer::kept(record, &known.catalog)).into_response())
+    Ok(Json(ConsentAnswer::kept(record, &known.catalog, known.sight())).into_response())
 }
 
 /// Answers a consent that nobody confirmed with the one that is kept, if there is one.
@@ -125,7 +125,7 @@ async fn compare(app: &AppState, holder: &Holder, consent: &Consent) -> Result<R
     let at = super::super::moment::Moment::parse_event(&consent.timestamp, known.now);
     at.map_err(|bad| Problem::validation([("consent.timestamp", bad.to_string())]))?;
     Ok(match confirmed(&found)? {
-        Some(record) => Json(ConsentAnswer::kept(record, &known.catalog)).into_response(),
+        Some(record) => Json(ConsentAnswer::kept(record, &known.catalog, known.sight())).into_response(),
         None => Json(ConsentAnswer::said(consent, answers)).into_response(),
     })
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::super::{
+    expiry::Sight,
     model::{ConsentString, Record},
     moment::Moment,
     wire::even_null,
@@ -130,10 +131,11 @@ pub(crate) struct Done {
 }
 
 impl<'a> ConsentAnswer<'a> {
-    /// What is kept of a person: their answers to the purposes that exist.
-    pub(super) fn kept(record: &'a Record, catalog: &'a Catalog) -> ConsentAnswer<'a> {
+    /// What is kept of a person: their answers that count, to the purposes that exist.
+    pub(super) fn kept(record: &'a Record, catalog: &'a Catalog, sight: Sight<'_>) -> ConsentAnswer<'a> {
         let shown = |number| catalog.purpose_numbered(number).filter(|purpose| purpose.shown);
-        let answers = record.purposes.iter().filter_map(|answer| {
+        let counting = record.purposes.iter().filter(|answer| !sight.is_gone(answer));
+        let answers = counting.filter_map(|answer| {
             let purpose = shown(answer.purpose)?;
             Some((purpose.slug.as_str(), answer.consent.value.enabled))
         });

@@ -90,6 +90,11 @@ pub(in crate::preferences) struct Step {
 }
 
 impl Step {
+    /// When it counts as learned.
+    pub(in crate::preferences) fn learned_at(&self) -> Moment {
+        self.at
+    }
+
     /// Whether the record of consent tells of it: of each change but those that only say who somebody is.
     pub(in crate::preferences) fn is_entry(&self) -> bool {
         let says_who = match &self.what {

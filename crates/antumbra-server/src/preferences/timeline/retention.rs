@@ -85,15 +85,16 @@ pub async fn fold_history(app: AppState, job: Claimed) -> Result<(), JobError> {
         error => JobError::because("folding history", error),
     };
     let keys = app.keys.organization(job.organization).await.map_err(failed)?;
-    let settings = app
-        .settings
-        .get(&mut app.store.begin_read().await?, job.organization)
-        .await?;
+    let mut reader = app.store.begin_read().await?;
+    let settings = app.settings.get(&mut reader, job.organization).await?;
+    let catalog = app.catalogs.current(&mut reader, job.organization).await?;
+    drop(reader);
     let now = Moment::from(app.clock.now());
     let site = Site {
         organization: job.organization,
         keys: &keys,
         settings: &settings,
+        catalog: &catalog,
         ids: &app.ids,
         now,
     };

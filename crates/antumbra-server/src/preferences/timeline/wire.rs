@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::{
     super::{
         encoding::{Event, Happening},
+        expiry::Sight,
         identifiers::TRANSCEND,
         model::{Identifier, Record, Write},
         moment::Moment,
@@ -208,7 +209,7 @@ pub(crate) struct ConsentNode<'a> {
     #[schema(value_type = String, format = DateTime)]
     timestamp: Moment,
     preferences: Vec<PreferenceNode<'a>>,
-    /// Always `null`: there are no rules of expiry.
+    /// From when the answer counts no longer, or the person should be asked again. `null` if it does not expire.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     expires_at: Option<Moment>,
 }
@@ -259,13 +260,16 @@ struct RawMetadata<'a> {
 pub(super) struct Shown<'a> {
     pub(super) partition: &'a str,
     pub(super) catalog: &'a Catalog,
+    pub(super) sight: Sight<'a>,
     pub(super) with_raw_request: bool,
 }
 
 impl<'a> Shown<'a> {
-    /// The purposes that exist, by name, as a query shows them.
-    pub(super) fn purposes(&self, record: &Record) -> Vec<ConsentNode<'a>> {
-        let nodes = record.purposes.iter().filter_map(|answer| {
+    /// The purposes that exist and counted then, by name, as a query shows them.
+    pub(super) fn purposes(&self, record: &Record, then: Moment) -> Vec<ConsentNode<'a>> {
+        let sight = self.sight.at(then);
+        let counted = record.purposes.iter().filter(|answer| !sight.is_gone(answer));
+        let nodes = counted.filter_map(|answer| {
             let purpose = self
                 .catalog
                 .purpose_numbered(answer.purpose)
@@ -275,7 +279,7 @@ impl<'a> Shown<'a> {
                 consent: answer.consent.value.enabled,
                 timestamp: answer.consent.at,
                 preferences: PreferenceNode::all(answer, purpose, self.catalog),
-                expires_at: None,
+                expires_at: sight.expires_at(answer.purpose, answer.consent.value.enabled, answer.consent.at),
             })
         });
         let mut nodes: Vec<ConsentNode<'a>> = nodes.collect();

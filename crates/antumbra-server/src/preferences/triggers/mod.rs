@@ -22,6 +22,7 @@ mod store;
 use antumbra_store::Tx;
 
 use super::{
+    expiry::Sight,
     model::{Choice, PurposeAnswer, Record, RecordId, TopicAnswer},
     store::{Batch, Held, Refused, Site},
 };
@@ -81,9 +82,11 @@ impl Scene<'_> {
             let (Some(before), Some(after)) = (&held.before, &held.record) else {
                 continue;
             };
+            let sight = Sight::now(self.catalog, self.site.now);
+            let (before, after) = (sight.left_of(before), sight.left_of(after));
             let taken = Taken {
-                before,
-                after,
+                before: &before,
+                after: &after,
                 write: &checked.write,
                 workflow: &checked.workflow,
             };

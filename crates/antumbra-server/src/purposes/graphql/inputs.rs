@@ -165,6 +165,10 @@ pub(super) struct PurposeSettingsInput {
     pub(super) communication_preferences_identifier_id: Option<ID>,
     /// Preferences about messages show a disclosure.
     pub(super) show_disclosure_in_comm_preferences: Option<bool>,
+    /// How many days an answer counts from when it was given; 0 for ever. Of this server.
+    pub(super) consent_expiry_days: Option<u32>,
+    /// What becomes of an answer then. Of this server.
+    pub(super) on_consent_expiry: Option<OnConsentExpiry>,
 }
 
 impl PurposeSettingsInput {
@@ -182,6 +186,8 @@ impl PurposeSettingsInput {
             auth_level: self.auth_level,
             communication_preferences_identifier_id: identifier.map(|id| parse_id(&id, "identifier")).transpose()?,
             show_disclosure_in_comm_preferences: self.show_disclosure_in_comm_preferences,
+            consent_expiry_days: self.consent_expiry_days,
+            on_consent_expiry: self.on_consent_expiry,
         })
     }
 }

@@ -765,3 +765,27 @@ async fn appending_changing_and_deleting_identifiers_and_records_fires_nothing()
     shop.settle().await;
     assert_eq!((shop.count().await, shop.failures().await), (0, Vec::new()));
 }
+
+#[tokio::test]
+async fn a_consent_that_had_expired_is_a_change_when_it_is_given_again() {
+    let shop = Shop::open().await;
+    shop.trigger("Welcome", waits_for("ProductNews", true), "").await;
+    let purposes = shop
+        .manage("{ purposes(first: 100, filterBy: {trackingTypes: [\"ProductNews\"]}) { nodes { id } } }")
+        .await;
+    let id = purposes["nodes"][0]["id"].as_str().unwrap().to_owned();
+    shop.manage(&format!(
+        "mutation {{ updatePurpose(input: {{id: \"{id}\", consentExpiryDays: 30}}) {{ purpose {{ id }} }} }}"
+    ))
+    .await;
+    shop.allows_at("2026-03-01T09:00:00Z").await;
+    shop.allows_at("2026-03-02T09:00:00Z").await;
+    assert_eq!(shop.count().await, 1);
+    shop.settle().await;
+    shop.server()
+        .clock
+        .advance(std::time::Duration::from_secs(60 * 24 * 60 * 60));
+    shop.allows_at("2026-04-30T09:00:00Z").await;
+    assert_eq!(shop.count().await, 2);
+    shop.settle().await;
+}
