@@ -58,6 +58,7 @@ fn table() -> Vec<Route> {
         open(routes!(preferences::sync::http::show_consent), TOKEN).for_pages(),
         open(routes!(preferences::sync::http::sync_consent), TOKEN).for_pages(),
         scope(routes!(preferences::timeline::consent_records), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_RECORDS),
+        scope(routes!(preferences::timeline::list_histories), ViewManagedConsentDatabaseAdminApi).budget(PREFERENCES_QUERY),
         scope(routes!(preferences::feed::http::list_changes), ViewManagedConsentDatabaseAdminApi).seated(),
         // Management.
         any_key(routes!(graphql::http::run_documents)).graphql(),
@@ -104,7 +105,7 @@ pub mod budgets {
 
     /// Records written by `PUT /v1/preferences`.
     pub const PREFERENCES_UPSERT: Budget = preferences("preferences_upsert", 10_000, Records);
-    /// Calls of `POST /v1/preferences/{partition}/query`, and of the lookup before it.
+    /// Calls of `POST /v1/preferences/{partition}/query`, of the lookup before it, and of `history`.
     pub const PREFERENCES_QUERY: Budget = preferences("preferences_query", 10_000, Calls);
     /// Calls of `POST /v1/preferences/{partition}/delete`.
     pub const PREFERENCES_DELETE: Budget = preferences("preferences_delete", 100, Calls);

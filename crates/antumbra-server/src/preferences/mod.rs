@@ -22,7 +22,7 @@
 //! | `old_dialect.rs` | what an older generation of clients sends, said in today's words |
 //! | `sync/` | consent sync: what the holders of tokens see and change |
 //! | `access_tokens.rs` | tokens of the preference centre |
-//! | `timeline.rs`, `timeline/` | what people had chosen before: the record of consent, and queries that look back |
+//! | `timeline.rs`, `timeline/` | what people had chosen before: the record of consent, and queries that look back; every state of records |
 //! | `query.rs` | which records a query means, their order, and where the next page begins |
 //! | `lookup.rs` | the deprecated lookup, flat and by plain values |
 //! | `amend/` | identifiers that come and go, and deletion |

@@ -85,7 +85,7 @@ enum By {
 
 /// The last record of the page before.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-enum After {
+pub(super) enum After {
     /// The place of the lookup that found it.
     #[serde(rename = "l")]
     Lookup(usize),
@@ -276,12 +276,58 @@ pub(super) async fn find_person(
         .flatten())
 }
 
+/// A query for what a filter says, without a view.
+pub(super) fn filtered(
+    site: &Site<'_>,
+    partition: PartitionId,
+    filter: Option<wire::QueryFilter>,
+    limit: usize,
+    broken: &mut Vec<Broken>,
+) -> Query {
+    let filter = filter.map(|filter| Filter::check(site, partition, filter, broken));
+    Query {
+        partition,
+        limit,
+        view: View::default(),
+        filter: filter.unwrap_or_default(),
+        after: None,
+    }
+}
+
+impl Query {
+    /// The same for what comes after a record.
+    pub(super) fn after(self, after: Option<After>) -> Query {
+        Query { after, ..self }
+    }
+
+    /// Tells what it asks for from what others do.
+    pub(super) fn digest(&self, site: &Site<'_>) -> String {
+        self.filter.digest(site)
+    }
+
+    /// The record that it goes on after.
+    pub(super) fn is_after(&self) -> Option<After> {
+        self.after
+    }
+}
+
 /// Reads one page, and the cursor of the next if there is one.
 pub(super) async fn run(
     reader: &mut Reader,
     site: &Site<'_>,
     query: &Query,
 ) -> Result<(Vec<Hit>, Option<String>), Problem> {
+    let (page, more) = hits(reader, site, query).await?;
+    let cursor = more.map(|after| site.keys.tokens.sign(&Cursor::new(site, query, after)));
+    Ok((page.into_iter().map(|(_, hit)| hit).collect(), cursor))
+}
+
+/// Reads one page, and after what the next begins if there is one.
+pub(super) async fn hits(
+    reader: &mut Reader,
+    site: &Site<'_>,
+    query: &Query,
+) -> Result<(Page, Option<After>), Problem> {
     let (mut page, looked_at) = match &query.filter.lookups {
         Some(lookups) => (found(reader, site, query, lookups).await?, None),
         None => listed(reader, site, query).await?,
@@ -289,13 +335,10 @@ pub(super) async fn run(
     let more = page.len() > query.limit;
     page.truncate(query.limit);
     let last = page.last().filter(|_| more).map(|(after, _)| *after);
-    let cursor = last
-        .or(looked_at)
-        .map(|after| Cursor::new(site, query, after))
-        .map(|cursor| site.keys.tokens.sign(&cursor));
-    Ok((page.into_iter().map(|(_, hit)| hit).collect(), cursor))
+    Ok((page, last.or(looked_at)))
 }
 
+/// Records, each with what comes after it.
 type Page = Vec<(After, Hit)>;
 
 /// Records that have one of the identifiers. One more than the page holds, if there is one more.

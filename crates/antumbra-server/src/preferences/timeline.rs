@@ -2,6 +2,7 @@
 //!
 //! Both are worked out from the rows of history by `timeline/replay.rs`, which says what "as of" and "as known at" mean.
 
+mod histories;
 mod replay;
 mod retention;
 mod wire;
@@ -24,6 +25,7 @@ use crate::{
     AppState,
     http::{Caller, Json, Path, Problem, scope},
 };
+pub(crate) use histories::*;
 pub(super) use replay::{Line, Person, Place, View, What};
 pub use retention::{FOLD_HISTORY, fold_history, keep_history};
 
@@ -81,7 +83,11 @@ pub(crate) async fn consent_records(
         Ok(person) => person,
         Err(NoHistory::Unreadable) => return Ok(Json(wire::Timeline::empty()).into_response()),
         Err(NoHistory::TooLong) => {
-            let present: Vec<_> = held.record.iter().map(|record| shown.present(record)).collect();
+            let present: Vec<_> = held
+                .record
+                .iter()
+                .map(|record| shown.present(record, known.now))
+                .collect();
             return Ok(Json(wire::Timeline::too_long(&present)).into_response());
         }
         Err(NoHistory::Keyring(error)) => return Err(error.into()),
@@ -111,7 +117,7 @@ async fn entries(person: &Person, limit: Option<usize>, shown: &wire::Shown<'_>)
         }
         let now = replay
             .state()
-            .map(|state| shown.purposes(&state.record, step.learned_at()))
+            .map(|state| shown.purposes(&state.record, step.counts_from()))
             .unwrap_or_default();
         if number > first {
             entries.push(shown.entry(&now, before.as_deref(), step));

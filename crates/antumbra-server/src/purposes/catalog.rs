@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{
     model::{
-        AuthLevel, ExpiryRule, OptionId, OptionValue, Partition, PartitionId, Purpose, PurposeId, Topic, TopicId, TopicKind,
+        AuthLevel, ExpiryRule, OptionId, OptionValue, Partition, PartitionId, Purpose, PurposeId, Topic, TopicId,
+        TopicKind,
     },
     store,
 };
@@ -133,6 +134,7 @@ impl Catalog {
             writable: true,
             shown: true,
             essential: false,
+            auth_level: AuthLevel::Optional,
             expiry,
             topics: Vec::new(),
             topics_by_slug: HashMap::new(),

@@ -499,6 +499,11 @@ fn calls() -> Vec<Call> {
             "/v1/preferences/shop-of-ours/consent-records",
             json!({ "identifier": { "name": "email", "value": "p0@example.test" } }),
         ),
+        query("/v1/preferences/@partition/history", json!({ "filter": {} })),
+        query(
+            "/v1/preferences/shop-of-ours/history",
+            json!({ "filter": { "identifiers": [{ "name": "transcend", "value": "@record" }] } }),
+        ),
     ]
 }
 

@@ -6,6 +6,7 @@
 mod bad_day;
 mod exports;
 mod feed;
+mod history;
 mod imports;
 #[path = "../support/mod.rs"]
 mod support;

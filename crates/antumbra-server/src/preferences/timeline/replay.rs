@@ -91,7 +91,7 @@ pub(in crate::preferences) struct Step {
 
 impl Step {
     /// When it counts as learned.
-    pub(in crate::preferences) fn learned_at(&self) -> Moment {
+    pub(in crate::preferences) fn counts_from(&self) -> Moment {
         self.at
     }
 

@@ -304,9 +304,9 @@ impl<'a> Shown<'a> {
     }
 
     /// What a person has chosen now, where nothing tells how it came about.
-    pub(super) fn present(&self, record: &Record) -> Entry {
+    pub(super) fn present(&self, record: &Record, now: Moment) -> Entry {
         to_raw_value(&EntryNode {
-            preferences_at_current_time: &self.purposes(record),
+            preferences_at_current_time: &self.purposes(record, now),
             change_from_prev_state: None,
             raw_request: None,
         })

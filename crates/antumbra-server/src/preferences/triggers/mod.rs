@@ -94,7 +94,7 @@ impl Scene<'_> {
             let may_fire = |firing: &Firing<'_>| is_vouched_for || firing.trigger.allow_unauthenticated;
             for firing in firings(self.triggers, &taken).into_iter().filter(may_fire) {
                 let place = (firing.trigger.id, held.id);
-                match self.open(tx, checked.partition, after, &firing).await? {
+                match self.open(tx, checked.partition, &after, &firing).await? {
                     Ok(dsr) => {
                         opened += 1;
                         self.record(tx, FIRED, place, ("dsr", dsr.0.into()));

@@ -102,18 +102,18 @@ async fn a_consent_counts_until_it_expires_and_a_refusal_does_not_expire() {
     shop.passes(DAY * 29 - Duration::from_millis(1));
     assert_eq!(shop.sees(json!({})).await, whole);
     shop.passes(Duration::from_millis(1));
-    assert_eq!(shop.sees(json!({})).await, [news.clone()]);
+    assert_eq!(shop.sees(json!({})).await, std::slice::from_ref(&news));
 
     // An older consent that comes late, and one that is too old by now, bring nothing back.
     let node = shop.says("Analytics", true, "2026-02-01T10:00:00.000Z").await;
-    assert_eq!(answers(&node), [news.clone()]);
+    assert_eq!(answers(&node), std::slice::from_ref(&news));
     let node = shop.says("Analytics", true, "2026-03-01T10:00:00.001Z").await;
     assert_eq!(
         answers(&node),
         [analytics(true, Some("2026-03-31T10:00:00.001Z")), news.clone()]
     );
     shop.passes(Duration::from_millis(1));
-    assert_eq!(shop.sees(json!({})).await, [news.clone()]);
+    assert_eq!(shop.sees(json!({})).await, std::slice::from_ref(&news));
 
     // It was there, and whoever looks from there sees it.
     for view in [
@@ -127,7 +127,7 @@ async fn a_consent_counts_until_it_expires_and_a_refusal_does_not_expire() {
         json!({"asOf": "2026-03-31T10:00:00.001Z"}),
         json!({"asOf": "2027-01-01T00:00:00Z"}),
     ] {
-        assert_eq!(shop.sees(view.clone()).await, [news.clone()], "{view}");
+        assert_eq!(shop.sees(view.clone()).await, std::slice::from_ref(&news), "{view}");
     }
 }
 

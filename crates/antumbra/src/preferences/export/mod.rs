@@ -1,4 +1,5 @@
-//! `antumbra preferences export`: every record of a partition, page by page, into a file or to standard output.
+//! `antumbra preferences export`: every record of a partition, or all that each has been, page by page, into a file or to
+//! standard output.
 //!
 //! | File | Holds |
 //! | --- | --- |
@@ -45,9 +46,12 @@ write then may stand in it twice, the later one being the newer.\n\n\
 In CSV, a cell that a spreadsheet would take for a formula (one that begins with =, +, -, @, a tab or a line end) has a \
 single quote before it. `antumbra preferences import` takes what any of the formats holds back in; what is given out by \
 the server alone (partition, decryptionStatus, updatedAt and the ids of records) is not taken from it.\n\n\
+With --history a record has a row for each write that changed it, oldest first: what the person had chosen from updatedAt, \
+when it was learned, until the next row of the same record. A write that came late and changed nothing has no row.\n\n\
 Needs the scopes viewManagedConsentDatabaseAdminApi and, for CSV and Parquet, viewPreferenceStoreSettings.\n\n\
 Examples:\n  antumbra preferences export --partition \"$PARTITION\" --output people.csv\n  \
-antumbra preferences export --partition \"$PARTITION\" --updated-after 2026-01-01T00:00:00Z --format jsonl | gzip > people.jsonl.gz"
+antumbra preferences export --partition \"$PARTITION\" --updated-after 2026-01-01T00:00:00Z --format jsonl | gzip > people.jsonl.gz\n  \
+antumbra preferences export --partition \"$PARTITION\" --history --output history.parquet"
 )]
 pub(crate) struct Arguments {
     /// The key of the partition
@@ -86,17 +90,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let mut walk = Walk::new(&client, &arguments.partition, arguments.filter);
     let mut writer = Writer::new(format, sheet, Output::open(arguments.output.as_deref())?)?;
     let mut meter = Meter::new("exported", Point::default());
-    let (mut now, mut sealed) = (Point::default(), 0_u64);
+    let (mut now, mut sealed, mut cut) = (Point::default(), 0_u64, 0_u64);
     while let Some(page) = walk.next().await? {
-        for node in page.nodes() {
-            let read: Node<'_> =
-                serde_json::from_str(node.get()).context("the answer is not one of an Antumbra server")?;
-            if !walk.is_new(&read) {
+        for record in page.records()? {
+            if !walk.is_new(&record) {
                 continue;
             }
-            sealed += u64::from(read.system.decryption_status != "DECRYPTED");
-            writer.write(node, &read)?;
-            now.rows += 1;
+            cut += u64::from(record.is_cut);
+            for state in record.states {
+                let read: Node<'_> =
+                    serde_json::from_str(state.get()).context("the answer is not one of an Antumbra server")?;
+                sealed += u64::from(read.system.decryption_status != "DECRYPTED");
+                writer.write(state, &read)?;
+                now.rows += 1;
+            }
         }
         if arguments.output.is_some() {
             meter.show(now);
@@ -111,6 +118,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
         eprintln!(
             "{} records could not be decrypted; they say so, and name nobody",
             grouped(sealed)
+        );
+    }
+    if cut > 0 {
+        eprintln!(
+            "{} histories do not begin with the first write: it is not kept any more, can't be read, or there were too many since",
+            grouped(cut)
         );
     }
     Ok(ExitCode::SUCCESS)

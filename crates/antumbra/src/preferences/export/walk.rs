@@ -22,6 +22,7 @@ use crate::{
 };
 
 const PAGE_RECORDS: usize = 100;
+const PAGE_STATES: usize = 1_000;
 
 /// How long a write may take between the instant that it carries and the one at which others see it; and a second more,
 /// since the server's clock is told in whole ones.
@@ -55,6 +56,9 @@ pub(super) struct Filter {
     /// What had been learned by this time [default: now]
     #[arg(long, value_name = "TIME")]
     known_at: Option<Timestamp>,
+    /// What each record has been, from its first write to now, a row for each write that changed it
+    #[arg(long, conflicts_with_all = ["as_of", "known_at"])]
+    history: bool,
 }
 
 impl Filter {
@@ -72,7 +76,7 @@ pub(super) struct Walk<'a> {
     /// Where the present walk starts, and where the next one will.
     since: Option<Timestamp>,
     next_since: Timestamp,
-    remembered: HashSet<(Uuid, Timestamp)>,
+    remembered: HashSet<(Uuid, Timestamp, u64)>,
     cursor: Option<String>,
     is_walking: bool,
     walks: u32,
@@ -81,7 +85,20 @@ pub(super) struct Walk<'a> {
 }
 
 /// One answer.
-pub(super) struct Page(Bytes);
+pub(super) struct Page {
+    body: Bytes,
+    is_history: bool,
+}
+
+/// A record in an answer.
+pub(super) struct Told<'p> {
+    /// Which record, when it was last written, and how many of its states came before these. None if that can't be told.
+    key: Option<(Uuid, Timestamp, u64)>,
+    /// Whether the states begin with what came of writes that are not told by themselves.
+    pub(super) is_cut: bool,
+    /// What the record is; or of a history, what it has been, oldest first.
+    pub(super) states: Vec<&'p RawValue>,
+}
 
 const NOT_OURS: &str = "the answer is not one of an Antumbra server";
 
@@ -89,15 +106,64 @@ const NOT_OURS: &str = "the answer is not one of an Antumbra server";
 struct Nodes<'a> {
     #[serde(borrow)]
     nodes: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Histories<'a> {
+    #[serde(borrow)]
+    records: Vec<History<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct History<'a> {
+    id: Uuid,
+    updated_at: Timestamp,
+    before: u64,
+    is_whole: bool,
+    #[serde(borrow)]
+    states: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct More {
     cursor: Option<String>,
 }
 
 impl Page {
     /// The records.
-    pub(super) fn nodes(&self) -> Vec<&RawValue> {
-        serde_json::from_slice::<Nodes<'_>>(&self.0)
-            .map(|answer| answer.nodes)
-            .unwrap_or_default()
+    pub(super) fn records(&self) -> Result<Vec<Told<'_>>> {
+        if self.is_history {
+            let read: Histories<'_> = serde_json::from_slice(&self.body).context(NOT_OURS)?;
+            return Ok(read.records.into_iter().map(Told::from).collect());
+        }
+        let read: Nodes<'_> = serde_json::from_slice(&self.body).context(NOT_OURS)?;
+        read.nodes.into_iter().map(Told::present).collect()
+    }
+}
+
+impl<'p> Told<'p> {
+    fn present(state: &'p RawValue) -> Result<Told<'p>> {
+        let node: Node<'_> = serde_json::from_str(state.get()).context(NOT_OURS)?;
+        let mut identifiers = node.identifiers.iter();
+        let id = identifiers.find(|identifier| identifier.name == "transcend");
+        let id = id.and_then(|id| Uuid::try_parse(&id.value).ok());
+        let updated_at = node.system.updated_at.parse::<Timestamp>().ok();
+        Ok(Told {
+            key: id.zip(updated_at).map(|(id, updated_at)| (id, updated_at, 0)),
+            is_cut: false,
+            states: vec![state],
+        })
+    }
+}
+
+impl<'p> From<History<'p>> for Told<'p> {
+    fn from(history: History<'p>) -> Told<'p> {
+        Told {
+            key: Some((history.id, history.updated_at, history.before)),
+            is_cut: !history.is_whole && history.before == 0,
+            states: history.states,
+        }
     }
 }
 
@@ -107,7 +173,10 @@ impl<'a> Walk<'a> {
         let partition = url_part(partition);
         Walk {
             client,
-            path: format!("/v1/preferences/{partition}/query"),
+            path: format!(
+                "/v1/preferences/{partition}/{}",
+                if filter.history { "history" } else { "query" }
+            ),
             filter,
             since: None,
             next_since: Timestamp::UNIX_EPOCH,
@@ -130,7 +199,8 @@ impl<'a> Walk<'a> {
             self.since = Some(self.next_since);
             self.is_walking = true;
         }
-        let mut body = json!({ "filter": self.wire_filter(), "limit": PAGE_RECORDS });
+        let limit = if self.filter.history { PAGE_STATES } else { PAGE_RECORDS };
+        let mut body = json!({ "filter": self.wire_filter(), "limit": limit });
         for (name, time) in [("asOf", self.filter.as_of), ("knownAt", self.filter.known_at)] {
             if let Some(time) = time {
                 body[name] = json!(time);
@@ -148,27 +218,25 @@ impl<'a> Walk<'a> {
             let sent_at = answer.sent_at.context("the answer does not say when it was sent")?;
             self.next_since = sent_at.checked_sub(WRITE_TAKES).context("the clock of the server")?;
         }
-        let page = Page(answer.body);
-        let read: Nodes<'_> = serde_json::from_slice(&page.0).context(NOT_OURS)?;
-        self.cursor = read.cursor;
+        let page = Page {
+            body: answer.body,
+            is_history: self.filter.history,
+        };
+        let more: More = serde_json::from_slice(&page.body).context(NOT_OURS)?;
+        self.cursor = more.cursor;
         self.is_walking = self.cursor.is_some();
         Ok(Some(page))
     }
 
     /// Whether a record has not been given out in this form.
-    pub(super) fn is_new(&mut self, node: &Node<'_>) -> bool {
-        let id = node
-            .identifiers
-            .iter()
-            .find(|identifier| identifier.name == "transcend");
-        let id = id.and_then(|id| Uuid::try_parse(&id.value).ok());
-        let updated_at = node.system.updated_at.parse::<Timestamp>().ok();
-        let (Some(id), Some(updated_at)) = (id, updated_at) else {
+    pub(super) fn is_new(&mut self, told: &Told<'_>) -> bool {
+        let Some((id, updated_at, before)) = told.key else {
             // A record that can't be opened can't be told from others either.
             return self.since.is_none();
         };
         let looks_back = self.filter.looks_back();
-        let key = (id, if looks_back { Timestamp::UNIX_EPOCH } else { updated_at });
+        let written_at = if looks_back { Timestamp::UNIX_EPOCH } else { updated_at };
+        let key = (id, written_at, before);
         if self.remembered.contains(&key) {
             return false;
         }
