@@ -118,12 +118,14 @@ async fn bounds_take_in_both_their_ends() {
 #[tokio::test]
 async fn checklist_4_windows_and_pages_give_every_record_exactly_once() {
     let store = Preferences::start().await;
-    let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    // Two years of people, all on the minute: the third of each three on the very edge between two windows of five days.
+    let (apart, window) = (4_800, 7_200);
+    let start: jiff::Timestamp = "2024-01-01T00:00:00Z".parse().unwrap();
     let minutes = |n: i64| (start + jiff::SignedDuration::from_mins(n)).to_string();
     let mut records = Vec::new();
     for n in 0..230i64 {
         let person = json!([email_of(&format!("person{n}@example.test"))]);
-        records.push(in_shop(json!({"identifiers": person, "timestamp": minutes(n)})));
+        records.push(in_shop(json!({"identifiers": person, "timestamp": minutes(n * apart)})));
     }
     for batch in records.chunks(100) {
         let (status, answer) = store.upsert(json!({"records": batch})).await;
@@ -136,10 +138,26 @@ async fn checklist_4_windows_and_pages_give_every_record_exactly_once() {
             .map(|node| node["userId"].as_str().unwrap().to_owned())
             .collect()
     };
-    // Half-open windows of five minutes, as clients make them of inclusive bounds.
+    // The day of the first is found by looking at one record each time, nearer and nearer.
+    let (mut empty, mut found) = (
+        start - jiff::SignedDuration::from_hours(4_000 * 24),
+        store.server.clock.now(),
+    );
+    while found.duration_since(empty) > jiff::SignedDuration::from_hours(24) {
+        let middle = empty + found.duration_since(empty) / 2;
+        let filter = json!({"timestampBefore": middle.to_string()});
+        let (_, answer) = store.query(SHOP, json!({"filter": filter, "limit": 1})).await;
+        match answer["nodes"].as_array().unwrap().first() {
+            Some(node) => found = node["timestamp"].as_str().unwrap().parse().unwrap(),
+            None => empty = middle,
+        }
+    }
+    assert_eq!(found, start);
+    // Half-open windows, as clients make them of inclusive bounds.
     let mut windows = Vec::new();
-    for n in (0..230).step_by(5) {
-        let last = (start + jiff::SignedDuration::from_mins(n + 5) - jiff::SignedDuration::from_millis(1)).to_string();
+    for n in (0..230 * apart).step_by(usize::try_from(window).unwrap()) {
+        let next = start + jiff::SignedDuration::from_mins(n + window);
+        let last = (next - jiff::SignedDuration::from_millis(1)).to_string();
         windows.extend(names(
             store
                 .all(json!({"timestampAfter": minutes(n), "timestampBefore": last}), 2)
