@@ -14,7 +14,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    preferences::{BATCH, House, Until, load},
+    load::{BATCH, Until, load},
+    preferences::House,
     startup::resident_bytes,
     table::{Row, print},
 };
@@ -87,14 +88,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 async fn raw(arguments: &Arguments, house: &House) -> Result<f64> {
-    let url = house.url.clone();
-    let house = house.clone();
-    let make = move |call: u64| house.upsert(call * BATCH..(call + 1) * BATCH, 0);
+    let url = house.caller.url.clone();
+    let caller = house.caller.clone();
+    let make = move |call: u64| caller.upsert(call * BATCH..(call + 1) * BATCH, 0);
     let run = load(&url, arguments.concurrency, Until::Calls(arguments.rows / BATCH), make).await?;
     Ok(run.per_second * BATCH as f64)
 }
 
-/// The people whom [`House::upsert`] tells of.
+/// The people whom [`Caller::upsert`](crate::load::Caller::upsert) tells of.
 fn write_file(path: &PathBuf, rows: u64) -> Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     writeln!(file, "email,timestamp,Advertising,Analytics,Functional,usp")?;
@@ -116,15 +117,15 @@ struct Imported {
 fn import(arguments: &Arguments, house: &House, file: &PathBuf) -> Result<Imported> {
     let begun = Instant::now();
     let mut process = Command::new(&arguments.executable)
-        .args(["preferences", "import", "--partition", &house.partition])
+        .args(["preferences", "import", "--partition", &house.caller.partition])
         .args([
             "--concurrency",
             &arguments.concurrency.to_string(),
             "--skip-workflow-triggers",
         ])
         .arg(file)
-        .env("ANTUMBRA_URL", &house.url)
-        .env("ANTUMBRA_KEY", &house.key)
+        .env("ANTUMBRA_URL", &house.caller.url)
+        .env("ANTUMBRA_KEY", &house.caller.key)
         .stdin(Stdio::null())
         .spawn()
         .context("starting the import")?;

@@ -9,6 +9,8 @@ mod dsr;
 mod engine;
 mod files;
 mod import;
+mod load;
+mod peer;
 mod preferences;
 mod pressure;
 mod raw;
@@ -42,6 +44,8 @@ enum Command {
     Preferences(preferences::Arguments),
     /// Calls at a pace of their own, up to twice what the server can take
     Pressure(pressure::Arguments),
+    /// Consents saved and read, beside another product's server on this machine
+    Peer(peer::Arguments),
     /// A file of preferences, imported by the command
     Import(import::Arguments),
 }
@@ -54,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         Command::Engine(arguments) => engine::run(&arguments),
         Command::Preferences(arguments) => preferences::run(&arguments),
         Command::Pressure(arguments) => pressure::run(&arguments),
+        Command::Peer(arguments) => peer::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
     }
 }

@@ -20,7 +20,7 @@ use antumbra_server::{
     keyring::{Keyring, RootFile},
 };
 use antumbra_store::{Blobs, Corrupt, EmbeddedConfig, Key, Raw, Scan, Store, StoreConfig, Table};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use axum::{Router, body::Bytes, routing};
 use fjall::{
     CompressionType, KeyspaceCreateOptions, PersistMode,
@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use crate::{
-    raw::{Connection, request},
+    load::{BATCH, Caller, Run, Until, load, mixed},
     table::{Row, print},
 };
 
@@ -55,8 +55,6 @@ pub(crate) struct Arguments {
     then: Option<u64>,
 }
 
-/// Records of a call in batches.
-pub(crate) const BATCH: u64 = 100;
 const BATCH_CONNECTIONS: u64 = 16;
 const SINGLE_CONNECTIONS: u64 = 64;
 const GOAL_RECORDS: f64 = 20_000.0;
@@ -110,17 +108,17 @@ struct Few {
 async fn measure_again(arguments: &Arguments, house: &House, people: u64, few: &Few) -> Result<Vec<Row>> {
     let for_a_while = Duration::from_secs(arguments.seconds);
     let first = arguments.people / BATCH;
-    let filling = house.clone();
+    let filling = house.caller.clone();
     let fill = move |call: u64| filling.upsert((first + call) * BATCH..(first + call + 1) * BATCH, 0);
     let calls = (people / BATCH).saturating_sub(first);
-    let filled = load(&house.url, BATCH_CONNECTIONS, Until::Calls(calls), fill).await?;
+    let filled = load(&house.caller.url, BATCH_CONNECTIONS, Until::Calls(calls), fill).await?;
     println!("\nfilled at {:.0} records a second", filled.per_second * BATCH as f64);
-    let changing = house.clone();
+    let changing = house.caller.clone();
     let change = move |call: u64| changing.upsert(scattered(call, people), call + 2_000_000);
-    let changed = load(&house.url, BATCH_CONNECTIONS, Until::Time(for_a_while), change).await?;
-    let looking = house.clone();
+    let changed = load(&house.caller.url, BATCH_CONNECTIONS, Until::Time(for_a_while), change).await?;
+    let looking = house.caller.clone();
     let look = move |call: u64| looking.query(mixed(call, people));
-    let found = load(&house.url, SINGLE_CONNECTIONS, Until::Time(for_a_while), look).await?;
+    let found = load(&house.caller.url, SINGLE_CONNECTIONS, Until::Time(for_a_while), look).await?;
     println!("look-ups: p50 {:.2} ms, p99 {:.2} ms", found.p50, found.p99);
     let records = |batches: f64| batches * BATCH as f64;
     Ok(vec![
@@ -137,10 +135,10 @@ async fn measure_again(arguments: &Arguments, house: &House, people: u64, few: &
 
 async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Result<(Vec<Row>, Few)> {
     let for_a_while = Duration::from_secs(arguments.seconds);
-    let (people, url) = (arguments.people, house.url.clone());
+    let (people, url) = (arguments.people, house.caller.url.clone());
     let filled = {
-        let house = house.clone();
-        let make = move |call: u64| house.upsert(call * BATCH..(call + 1) * BATCH, 0);
+        let caller = house.caller.clone();
+        let make = move |call: u64| caller.upsert(call * BATCH..(call + 1) * BATCH, 0);
         load(&url, BATCH_CONNECTIONS, Until::Calls(people / BATCH), make).await?
     };
     let rows = house.rows().await?;
@@ -153,26 +151,26 @@ async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Resul
     let bare = Bare::open(&arguments.folder.join("bare"))?;
     let bare_filled = bare.fill(rows.clone()).await?;
     let changed = {
-        let house = house.clone();
-        let make = move |call: u64| house.upsert(scattered(call, people), call + 1);
+        let caller = house.caller.clone();
+        let make = move |call: u64| caller.upsert(scattered(call, people), call + 1);
         load(&url, BATCH_CONNECTIONS, Until::Time(for_a_while), make).await?
     };
     let bare_changed = bare.change(&rows, BATCH, BATCH_CONNECTIONS, for_a_while).await?;
     let single = {
-        let house = house.clone();
-        let make = move |call: u64| house.upsert([mixed(call, people)], call + 1_000_000);
+        let caller = house.caller.clone();
+        let make = move |call: u64| caller.upsert([mixed(call, people)], call + 1_000_000);
         load(&url, SINGLE_CONNECTIONS, Until::Time(for_a_while), make).await?
     };
     let bare_single = bare.change(&rows, 1, SINGLE_CONNECTIONS, for_a_while).await?;
     let found = {
-        let house = house.clone();
-        let make = move |call: u64| house.query(mixed(call, people));
+        let caller = house.caller.clone();
+        let make = move |call: u64| caller.query(mixed(call, people));
         load(&url, SINGLE_CONNECTIONS, Until::Time(for_a_while), make).await?
     };
     let empty = {
-        let house = house.clone();
+        let caller = house.caller.clone();
         let aside = empty_handler(server, found.answer_bytes).await?;
-        let make = move |call: u64| house.query(mixed(call, people));
+        let make = move |call: u64| caller.query(mixed(call, people));
         load(&aside, SINGLE_CONNECTIONS, Until::Time(for_a_while), make).await?
     };
     let records = |run: &Run| run.per_second * BATCH as f64;
@@ -224,9 +222,7 @@ async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Resul
 #[derive(Clone)]
 pub(crate) struct House {
     server: Arc<Server>,
-    pub(crate) url: String,
-    pub(crate) key: String,
-    pub(crate) partition: String,
+    pub(crate) caller: Caller,
 }
 
 impl House {
@@ -255,9 +251,11 @@ impl House {
         let created = api_keys::create(server.app(), organization.id, Actor::Operator, input).await;
         let created = created.map_err(|problem| anyhow::anyhow!("no key: {:?}", problem.code()))?;
         Ok(House {
-            url: format!("http://{}", server.address()),
-            key: created.secret.expose().to_owned(),
-            partition: organization.default_partition(),
+            caller: Caller {
+                url: format!("http://{}", server.address()),
+                key: created.secret.expose().to_owned(),
+                partition: organization.default_partition(),
+            },
             server: Arc::new(server),
         })
     }
@@ -266,35 +264,6 @@ impl House {
         if let Ok(server) = Arc::try_unwrap(self.server) {
             server.shutdown().await;
         }
-    }
-
-    /// An upsert about some people; `round` moves the time and the answers on.
-    pub(crate) fn upsert(&self, people: impl IntoIterator<Item = u64>, round: u64) -> Vec<u8> {
-        let partition = &self.partition;
-        let (minute, second, milli) = (round / 60_000 % 60, round / 1000 % 60, round % 1000);
-        let records: Vec<String> = people
-            .into_iter()
-            .map(|person| {
-                let enabled = (person + round).is_multiple_of(2);
-                format!(
-                    "{{\"partition\":\"{partition}\",\"timestamp\":\"2026-02-03T09:{minute:02}:{second:02}.{milli:03}Z\",\
-                     \"identifiers\":[{{\"name\":\"email\",\"value\":\"person-{person}@example.test\"}}],\
-                     \"purposes\":[{{\"purpose\":\"Advertising\",\"enabled\":{enabled}}},\
-                     {{\"purpose\":\"Analytics\",\"enabled\":true}},{{\"purpose\":\"Functional\",\"enabled\":{enabled}}}],\
-                     \"usp\":\"1YYN\"}}"
-                )
-            })
-            .collect();
-        let body = format!("{{\"records\":[{}],\"skipWorkflowTriggers\":true}}", records.join(","));
-        request("PUT", "/v1/preferences", &self.key, body.as_bytes())
-    }
-
-    pub(crate) fn query(&self, person: u64) -> Vec<u8> {
-        let body = format!(
-            "{{\"filter\":{{\"identifiers\":[{{\"name\":\"email\",\"value\":\"person-{person}@example.test\"}}]}}}}"
-        );
-        let path = format!("/v1/preferences/{}/query", self.partition);
-        request("POST", &path, &self.key, body.as_bytes())
     }
 
     /// What was stored, record by record.
@@ -326,91 +295,10 @@ impl Key for AnyKey {
     }
 }
 
-/// The person of a call, so that calls do not follow one another.
-pub(crate) fn mixed(call: u64, people: u64) -> u64 {
-    call.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17) % people
-}
-
 /// The people of a batch, each once.
 fn scattered(call: u64, people: u64) -> impl Iterator<Item = u64> {
     let (first, step) = (mixed(call, people), people / BATCH);
     (0..BATCH).map(move |place| (first + place * step) % people)
-}
-
-/// How long a load goes on.
-pub(crate) enum Until {
-    Calls(u64),
-    Time(Duration),
-}
-
-/// What a load came to. Times in milliseconds.
-pub(crate) struct Run {
-    pub(crate) per_second: f64,
-    p50: f64,
-    p99: f64,
-    answer_bytes: usize,
-}
-
-/// Calls from many connections at once, each waiting for its answer.
-pub(crate) async fn load(
-    url: &str,
-    connections: u64,
-    until: Until,
-    make: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
-) -> Result<Run> {
-    let (make, next) = (Arc::new(make), Arc::new(AtomicU64::new(0)));
-    let begun = Instant::now();
-    let (calls_max, end) = match until {
-        Until::Calls(calls) => (calls, begun + Duration::from_secs(3600)),
-        Until::Time(time) => (u64::MAX, begun + time),
-    };
-    let mut tasks = JoinSet::new();
-    for _ in 0..connections {
-        let (make, next) = (make.clone(), next.clone());
-        let mut connection = Connection::open(url).await?;
-        tasks.spawn(async move {
-            let (mut times, mut answer_bytes) = (Vec::new(), 0);
-            while Instant::now() < end {
-                let call = next.fetch_add(1, Ordering::Relaxed);
-                if call >= calls_max {
-                    break;
-                }
-                let request = make(call);
-                let sent = Instant::now();
-                let answer = connection.call(&request).await?;
-                let said = || {
-                    String::from_utf8_lossy(&answer.body)
-                        .chars()
-                        .take(500)
-                        .collect::<String>()
-                };
-                ensure!(answer.status == 200, "answered {}: {}", answer.status, said());
-                times.push(sent.elapsed().as_secs_f64() * 1000.0);
-                answer_bytes = answer.body.len();
-            }
-            Ok((times, answer_bytes))
-        });
-    }
-    let (mut times, mut answer_bytes) = (Vec::new(), 0);
-    while let Some(done) = tasks.join_next().await {
-        let (more, bytes) = done??;
-        times.extend(more);
-        answer_bytes = answer_bytes.max(bytes);
-    }
-    let took = begun.elapsed().as_secs_f64();
-    times.sort_by(f64::total_cmp);
-    let part = |share: f64| {
-        times
-            .get((times.len() as f64 * share) as usize)
-            .copied()
-            .unwrap_or_default()
-    };
-    Ok(Run {
-        per_second: times.len() as f64 / took,
-        p50: part(0.5),
-        p99: part(0.99),
-        answer_bytes,
-    })
 }
 
 /// A handler that reads its body and answers as many bytes as it is told to, on the threads that ours has.

@@ -19,7 +19,8 @@ use anyhow::{Context, Result, ensure};
 use tokio::{task::JoinSet, time::sleep_until};
 
 use crate::{
-    preferences::{BATCH, House, Until, load, mixed},
+    load::{BATCH, Until, load, mixed},
+    preferences::House,
     raw::Connection,
     table::{Row, print},
 };
@@ -70,15 +71,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 async fn measure(arguments: &Arguments, house: &House) -> Result<()> {
     let time = Duration::from_secs(arguments.seconds);
     let people = arguments.people;
-    let filling = house.clone();
+    let filling = house.caller.clone();
     let fill = move |call: u64| filling.upsert(call * BATCH..(call + 1) * BATCH, 0);
-    load(&house.url, 16, Until::Calls(people / BATCH), fill).await?;
-    let changing = house.clone();
+    load(&house.caller.url, 16, Until::Calls(people / BATCH), fill).await?;
+    let changing = house.caller.clone();
     let change = Arc::new(move |call: u64| changing.upsert([mixed(call, people)], call + 1));
-    let looking = house.clone();
+    let looking = house.caller.clone();
     let look = Arc::new(move |call: u64| looking.query(mixed(call, people)));
-    under_pressure("changed records, 1 a call", arguments, &house.url, time, change).await?;
-    under_pressure("look-ups by identifier", arguments, &house.url, time, look).await
+    under_pressure("changed records, 1 a call", arguments, &house.caller.url, time, change).await?;
+    under_pressure("look-ups by identifier", arguments, &house.caller.url, time, look).await
 }
 
 async fn under_pressure<M>(what: &str, arguments: &Arguments, url: &str, time: Duration, make: Arc<M>) -> Result<()>

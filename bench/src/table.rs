@@ -61,7 +61,7 @@ impl Row {
 /// Prints the rows of one benchmark.
 pub(crate) fn print(title: &str, rows: &[Row]) {
     println!("\n{title}");
-    println!("{:<52} {:>12} {:>12} {:>8}  goal", "", "ours", "limit", "ratio");
+    println!("{:<52} {:>12} {:>12} {:>8}  goal", "", "ours", "limit/peer", "ratio");
     for row in rows {
         let goal = match row.goal {
             Goal::None => "none",
