@@ -158,6 +158,14 @@ impl Catalog {
         columns
     }
 
+    /// The names that columns may have here, each as short as it may be.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.columns().iter().map(|target| self.column(target)).collect();
+        let others = [Target::Locale, Target::BirthDate, Target::Ignored];
+        names.extend(others.map(|target| target.to_string()));
+        names
+    }
+
     fn short_names(&self) -> impl Iterator<Item = (String, Target)> + '_ {
         let identifiers = self
             .identifiers

@@ -14,16 +14,19 @@ use anyhow::Result;
 use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     catalog::Catalog,
     mapping::Mapping,
-    meter::{Meter, Point, grouped},
+    meter::{self, Meter, Point, grouped},
+    patience::Patient,
     progress::{Import, Mark, Progress},
     record::Recipe,
-    rejected::Rejected,
-    rows::{Format, Rows, unusable},
-    sending::{Batch, Desk, Settled},
+    rejected::{self, Rejected},
+    rows::{Format, MIB, Rows, called, is_piped, unusable},
+    sending::{BATCH_BYTES_MAX, Batch, Desk, Settled},
+    stop::Stop,
 };
 use crate::{
     client::Client,
@@ -33,6 +36,12 @@ use crate::{
 
 /// Between two times that progress is kept.
 const KEEP_EVERY: Duration = Duration::from_millis(500);
+
+/// MiB of rows and records that are held at once, however many calls that makes.
+const HELD_MIB: u32 = 64;
+
+/// MiB that a batch may take, if no row of it is a long one.
+const BATCH_MIB: u32 = (BATCH_BYTES_MAX / MIB) as u32 + 1;
 
 /// What can be typed after `antumbra preferences import`.
 #[derive(Args)]
@@ -48,7 +57,7 @@ antumbra preferences import people.csv --partition \"$PARTITION\" --mapping mapp
 antumbra preferences import 2024.parquet 2025.parquet --partition \"$PARTITION\" --skip-workflow-triggers"
 )]
 pub(crate) struct Arguments {
-    /// CSV with a row of names, JSON lines of one upsert record each, or Parquet
+    /// CSV with a row of names, JSON lines of one upsert record each, or Parquet; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The key of the partition, whatever the file says
@@ -57,6 +66,9 @@ pub(crate) struct Arguments {
     /// How the files are written, where their names do not say it
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
+    /// What stands between the cells of CSV: one character, or `tab` [default: as the first row says]
+    #[arg(long, value_name = "CHARACTER", value_parser = separator)]
+    separator: Option<u8>,
     /// Which column is what, in YAML; without it the names of the columns say it
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
@@ -66,7 +78,7 @@ pub(crate) struct Arguments {
     /// Have the server check every row, report the bad ones, and store nothing
     #[arg(long)]
     dry_run: bool,
-    /// Where refused rows are written [default: FILE.rejected.csv or FILE.rejected.jsonl]
+    /// A new file for rows that are refused [default: FILE.rejected.csv or FILE.rejected.jsonl, numbered if that is there]
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     rejected: Option<PathBuf>,
     /// Calls at once
@@ -98,15 +110,23 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
         )
         .into());
     }
+    if arguments.files.len() > 1 && arguments.files.iter().any(|file| is_piped(file)) {
+        let said = "what comes through a pipe is imported alone: give one of these at a time";
+        return Err(Ended::new(Outcome::Usage, said).into());
+    }
     let mapping = arguments.mapping.as_deref().map(Mapping::read).transpose()?;
     let client = arguments.remote.client()?;
     Desk::expect_partition(&client, &arguments.partition).await?;
-    let mut all = Counts::default();
+    // What makes a file one that cannot be imported is found before a row of any is sent.
+    let mut files = Vec::new();
     for file in &arguments.files {
-        let counts = OneFile::open(&arguments, &client, file, mapping.as_ref())
-            .await?
-            .run()
-            .await?;
+        files.push(OneFile::open(&arguments, &client, file, mapping.as_ref()).await?);
+    }
+    // A pipe may be waited for where Ctrl-C would not be heard; and there is nothing to tidy up.
+    let mut stop = (!is_piped(&arguments.files[0])).then(Stop::listen).transpose()?;
+    let mut all = Counts::default();
+    for file in files {
+        let counts = file.run(stop.as_mut()).await?;
         all.taken += counts.taken;
         all.refused += counts.refused;
     }
@@ -117,18 +137,49 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     }
 }
 
+fn separator(text: &str) -> Result<u8, &'static str> {
+    match text.as_bytes() {
+        _ if text == "tab" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => Ok(*byte),
+        _ => Err("must be one character, such as ; or the word tab"),
+    }
+}
+
 /// The import of one file.
 struct OneFile<'a> {
     arguments: &'a Arguments,
     client: &'a Client,
     path: &'a Path,
+    name: String,
     rows: Rows,
     recipe: Recipe,
-    /// Nothing is kept of a dry run.
-    kept: Option<(Progress, Rejected)>,
     mark: Mark,
+    /// Nothing is kept of a dry run.
+    plan: Option<Plan>,
     /// Held, so that no second import takes the file at the same time.
-    _lock: File,
+    _lock: Option<File>,
+}
+
+/// What will be kept beside the file.
+struct Plan {
+    /// None of what comes through a pipe: there is no way back to a row of it.
+    import: Option<Import>,
+    rejected: PathBuf,
+    /// The list goes on after so many bytes.
+    resumed: Option<u64>,
+}
+
+/// What is kept beside the file.
+struct Kept {
+    progress: Option<Progress>,
+    rejected: Rejected,
+}
+
+/// How a run came to its end.
+enum End {
+    Whole,
+    Stopped,
+    Failed(anyhow::Error),
 }
 
 impl<'a> OneFile<'a> {
@@ -138,11 +189,17 @@ impl<'a> OneFile<'a> {
         path: &'a Path,
         mapping: Option<&Mapping>,
     ) -> Result<OneFile<'a>> {
-        let lock = File::open(path).map_err(|cause| unusable(path, cause))?;
-        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-            return Err(unusable(path, "another import has it"));
+        let lock = if is_piped(path) { None } else { Some(lock(path)?) };
+        let mut rows = Rows::open(path, arguments.format, arguments.separator)?;
+        let separator = rows.separator();
+        if let (None, Some(found)) = (arguments.separator, separator.filter(|found| *found != ',')) {
+            let found = if found == '\t' {
+                "a tab".to_owned()
+            } else {
+                format!("`{found}`")
+            };
+            eprintln!("{}: {found} stands between its cells", called(path));
         }
-        let mut rows = Rows::open(path, arguments.format)?;
         let (mapping, recipe) = match rows.columns() {
             None if mapping.is_some() || arguments.map => {
                 return Err(unusable(
@@ -158,36 +215,44 @@ impl<'a> OneFile<'a> {
                     None if arguments.map => ask(path, columns, &catalog)?,
                     None => Mapping::default(),
                 };
-                let resolved = mapping.resolve(columns, &catalog).map_err(|why| unusable(path, why))?;
+                let resolved = mapping.resolve(columns, &catalog);
+                let resolved = resolved.map_err(|why| unusable(path, why + separated(separator, columns)))?;
                 let recipe = Recipe::of_columns(&arguments.partition, resolved, &catalog);
                 (mapping, recipe)
             }
         };
         let mut mark = Mark::default();
-        let mut kept = None;
-        if !arguments.dry_run {
-            let rejected = arguments.rejected.clone().unwrap_or_else(|| {
-                appended(
-                    path,
-                    if rows.columns().is_some() {
-                        ".rejected.csv"
-                    } else {
-                        ".rejected.jsonl"
-                    },
-                )
-            });
-            if same_file(&rejected, path) {
-                return Err(unusable(path, "refused rows cannot be written over it"));
-            }
-            if arguments.no_resume {
-                Progress::forget(path)?;
-            }
-            let import = Import::new(path, &arguments.partition, &mapping.text(), &rejected)?;
-            let progress = Progress::open(path, import)?;
-            mark = progress.mark().clone();
-            let rejected = Rejected::open(&rejected, rows.columns(), mark.rejected_bytes)?;
-            kept = Some((progress, rejected));
-        }
+        let plan = if arguments.dry_run {
+            None
+        } else {
+            let meaning = format!("{}{}", mapping.text(), separator.unwrap_or_default());
+            let import = || Import::new(path, &arguments.partition, &meaning);
+            let import = lock.is_some().then(import).transpose()?;
+            let found = match &import {
+                Some(import) if !arguments.no_resume => Progress::find(path, import)?,
+                _ => None,
+            };
+            let asked = arguments.rejected.as_deref();
+            let (rejected, resumed) = match found {
+                Some((rejected, _)) if asked.is_some_and(|asked| asked != rejected) => {
+                    return Err(Progress::of_another(path));
+                }
+                Some((rejected, found)) => {
+                    mark = found;
+                    (rejected, Some(mark.rejected_bytes))
+                }
+                None => {
+                    let beside = if lock.is_some() { path } else { Path::new("stdin") };
+                    let ending = if rows.columns().is_some() { "csv" } else { "jsonl" };
+                    (rejected::place(asked, beside, ending)?, None)
+                }
+            };
+            Some(Plan {
+                import,
+                rejected,
+                resumed,
+            })
+        };
         if mark.row > 0 {
             eprintln!("{}: going on after row {}", path.display(), grouped(mark.row));
             rows.skip_to(mark.row, mark.end)?;
@@ -196,107 +261,139 @@ impl<'a> OneFile<'a> {
             arguments,
             client,
             path,
+            name: called(path),
             rows,
             recipe,
-            kept,
             mark,
+            plan,
             _lock: lock,
         })
     }
 
     /// Sends row after row until the end, a failure, or Ctrl-C.
-    async fn run(mut self) -> Result<Counts> {
-        let length = self.rows.length();
+    async fn run(mut self, stop: Option<&mut Stop>) -> Result<Counts> {
+        let length = Some(self.rows.length()).filter(|length| *length > 0);
         let point = |mark: &Mark| Point {
             at: mark.end,
-            of: Some(length),
+            of: length,
             rows: mark.counts.taken + mark.counts.refused,
             refused: mark.counts.refused,
         };
-        let verb = if self.arguments.dry_run { "checked" } else { "settled" };
+        let mut kept = match self.plan.take() {
+            None => None,
+            Some(plan) => Some(plan.begin(self.path, self.rows.columns(), &self.mark)?),
+        };
+        let verb = if kept.is_none() { "checked" } else { "settled" };
         let mut meter = Meter::new(verb, point(&self.mark));
+        let end = self.send(stop, &mut kept, |mark| meter.show(point(mark))).await?;
+        meter.clear();
+        if let Some(kept) = &mut kept {
+            kept.keep(&mut self.mark)?;
+        }
+        let counts = self.mark.counts;
+        let goes_on = match &kept {
+            Some(Kept { progress: None, .. }) => {
+                "what came through the pipe has to be sent again, which changes nothing"
+            }
+            _ => "the same command goes on from there",
+        };
+        let so_far = format!(
+            "{} rows were settled; {goes_on}",
+            grouped(counts.taken + counts.refused)
+        );
+        match end {
+            End::Whole => {
+                let summary = meter.summary(point(&self.mark));
+                self.finish(kept, &summary)
+            }
+            End::Stopped => Err(Ended::new(Outcome::Failed, format!("stopped: {so_far}")).into()),
+            End::Failed(failure) => {
+                eprintln!("{}: {so_far}", self.name);
+                Err(failure)
+            }
+        }
+    }
+
+    async fn send(
+        &mut self,
+        stop: Option<&mut Stop>,
+        kept: &mut Option<Kept>,
+        mut show: impl FnMut(&Mark),
+    ) -> Result<End> {
         let desk = Desk {
-            client: self.client,
+            server: Patient::new(self.client),
             is_dry_run: self.arguments.dry_run,
             skip_workflow_triggers: self.arguments.skip_workflow_triggers,
         };
-        let is_stopping = Cell::new(false);
-        let ended = {
-            let (rows, recipe) = (&mut self.rows, &self.recipe);
-            let batches = std::iter::from_fn(|| {
-                if is_stopping.get() {
-                    return None;
-                }
-                next_batch(rows, recipe).transpose()
-            });
-            // Invariant: batches are settled in the order of the file, so that a mark speaks for every row before it.
-            let mut settled = pin!(
-                stream::iter(batches)
-                    .map(|batch| async { desk.settle(batch?, |row, path| recipe.place(row, path)).await })
-                    .buffered(usize::from(self.arguments.concurrency))
-            );
-            let mut stop = pin!(tokio::signal::ctrl_c());
-            let mut kept_at = Instant::now();
-            loop {
-                let next = tokio::select! {
-                    biased;
-                    _ = &mut stop, if !is_stopping.get() => {
-                        is_stopping.set(true);
-                        meter.clear();
-                        eprintln!("stopping: what is on its way is waited for");
-                        continue;
-                    }
-                    next = settled.next() => next,
-                };
-                match next {
-                    None => break Ok(()),
-                    Some(Err(failure)) => break Err(failure),
-                    Some(Ok(batch)) => {
-                        if self.kept.is_none() && !batch.refused.is_empty() {
-                            meter.clear();
-                        }
-                        note(&mut self.mark, self.kept.as_mut(), self.path, &batch)?;
-                    }
-                }
-                if kept_at.elapsed() >= KEEP_EVERY {
-                    keep(&mut self.mark, self.kept.as_mut())?;
-                    kept_at = Instant::now();
-                }
-                meter.show(point(&self.mark));
+        let (is_stopping, is_whole) = (Cell::new(false), Cell::new(false));
+        let room = Semaphore::new(HELD_MIB as usize);
+        let (rows, recipe) = (&mut self.rows, &self.recipe);
+        let (is_stopped, is_read, all_room) = (&is_stopping, &is_whole, &room);
+        let batches = stream::unfold(rows, move |rows| async move {
+            if is_stopped.get() {
+                return None;
             }
+            let batch = next_batch(rows, recipe, all_room).await.transpose();
+            is_read.set(batch.is_none());
+            Some((batch?, rows))
+        });
+        // Invariant: batches are settled in the order of the file, so that a mark speaks for every row before it.
+        let mut settled = pin!(
+            batches
+                .map(|batch| async {
+                    let (batch, held) = batch?;
+                    let settled = desk.settle(batch, |row, path| recipe.place(row, path)).await?;
+                    anyhow::Ok((settled, held))
+                })
+                .buffered(usize::from(self.arguments.concurrency))
+        );
+        let mut stop = stop;
+        let mut asked = async || match &mut stop {
+            Some(stop) => stop.asked().await,
+            None => std::future::pending().await,
         };
-        meter.clear();
-        keep(&mut self.mark, self.kept.as_mut())?;
-        let counts = self.mark.counts;
-        let so_far = || format!("{} rows were settled", grouped(counts.taken + counts.refused));
-        if let Err(failure) = ended {
-            eprintln!(
-                "{}: {}; the same command goes on from there",
-                self.path.display(),
-                so_far()
-            );
-            return Err(failure);
+        let mut kept_at = Instant::now();
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = asked() => {
+                    // What has no answer may never have one.
+                    if is_stopping.replace(true) || desk.server.is_away() {
+                        return Ok(End::Stopped);
+                    }
+                    meter::say("stopping: what is on its way is waited for; Ctrl-C again ends at once");
+                    continue;
+                }
+                next = settled.next() => next,
+            };
+            match next {
+                None if is_whole.get() => return Ok(End::Whole),
+                None => return Ok(End::Stopped),
+                Some(Err(failure)) => return Ok(End::Failed(failure)),
+                Some(Ok((batch, _held))) => note(&mut self.mark, kept.as_mut(), &self.name, &batch)?,
+            }
+            if let Some(kept) = kept
+                && kept_at.elapsed() >= KEEP_EVERY
+            {
+                kept.keep(&mut self.mark)?;
+                kept_at = Instant::now();
+            }
+            show(&self.mark);
         }
-        if is_stopping.get() && self.mark.end < length {
-            let said = format!("stopped: {}; the same command goes on from there", so_far());
-            return Err(Ended::new(Outcome::Failed, said).into());
-        }
-        let summary = meter.summary(point(&self.mark));
-        self.finish(counts, &summary)
     }
 
-    fn finish(self, counts: Counts, summary: &str) -> Result<Counts> {
-        let (path, Counts { taken, refused }) = (self.path.display(), counts);
-        match self.kept {
+    fn finish(self, kept: Option<Kept>, summary: &str) -> Result<Counts> {
+        let (name, Counts { taken, refused }) = (self.name, self.mark.counts);
+        match kept {
             None => println!(
-                "{path}: {} rows are good, {} are bad; nothing was stored ({summary})",
+                "{name}: {} rows are good, {} are bad; nothing was stored ({summary})",
                 grouped(taken),
                 grouped(refused)
             ),
-            Some((_, rejected)) => {
-                Progress::forget(self.path)?;
+            Some(Kept { progress, rejected }) => {
+                progress.map(Progress::forget).transpose()?;
                 println!(
-                    "{path}: {} rows stored, {} refused ({summary})",
+                    "{name}: {} rows stored, {} refused ({summary})",
                     grouped(taken),
                     grouped(refused)
                 );
@@ -308,23 +405,79 @@ impl<'a> OneFile<'a> {
                 }
             }
         }
-        Ok(counts)
+        Ok(self.mark.counts)
     }
 }
 
-/// The next rows with their records; none at the end of the file.
-fn next_batch(rows: &mut Rows, recipe: &Recipe) -> Result<Option<Batch>> {
+impl Plan {
+    fn begin(self, path: &Path, columns: Option<&[String]>, mark: &Mark) -> Result<Kept> {
+        let rejected = Rejected::open(&self.rejected, columns, self.resumed)?;
+        let progress = self
+            .import
+            .map(|import| Progress::begin(path, import, &self.rejected, mark.clone()));
+        Ok(Kept {
+            progress: progress.transpose()?,
+            rejected,
+        })
+    }
+}
+
+impl Kept {
+    /// Keeps the mark, once what it speaks of is on the disk.
+    fn keep(&mut self, mark: &mut Mark) -> Result<()> {
+        mark.rejected_bytes = self.rejected.sync()?;
+        match &mut self.progress {
+            Some(progress) => progress.keep(mark.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let file = File::open(path).map_err(|cause| unusable(path, cause))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(unusable(path, "another import has it")),
+        _ => Ok(file),
+    }
+}
+
+/// What to add where names of columns look as if something else stood between them.
+fn separated(separator: Option<char>, columns: &[String]) -> &'static str {
+    let has_semicolons = columns.iter().any(|name| name.contains(';'));
+    if separator == Some(',') && has_semicolons {
+        "\n  is a semicolon what stands between the columns? then give --separator ';'"
+    } else {
+        ""
+    }
+}
+
+/// The next rows with their records, and the room that they take; none at the end of the file. Waits until there is some.
+async fn next_batch<'r>(
+    rows: &mut Rows,
+    recipe: &Recipe,
+    room: &'r Semaphore,
+) -> Result<Option<(Batch, SemaphorePermit<'r>)>> {
+    let open = "nobody closes it";
+    let mut held = room.acquire_many(BATCH_MIB).await.expect(open);
     let mut batch = Batch::default();
     while !batch.is_full() {
         let Some(row) = rows.next()? else { break };
         let record = recipe.make(&row);
         batch.push(row, record);
     }
-    Ok((!batch.rows.is_empty()).then_some(batch))
+    let needed = u32::try_from(batch.bytes.div_ceil(MIB))
+        .unwrap_or(HELD_MIB)
+        .clamp(1, HELD_MIB);
+    if needed > BATCH_MIB {
+        held.merge(room.acquire_many(needed - BATCH_MIB).await.expect(open));
+    } else {
+        drop(held.split((BATCH_MIB - needed) as usize));
+    }
+    Ok((!batch.rows.is_empty()).then_some((batch, held)))
 }
 
 /// Counts a batch, and writes down the rows of it that were refused.
-fn note(mark: &mut Mark, kept: Option<&mut (Progress, Rejected)>, path: &Path, batch: &Settled) -> Result<()> {
+fn note(mark: &mut Mark, kept: Option<&mut Kept>, name: &str, batch: &Settled) -> Result<()> {
     let refused = batch.refused.len() as u64;
     mark.counts.refused += refused;
     mark.counts.taken += batch.rows.len() as u64 - refused;
@@ -332,27 +485,21 @@ fn note(mark: &mut Mark, kept: Option<&mut (Progress, Rejected)>, path: &Path, b
         (mark.row, mark.end) = (last.number, last.end);
     }
     match kept {
-        Some((_, rejected)) => {
+        Some(kept) => {
             for (at, faults) in &batch.refused {
-                rejected.write(&batch.rows[*at], faults)?;
+                kept.rejected.write(&batch.rows[*at], faults)?;
             }
         }
         None => {
+            if !batch.refused.is_empty() {
+                meter::clear();
+            }
             for (at, faults) in &batch.refused {
                 for fault in faults {
-                    println!("{}: row {}, {fault}", path.display(), batch.rows[*at].number);
+                    println!("{name}: row {}, {fault}", batch.rows[*at].number);
                 }
             }
         }
-    }
-    Ok(())
-}
-
-/// Keeps the mark, once what it speaks of is on the disk.
-fn keep(mark: &mut Mark, kept: Option<&mut (Progress, Rejected)>) -> Result<()> {
-    if let Some((progress, rejected)) = kept {
-        mark.rejected_bytes = rejected.sync()?;
-        progress.keep(mark.clone())?;
     }
     Ok(())
 }
@@ -368,21 +515,10 @@ fn ask(path: &Path, columns: &[String], catalog: &Catalog) -> Result<Mapping> {
     let mapping = Mapping::ask(columns, catalog, &mut std::io::stdin().lock(), &mut std::io::stderr())?;
     // What can't be is told before anything is written.
     mapping.resolve(columns, catalog).map_err(|why| unusable(path, why))?;
-    let written = appended(path, ".mapping.yml");
+    let mut written = path.as_os_str().to_owned();
+    written.push(".mapping.yml");
+    let written = PathBuf::from(written);
     mapping.write(&written)?;
     eprintln!("{} holds the answers: --mapping takes it.", written.display());
     Ok(mapping)
-}
-
-fn appended(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
 }

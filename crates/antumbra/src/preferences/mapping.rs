@@ -19,7 +19,10 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{catalog::Catalog, target::Target};
-use crate::outcome::{Ended, Outcome};
+use crate::{
+    config::nearest,
+    outcome::{Ended, Outcome},
+};
 
 /// A mapping file.
 #[derive(Clone, Default, Deserialize, Serialize)]
@@ -102,6 +105,8 @@ impl Mapping {
     pub(super) fn resolve(&self, names: &[String], catalog: &Catalog) -> Result<Resolved, String> {
         let mut columns = Vec::with_capacity(names.len());
         let (mut unknown, mut recognised) = (Vec::new(), 0);
+        let known = catalog.names();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
         for name in names {
             let (target, values) = match self.columns.get(name) {
                 Some(meaning) => meaning.resolve(catalog)?,
@@ -116,7 +121,10 @@ impl Mapping {
                     let name = name.clone();
                     columns.push(Column { name, target, values });
                 }
-                None => unknown.push(format!("`{name}`")),
+                None => unknown.push(match nearest(name, &known) {
+                    Some(near) => format!("`{name}` (did you mean `{near}`?)"),
+                    None => format!("`{name}`"),
+                }),
             }
         }
         if recognised == 0 {
@@ -136,8 +144,10 @@ impl Mapping {
             };
             return Err(format!(
                 "it is not known what these columns are: {}{more}\n  \
+                 known are {}\n  \
                  --map asks, --mapping says it; what shall be left out is `ignore`",
-                unknown.join(", ")
+                unknown.join(", "),
+                listed(&known)
             ));
         }
         if let Some(missing) = self.columns.keys().find(|name| !names.contains(name)) {
@@ -166,8 +176,10 @@ impl Mapping {
         writeln!(
             questions,
             "What is each column? timestamp, identifier:NAME, purpose:SLUG, topic:PURPOSE:TOPIC, metadata:KEY, confirmed, \
-             usp, gpp, tcf,\npurpose:SLUG:timestamp, … or ignore. An empty line takes what stands in brackets."
+             usp, gpp, tcf,\npurpose:SLUG:timestamp, … or ignore. An empty line takes what stands in brackets; ? lists what is known."
         )?;
+        let known = catalog.names();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let mut columns = BTreeMap::new();
         for (place, name) in names.iter().enumerate() {
             let proposed = catalog.target(name).unwrap_or(Target::Ignored);
@@ -182,10 +194,17 @@ impl Mapping {
                 if said.is_empty() {
                     break proposed;
                 }
+                if said == "?" {
+                    writeln!(questions, "  {}", known.join("\n  "))?;
+                    continue;
+                }
                 let found = Target::parse(said).or_else(|| catalog.target(said));
                 match found.filter(|target| catalog.knows(target)) {
                     Some(target) => break target,
-                    None => writeln!(questions, "  that is nothing known here")?,
+                    None => match nearest(said, &known) {
+                        Some(near) => writeln!(questions, "  that is nothing known here; did you mean {near}?")?,
+                        None => writeln!(questions, "  that is nothing known here; ? lists what is")?,
+                    },
                 }
             };
             columns.insert(name.clone(), Meaning::Plain(target.to_string()));
@@ -194,6 +213,17 @@ impl Mapping {
             columns,
             constants: BTreeMap::new(),
         })
+    }
+}
+
+/// Names, as many as a message bears.
+fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 40;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        format!("{shown}, and {} more", names.len() - SHOWN)
+    } else {
+        shown
     }
 }
 
@@ -314,7 +344,12 @@ mod tests {
     fn what_cannot_be_is_refused_and_a_first_row_of_data_is_not_shown() {
         let said = refusal("{}", &["ada@example.test", "true", "2026-01-01"]);
         assert!(said.contains("missing") && !said.contains("ada"), "{said}");
-        assert!(refusal("{}", &["email", "timestamp", "Nws"]).contains("`Nws`"));
+        let slip = refusal("{}", &["email", "timestamp", "Nws"]);
+        assert!(slip.contains("`Nws` (did you mean `News`?)"), "{slip}");
+        assert!(
+            slip.contains("known are userId, timestamp, confirmed, email, phone"),
+            "{slip}"
+        );
         assert!(refusal("{}", &["email"]).contains("timestamp"));
         assert!(refusal("{}", &["timestamp"]).contains("identifier"));
         assert!(refusal("{}", &["email", "timestamp", "timestamp"]).contains("two columns"));
@@ -333,7 +368,7 @@ mod tests {
     fn questions_propose_what_names_say() {
         let columns = names(&["email", "When", "Internal"]);
         let mut questions = Vec::new();
-        let mut answers = "\nlater\ntimestamp\n\n".as_bytes();
+        let mut answers = "\nlater\n?\ntimestmp\ntimestamp\n\n".as_bytes();
         let mapping = Mapping::ask(&columns, &sample(), &mut answers, &mut questions).unwrap();
         assert_eq!(
             mapping.text(),
@@ -341,6 +376,7 @@ mod tests {
         );
         let questions = String::from_utf8(questions).unwrap();
         assert!(questions.contains("`email` [identifier:email]") && questions.contains("nothing known"));
+        assert!(questions.contains("did you mean timestamp?") && questions.contains("\n  News_Cadence\n"));
         assert!(Mapping::ask(&columns, &sample(), &mut "".as_bytes(), &mut Vec::new()).is_err());
     }
 }

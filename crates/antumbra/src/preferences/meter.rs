@@ -55,23 +55,24 @@ impl Meter {
     /// Clears the bar, so that something else can be said.
     pub(super) fn clear(&self) {
         if self.is_bar {
-            eprint!("\r\x1b[K");
+            clear();
         }
     }
 
     /// The rows of this run, and how long it took.
     pub(super) fn summary(&self, now: Point) -> String {
-        let seconds = self.started.elapsed().as_secs_f64();
+        let elapsed = self.started.elapsed();
         let rows = now.rows - self.first.rows;
         format!(
-            "{} rows in {seconds:.1} s, {}/s",
+            "{} rows in {:.1} s, {}/s",
             grouped(rows),
-            grouped(self.rate(now))
+            elapsed.as_secs_f64(),
+            grouped(self.rate(now, elapsed))
         )
     }
 
     fn draw(&self, now: Point) {
-        let text = self.text(now);
+        let text = self.text(now, self.started.elapsed());
         // Standard error that is gone is no reason to stop.
         let _ = if self.is_bar {
             write!(std::io::stderr(), "\r\x1b[K{text}")
@@ -80,7 +81,7 @@ impl Meter {
         };
     }
 
-    fn text(&self, now: Point) -> String {
+    fn text(&self, now: Point, elapsed: Duration) -> String {
         let mut text = String::new();
         if let Some(of) = now.of.filter(|of| *of > 0) {
             let share = now.at.min(of) * 100 / of;
@@ -95,28 +96,49 @@ impl Meter {
             "{} rows {}, {}/s",
             grouped(now.rows),
             self.verb,
-            grouped(self.rate(now))
+            grouped(self.rate(now, elapsed))
         ));
         if now.refused > 0 {
             text.push_str(&format!(", {} refused", grouped(now.refused)));
         }
-        if let Some(left) = self.left(now) {
+        if let Some(left) = self.left(now, elapsed) {
             text.push_str(&format!(", {}:{:02} left", left / 60, left % 60));
         }
         text
     }
 
-    fn rate(&self, now: Point) -> u64 {
+    fn rate(&self, now: Point, elapsed: Duration) -> u64 {
         let rows = (now.rows - self.first.rows) as f64;
-        (rows / self.started.elapsed().as_secs_f64().max(0.001)) as u64
+        (rows / elapsed.as_secs_f64().max(0.001)) as u64
     }
 
     /// Seconds until the end, if it goes on like this.
-    fn left(&self, now: Point) -> Option<u64> {
+    fn left(&self, now: Point, elapsed: Duration) -> Option<u64> {
         let done = now.at.checked_sub(self.first.at).filter(|done| *done > 0)? as f64;
         let left = now.of?.saturating_sub(now.at) as f64;
-        Some((self.started.elapsed().as_secs_f64() * left / done) as u64)
+        Some((elapsed.as_secs_f64() * left / done) as u64)
     }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Clears a bar, if there is one, so that something can be said in its place.
+pub(super) fn clear() {
+    let mut error = std::io::stderr();
+    if error.is_terminal() {
+        let _ = write!(error, "\r\x1b[K");
+    }
+}
+
+/// Says something in a line of its own.
+pub(super) fn say(text: &str) {
+    clear();
+    // Standard error that is gone is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// A number with its thousands apart.
@@ -135,6 +157,64 @@ pub(super) fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is shown at row 3,500 and byte 6,000 of 10,000, twenty seconds after it went on at row 1,000 and byte 1,000.
+    fn told(is_bar: bool, of: Option<u64>, refused: u64) -> String {
+        let first = Point {
+            at: 1000,
+            of,
+            rows: 1000,
+            refused: 0,
+        };
+        let mut meter = Meter::new("settled", first);
+        meter.is_bar = is_bar;
+        let now = Point {
+            at: 6000,
+            of,
+            rows: 3500,
+            refused,
+        };
+        let text = meter.text(now, Duration::from_secs(20));
+        meter.is_bar = false;
+        text
+    }
+
+    #[test]
+    fn rate_and_time_left_are_of_this_run_and_the_share_is_of_the_file() {
+        assert_eq!(
+            told(false, Some(10_000), 0),
+            "60 %, 3,500 rows settled, 125/s, 0:16 left"
+        );
+        assert_eq!(
+            told(true, Some(10_000), 7),
+            "[##############----------] 60 %, 3,500 rows settled, 125/s, 7 refused, 0:16 left"
+        );
+        assert_eq!(told(true, None, 0), "3,500 rows settled, 125/s", "of a pipe");
+        assert_eq!(
+            told(false, Some(100_000), 0),
+            "6 %, 3,500 rows settled, 125/s, 6:16 left"
+        );
+    }
+
+    #[test]
+    fn before_anything_is_done_nothing_is_foretold() {
+        let first = Point {
+            of: Some(10),
+            ..Point::default()
+        };
+        let mut meter = Meter::new("checked", first);
+        meter.is_bar = false;
+        assert_eq!(meter.text(first, Duration::ZERO), "0 %, 0 rows checked, 0/s");
+        let whole = Point {
+            at: 12,
+            rows: 4,
+            ..first
+        };
+        assert_eq!(
+            meter.text(whole, Duration::from_secs(2)),
+            "100 %, 4 rows checked, 2/s, 0:00 left"
+        );
+    }
 
     #[test]
     fn thousands_stand_apart() {

@@ -5,23 +5,27 @@
 //! | `import.rs` | an import from its first row to its last |
 //! | `rows/` | files as rows: CSV, JSON lines, Parquet |
 //! | `target.rs`, `catalog.rs`, `mapping.rs` | what a column can be, what its name says, what a mapping file says |
-//! | `record.rs` | from a row to the record of an upsert |
+//! | `record.rs`, `members.rs`, `pieces.rs` | from a row to the record of an upsert; the names in a line; records of more than a call takes |
 //! | `sending.rs`, `patience.rs` | batches until they are settled; calls that are made again |
 //! | `progress.rs`, `rejected.rs` | what is kept beside the file: how far it has come, and the rows that were refused |
 //! | `export/` | an export: the walk over all records, and the formats they are written in |
 //! | `meter.rs` | how far it is, on standard error |
+//! | `stop.rs` | Ctrl-C |
 
 mod catalog;
 mod export;
 mod import;
 mod mapping;
+mod members;
 mod meter;
 mod patience;
+mod pieces;
 mod progress;
 mod record;
 mod rejected;
 mod rows;
 mod sending;
+mod stop;
 mod target;
 
 use std::process::ExitCode;

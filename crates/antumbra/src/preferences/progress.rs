@@ -18,7 +18,7 @@ use tempfile::NamedTempFile;
 use super::import::Counts;
 use crate::outcome::{Ended, Outcome};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How much of a file's beginning, and of its end, it is known by.
 const BEGINNING_BYTES: u64 = 1024 * 1024;
@@ -43,13 +43,14 @@ pub(super) struct Import {
     end: String,
     partition: String,
     mapping: String,
-    rejected: PathBuf,
 }
 
 #[derive(Deserialize, Serialize)]
 struct Kept {
     version: u32,
     import: Import,
+    /// The list of its refused rows.
+    rejected: PathBuf,
     mark: Mark,
 }
 
@@ -60,7 +61,7 @@ pub(super) struct Progress {
 }
 
 impl Import {
-    pub(super) fn new(path: &Path, partition: &str, mapping: &str, rejected: &Path) -> Result<Import> {
+    pub(super) fn new(path: &Path, partition: &str, mapping: &str) -> Result<Import> {
         let mut file = File::open(path).context("opening the file")?;
         let file_bytes = file.metadata().context("the size of the file")?.len();
         let mut digest = |from: u64, bytes: u64| -> Result<String> {
@@ -78,7 +79,6 @@ impl Import {
             file_bytes,
             partition: partition.to_owned(),
             mapping: hexadecimal(mapping.as_bytes()),
-            rejected: rejected.to_owned(),
         })
     }
 }
@@ -89,50 +89,49 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 impl Progress {
-    /// What is kept of this import beside the file, or its beginning.
-    pub(super) fn open(file: &Path, import: Import) -> Result<Progress> {
+    /// What is kept of this import beside the file: its list of refused rows, and how far it has come. Fails if what is kept
+    /// there is of another import.
+    pub(super) fn find(file: &Path, import: &Import) -> Result<Option<(PathBuf, Mark)>> {
         let path = beside(file);
-        let kept = match std::fs::read(&path) {
-            Ok(bytes) => Some(bytes),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => None,
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause).context(format!("{} cannot be read", path.display())),
         };
-        let mark = match kept {
-            None => Mark::default(),
-            Some(bytes) => match serde_json::from_slice::<Kept>(&bytes) {
-                Ok(kept) if kept.version == VERSION && kept.import == import => kept.mark,
-                _ => {
-                    let said = format!(
-                        "{} is of another import: of another file of that name, another partition, mapping or version\n  \
-                         --no-resume begins anew",
-                        path.display()
-                    );
-                    return Err(Ended::new(Outcome::Usage, said).into());
-                }
-            },
-        };
-        Ok(Progress {
-            path,
-            kept: Kept {
-                version: VERSION,
-                import,
-                mark,
-            },
-        })
-    }
-
-    /// Forgets what an earlier run kept.
-    pub(super) fn forget(file: &Path) -> Result<()> {
-        match std::fs::remove_file(beside(file)) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                Err(cause).context(format!("{} cannot be removed", beside(file).display()))
-            }
-            _ => Ok(()),
+        match serde_json::from_slice::<Kept>(&bytes) {
+            Ok(kept) if kept.version == VERSION && kept.import == *import => Ok(Some((kept.rejected, kept.mark))),
+            _ => Err(Progress::of_another(file)),
         }
     }
 
-    pub(super) fn mark(&self) -> &Mark {
-        &self.kept.mark
+    /// What to say where something else is kept.
+    pub(super) fn of_another(file: &Path) -> anyhow::Error {
+        let said = format!(
+            "{} is of another import: of another file of that name, another partition, mapping, list of refused rows or version\n  \
+             --no-resume begins anew",
+            beside(file).display()
+        );
+        Ended::new(Outcome::Usage, said).into()
+    }
+
+    /// Progress of an import that has come to a mark: kept from now on, so that its list of refused rows is known as its own.
+    pub(super) fn begin(file: &Path, import: Import, rejected: &Path, mark: Mark) -> Result<Progress> {
+        let mut progress = Progress {
+            path: beside(file),
+            kept: Kept {
+                version: VERSION,
+                import,
+                rejected: rejected.to_owned(),
+                mark: mark.clone(),
+            },
+        };
+        progress.keep(mark)?;
+        Ok(progress)
+    }
+
+    /// Forgets what was kept.
+    pub(super) fn forget(self) -> Result<()> {
+        std::fs::remove_file(&self.path).with_context(|| format!("{} cannot be removed", self.path.display()))
     }
 
     /// Keeps a mark. Afterwards a run goes on from it even if this machine loses its power now.

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use super::{
     catalog::{Catalog, TopicKind},
     mapping::Resolved,
+    members,
+    pieces::{self, Pieces},
+    rejected::as_it_was,
     rows::{Cells, Content, Fault, Row},
     target::{self, Target},
 };
@@ -189,14 +192,22 @@ impl Recipe {
         }
     }
 
-    /// The record of a row.
-    pub(super) fn make(&self, row: &Row) -> Result<Vec<u8>, Fault> {
+    /// The record of a row, in as many pieces as it takes.
+    pub(super) fn make(&self, row: &Row) -> Result<Pieces, Fault> {
         match (&row.fault, &row.content, &self.table) {
             (Some(fault), ..) => Err(fault.clone()),
             (None, Content::Line(line), _) => of_line(line, &self.partition),
             (None, Content::Cells(cells), Some(table)) => {
                 let record = table.record(cells, &self.partition, None)?;
-                Ok(serde_json::to_vec(&record).expect("a record of texts has a form in JSON"))
+                let lists = [record.identifiers.len(), record.purposes.len(), record.metadata.len()];
+                let form = "a record of texts has a form in JSON";
+                if lists.into_iter().all(|entries| entries <= pieces::LIST_MAX) {
+                    return Ok(vec![serde_json::to_vec(&record).expect(form)]);
+                }
+                match serde_json::to_value(&record).expect(form) {
+                    Value::Object(record) => pieces::of(record),
+                    _ => Err(Fault::new("is no record")),
+                }
             }
             (None, Content::Cells(_), None) => Err(Fault::new("is not a line of JSON")),
         }
@@ -265,7 +276,12 @@ impl Table {
                 Part::Ignored => continue,
                 Part::Plain(target) => {
                     set(&mut record, target, cell).map_err(&bad)?;
-                    target.to_string()
+                    match target {
+                        Target::Usp | Target::Gpp | Target::Tcf | Target::AirgapVersion => {
+                            format!("consentManagement.{target}")
+                        }
+                        target => target.to_string(),
+                    }
                 }
                 Part::Identifier(name) => {
                     let values = target::values(cell).ok_or_else(|| bad("begins like a list of texts and is none"))?;
@@ -409,15 +425,16 @@ fn is_derived<'a>(user_id: &str, identifiers: impl Iterator<Item = (&'a str, &'a
 }
 
 /// The record of a line: a record as an upsert takes it, or as a query answers it.
-fn of_line(line: &str, partition: &str) -> Result<Vec<u8>, Fault> {
-    let read: Result<Map<String, Value>, _> = serde_json::from_str(line);
+fn of_line(line: &str, partition: &str) -> Result<Pieces, Fault> {
+    let read: Result<Map<String, Value>, _> = serde_json::from_str(&as_it_was(line));
     // The message would quote the line.
     let mut record = read.map_err(|bad| match bad.classify() {
         serde_json::error::Category::Data => Fault::new("is not an object"),
         _ => Fault::new(format!("is not JSON from its character {} on", bad.column())),
     })?;
-    record.insert("partition".to_owned(), Value::from(partition));
     record.remove("rejected");
+    members::check(&record)?;
+    record.insert("partition".to_owned(), Value::from(partition));
     // In an answer `null` says that there is no such string. In an upsert it would clear one, which is a change to be kept.
     if record.remove("system").is_some()
         && let Some(Value::Object(strings)) = record.get_mut("consentManagement")
@@ -441,7 +458,7 @@ fn of_line(line: &str, partition: &str) -> Result<Vec<u8>, Fault> {
     if repeats {
         record.remove("userId");
     }
-    Ok(serde_json::to_vec(&record).expect("what was JSON is again"))
+    pieces::of(record)
 }
 
 #[cfg(test)]
@@ -472,11 +489,11 @@ mod tests {
     }
 
     fn made(recipe: &Recipe, cells: &[&str]) -> Value {
-        serde_json::from_slice(&recipe.make(&row(cells)).unwrap()).unwrap()
+        serde_json::from_slice(&recipe.make(&row(cells)).unwrap()[0]).unwrap()
     }
 
     fn line(text: &str) -> Result<Value, Fault> {
-        of_line(text, "shop").map(|record| serde_json::from_slice(&record).unwrap())
+        of_line(text, "shop").map(|pieces| serde_json::from_slice(&pieces[0]).unwrap())
     }
 
     const COLUMNS: [&str; 9] = [
@@ -529,6 +546,7 @@ mod tests {
             ("purposes[0].preferences[1].choice", Some("column `News_Paused`")),
             ("purposes[0].sourceSystem", Some("column `purpose:News:sourceSystem`")),
             ("timestamp", Some("column `timestamp`")),
+            ("consentManagement.usp", Some("column `usp`")),
             ("birthDate", Some("birthDate")),
             ("", None),
         ];
@@ -628,6 +646,12 @@ mod tests {
             json!({ "usp": null }),
             "an upsert that clears"
         );
+        let listed =
+            r#"{"line":" {\"timestamp\":\"t\",\"userId\":\"u\"} ","rejected":{"row":3,"reason":"is not JSON"}}"#;
+        assert_eq!(
+            line(listed).unwrap(),
+            json!({ "partition": "shop", "timestamp": "t", "userId": "u" })
+        );
         let kept = |user_id: &str, name: &str, value: &str| {
             let record = json!({ "userId": user_id, "identifiers": [{ "name": name, "value": value }] });
             line(&record.to_string()).unwrap().get("userId").is_some()
@@ -641,6 +665,14 @@ mod tests {
             ("{\"a\":", "is not JSON from its character 5 on"),
             ("[1]", "is not an object"),
             ("\"ada@example.test\"", "is not an object"),
+            (
+                "{\"timestamp\":\"t\",\"confirmd\":true}",
+                "`confirmd` has a name that is not known here; did you mean `confirmed`?",
+            ),
+            (
+                r#"{"line":"{\"a\":","rejected":{"row":3,"reason":"is not JSON"}}"#,
+                "is not JSON from its character 5 on",
+            ),
         ] {
             assert_eq!(line(text).unwrap_err().to_string(), said);
         }

@@ -8,7 +8,7 @@
 //! | is busy, away, or gone under way | goes again after a while, the same as it was: an upsert may arrive twice |
 //! | does not let the key in, or fails | ends the import |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
@@ -17,7 +17,8 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
 use super::{
-    patience,
+    patience::Patient,
+    pieces::Pieces,
     rows::{Fault, Row},
 };
 use crate::{
@@ -38,8 +39,10 @@ const CHECK: &str = "/v1/preferences/check";
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) rows: Vec<Row>,
-    /// The record of each row, or why there is none.
-    pub(super) records: Vec<Result<Vec<u8>, Fault>>,
+    /// The records, each with the place of its row.
+    records: Vec<(usize, Vec<u8>)>,
+    /// The rows that have none, and why.
+    refused: BTreeMap<usize, Vec<Fault>>,
     pub(super) bytes: usize,
 }
 
@@ -52,7 +55,7 @@ pub(super) struct Settled {
 
 /// Where records go.
 pub(super) struct Desk<'a> {
-    pub(super) client: &'a Client,
+    pub(super) server: Patient<'a>,
     /// Only asks what would become of them.
     pub(super) is_dry_run: bool,
     pub(super) skip_workflow_triggers: bool,
@@ -94,67 +97,79 @@ struct Named {
 }
 
 impl Batch {
-    pub(super) fn push(&mut self, row: Row, record: Result<Vec<u8>, Fault>) {
-        self.bytes += row.content.bytes() + record.as_ref().map_or(0, Vec::len);
+    pub(super) fn push(&mut self, row: Row, record: Result<Pieces, Fault>) {
+        let at = self.rows.len();
+        self.bytes += row.content.bytes();
         self.rows.push(row);
-        self.records.push(record);
+        match record {
+            Ok(pieces) => {
+                self.bytes += pieces.iter().map(Vec::len).sum::<usize>();
+                self.records.extend(pieces.into_iter().map(|piece| (at, piece)));
+            }
+            Err(fault) => {
+                self.refused.insert(at, vec![fault]);
+            }
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.rows.len() >= RECORDS_MAX || self.bytes >= BATCH_BYTES_MAX
+        self.rows.len().max(self.records.len()) >= RECORDS_MAX || self.bytes >= BATCH_BYTES_MAX
     }
 }
 
 impl Desk<'_> {
     /// Has the server take a batch.
     pub(super) async fn settle(&self, batch: Batch, place: impl Fn(&Row, &str) -> Option<String>) -> Result<Settled> {
-        let mut refused: BTreeMap<usize, Vec<Fault>> = BTreeMap::new();
-        let mut records = Vec::with_capacity(batch.records.len());
-        for (at, record) in batch.records.into_iter().enumerate() {
-            records.push(record.unwrap_or_else(|fault| {
-                refused.insert(at, vec![fault]);
-                Vec::new()
-            }));
-        }
-        let all: Vec<usize> = (0..records.len()).filter(|at| !refused.contains_key(at)).collect();
-        let mut left = vec![all];
-        while let Some(group) = left.pop() {
+        let Batch {
+            rows,
+            records,
+            mut refused,
+            ..
+        } = batch;
+        // The first are popped first: what the rows of one person say arrives in its order.
+        let all: Vec<usize> = (0..records.len()).collect();
+        let mut left: Vec<Vec<usize>> = all.chunks(RECORDS_MAX).rev().map(<[usize]>::to_vec).collect();
+        while let Some(mut group) = left.pop() {
+            // A row that is refused in part is refused, and nothing more of it is sent.
+            group.retain(|record| !refused.contains_key(&records[*record].0));
             if group.is_empty() {
                 continue;
             }
-            let fault = |at: usize, path: &str, reason: &str| Fault {
-                place: place(&batch.rows[at], path),
-                reason: reason.to_owned(),
+            let fault = |record: usize, path: &str, reason: &str| {
+                let at = records[record].0;
+                let is_piece = records.iter().filter(|(of, _)| *of == at).nth(1).is_some();
+                // Places in a piece are not those in the record.
+                let path = path.split('[').next().filter(|_| is_piece).unwrap_or(path);
+                let place = place(&rows[at], path);
+                let reason = reason.to_owned();
+                (at, Fault { place, reason })
             };
+            let mut refuse = |(at, fault): (usize, Fault)| refused.entry(at).or_default().push(fault);
             match self.send(&records, &group).await? {
                 Said::Taken(failures) => {
                     for Failure { index, error } in failures {
-                        let at = *group.get(index).ok_or_else(not_of_ours)?;
-                        refused.entry(at).or_default().push(fault(at, "", &error));
+                        let record = *group.get(index).ok_or_else(not_of_ours)?;
+                        refuse(fault(record, "", &error));
                     }
                 }
                 Said::Refused { named, message } => {
                     let found: Vec<_> = named.iter().filter_map(|named| named.record(&group)).collect();
-                    let bad: BTreeSet<usize> = found.iter().map(|(at, _, _)| *at).collect();
-                    for (at, path, message) in found {
-                        refused.entry(at).or_default().push(fault(at, path, message));
+                    let is_known = !found.is_empty();
+                    for (record, path, message) in found {
+                        refuse(fault(record, path, message));
                     }
-                    if !bad.is_empty() {
-                        left.push(group.into_iter().filter(|at| !bad.contains(at)).collect());
-                    } else if let [at] = group[..] {
-                        refused.entry(at).or_default().push(fault(at, "", &message));
+                    if is_known {
+                        left.push(group);
+                    } else if let [record] = group[..] {
+                        refuse(fault(record, "", &message));
                     } else {
-                        // The first half is popped first: what the rows of one person say arrives in its order.
                         let (first, second) = group.split_at(group.len() / 2);
                         left.extend([second.to_vec(), first.to_vec()]);
                     }
                 }
             }
         }
-        Ok(Settled {
-            rows: batch.rows,
-            refused,
-        })
+        Ok(Settled { rows, refused })
     }
 
     /// Fails if the server is not there, does not let the key in, or has no such partition: before a row is read.
@@ -175,14 +190,14 @@ impl Desk<'_> {
     }
 
     /// Sends some of the records until the server decides.
-    async fn send(&self, records: &[Vec<u8>], group: &[usize]) -> Result<Said> {
-        let body = self.body(group.iter().map(|at| records[*at].as_slice()));
+    async fn send(&self, records: &[(usize, Vec<u8>)], group: &[usize]) -> Result<Said> {
+        let body = self.body(group.iter().map(|record| records[*record].1.as_slice()));
         let (method, path) = if self.is_dry_run {
             (Method::POST, CHECK)
         } else {
             (Method::PUT, "/v1/preferences")
         };
-        understand(patience::call(self.client, method, path, body).await?)
+        understand(self.server.call(method, path, body).await?)
     }
 
     fn body<'r>(&self, records: impl Iterator<Item = &'r [u8]>) -> Bytes {

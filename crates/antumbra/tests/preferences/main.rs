@@ -4,10 +4,13 @@
 
 #[path = "../support/bad_day.rs"]
 mod bad_day;
+mod endings;
 mod exports;
 mod feed;
+mod files;
 mod history;
 mod imports;
+mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -128,6 +131,23 @@ impl Shop {
             "no record is given out twice while nobody writes"
         );
         different
+    }
+
+    /// The row up to which the import of a file is settled, as is kept beside it.
+    fn mark(&self, name: &str) -> u64 {
+        let kept = std::fs::read(self.path(&format!("{name}.progress"))).unwrap_or_default();
+        let kept: Value = serde_json::from_slice(&kept).unwrap_or_default();
+        kept["mark"]["row"].as_u64().unwrap_or(0)
+    }
+
+    /// Has a server where the one was that was taken away.
+    fn go_on(&mut self) {
+        let mut serve = self.place.antumbra();
+        let address = self.url.strip_prefix("http://").unwrap();
+        serve.args(["serve", "--json", "--listen", address, "--data"]);
+        serve.arg(self.path("data")).env("ANTUMBRA_LOGS__LEVEL", "error");
+        self.server = Running::start(serve);
+        assert_eq!(self.server.url, self.url);
     }
 
     fn put(&self, records: Value) {

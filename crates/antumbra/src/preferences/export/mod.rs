@@ -15,7 +15,7 @@ mod walk;
 
 use std::{
     io::{IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -28,8 +28,10 @@ use super::{
     meter::{Meter, Point, grouped},
     rejected::csv_line,
     rows::Format,
+    stop::Stop,
 };
 use crate::{
+    client::Client,
     outcome::{Ended, Outcome},
     request::Remote,
 };
@@ -60,7 +62,7 @@ pub(crate) struct Arguments {
     /// How it is written [default: as the name of the output says, or csv]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// The file to write, which only you may read; without it, standard output
+    /// The file to write, which only you may read; without it or as `-`, standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -71,27 +73,58 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let path = arguments.output.as_deref().filter(|path| *path != Path::new("-"));
+    let format = format(arguments.format, path)?;
+    arguments.filter.check()?;
     let client = arguments.remote.client()?;
-    let format = arguments
-        .format
-        .or_else(|| Format::of_name(arguments.output.as_deref()?))
-        .unwrap_or(Format::Csv);
-    if format == Format::Parquet && arguments.output.is_none() && std::io::stdout().is_terminal() {
-        return Err(Ended::new(
-            Outcome::Usage,
-            "Parquet is nothing to look at: give --output, or redirect it",
-        )
-        .into());
+    let walk = Walk::new(&client, &arguments.partition, arguments.filter);
+    let written = write(walk, &client, format, path);
+    match path {
+        // Whoever reads from the other end may make a write wait: then Ctrl-C has to end it all the same.
+        None => written.await?,
+        Some(path) => {
+            let mut stop = Stop::listen()?;
+            tokio::select! {
+                written = written => written?,
+                () = stop.asked() => {
+                    let said = format!("stopped: {} was not written, and what there was of it is removed", path.display());
+                    return Err(Ended::new(Outcome::Failed, said).into());
+                }
+            }
+        }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The format that was asked for, or that the name says.
+fn format(asked: Option<Format>, path: Option<&Path>) -> Result<Format> {
+    let format = match (asked, path) {
+        (Some(format), _) => format,
+        (None, None) => Format::Csv,
+        (None, Some(path)) => Format::of_name(path).ok_or_else(|| {
+            let said = "the name of the output does not say how to write it: end it in .csv, .jsonl or .parquet, or give --format";
+            Ended::new(Outcome::Usage, said)
+        })?,
+    };
+    if format == Format::Parquet && path.is_none() && std::io::stdout().is_terminal() {
+        let said = "Parquet is nothing to look at: give --output, or redirect it";
+        return Err(Ended::new(Outcome::Usage, said).into());
+    }
+    Ok(format)
+}
+
+/// Writes every record that the walk comes by.
+async fn write(mut walk: Walk<'_>, client: &Client, format: Format, path: Option<&Path>) -> Result<()> {
     let sheet = match format {
         Format::Jsonl => None,
-        Format::Csv | Format::Parquet => Some(Sheet::new(&Catalog::read(&client).await?)),
+        Format::Csv | Format::Parquet => Some(Sheet::new(&Catalog::read(client).await?)),
     };
-    let mut walk = Walk::new(&client, &arguments.partition, arguments.filter);
-    let mut writer = Writer::new(format, sheet, Output::open(arguments.output.as_deref())?)?;
+    // What is refused is refused before anything is written.
+    let mut next = walk.next().await?;
+    let mut writer = Writer::new(format, sheet, Output::open(path)?)?;
     let mut meter = Meter::new("exported", Point::default());
     let (mut now, mut sealed, mut cut) = (Point::default(), 0_u64, 0_u64);
-    while let Some(page) = walk.next().await? {
+    while let Some(page) = next {
         for record in page.records()? {
             if !walk.is_new(&record) {
                 continue;
@@ -105,12 +138,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
                 now.rows += 1;
             }
         }
-        if arguments.output.is_some() {
+        if path.is_some() {
             meter.show(now);
         }
+        drop(page);
+        next = walk.next().await?;
     }
     writer.finish()?;
-    if let Some(path) = &arguments.output {
+    if let Some(path) = path {
         meter.clear();
         eprintln!("{}: {}", path.display(), meter.summary(now));
     }
@@ -126,7 +161,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
             grouped(cut)
         );
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Records on their way into a format.

@@ -1,6 +1,6 @@
 //! Rows of cells as Parquet: instants and answers in types of their own, the rest as text.
 
-use std::sync::Arc;
+use std::{slice::Chunks, sync::Arc};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -11,16 +11,24 @@ use parquet::{
         properties::WriterProperties,
         writer::{SerializedColumnWriter, SerializedFileWriter},
     },
-    schema::types::Type,
+    schema::types::{ColumnPath, Type},
 };
 
 use super::{
+    super::target::Target,
     output::Output,
     sheet::{Cell, Kind, Sheet},
 };
 
-/// Rows that are held before they are written.
+/// Rows, and bytes of them, that are held before they are written.
 const GROUP_ROWS: usize = 20_000;
+const GROUP_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a cell takes beside its text.
+const CELL_BYTES: usize = size_of::<ByteArray>() + size_of::<i16>();
+
+/// Bytes of a column after which it is seen whether a page is full. A cell may hold megabytes.
+const LOOK_EVERY_BYTES: usize = 1024 * 1024;
 
 /// A Parquet file that is being written.
 pub(super) struct ParquetSheet {
@@ -33,6 +41,7 @@ pub(super) struct ParquetSheet {
 struct Column {
     levels: Vec<i16>,
     values: Values,
+    bytes: usize,
 }
 
 enum Values {
@@ -58,6 +67,8 @@ impl ParquetSheet {
             .build();
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            // The largest cells, of which hardly two are the same: a dictionary would only hold them once more.
+            .set_column_dictionary_enabled(ColumnPath::from(Target::Metadata.to_string()), false)
             .set_created_by(format!("antumbra {}", env!("CARGO_PKG_VERSION")))
             .build();
         let schema = Arc::new(schema.context("the columns")?);
@@ -74,7 +85,8 @@ impl ParquetSheet {
             column.push(cell.as_deref())?;
         }
         self.rows += 1;
-        if self.rows == GROUP_ROWS {
+        let bytes: usize = self.columns.iter().map(|column| column.bytes).sum();
+        if self.rows == GROUP_ROWS || bytes >= GROUP_BYTES {
             self.write_group()
         } else {
             Ok(())
@@ -109,11 +121,13 @@ impl Column {
                 Kind::Boolean => Values::Boolean(Vec::new()),
                 Kind::Instant => Values::Instant(Vec::new()),
             },
+            bytes: 0,
         }
     }
 
     fn push(&mut self, cell: Option<&str>) -> Result<()> {
         self.levels.push(i16::from(cell.is_some()));
+        self.bytes += CELL_BYTES + cell.map_or(0, str::len);
         let Some(cell) = cell else { return Ok(()) };
         match &mut self.values {
             Values::Text(values) => values.push(ByteArray::from(cell)),
@@ -127,21 +141,31 @@ impl Column {
     }
 
     fn write(&mut self, writer: SerializedColumnWriter<'_>) -> Result<()> {
+        let cells = (self.levels.len() * LOOK_EVERY_BYTES / self.bytes.max(1)).max(1);
+        let portions = self.levels.chunks(cells);
         match &mut self.values {
-            Values::Text(values) => write::<ByteArrayType>(writer, values, &self.levels)?,
-            Values::Boolean(values) => write::<BoolType>(writer, values, &self.levels)?,
-            Values::Instant(values) => write::<Int64Type>(writer, values, &self.levels)?,
+            Values::Text(values) => write::<ByteArrayType>(writer, values, portions)?,
+            Values::Boolean(values) => write::<BoolType>(writer, values, portions)?,
+            Values::Instant(values) => write::<Int64Type>(writer, values, portions)?,
         }
         self.levels.clear();
+        self.bytes = 0;
         Ok(())
     }
 }
 
-fn write<T: DataType>(mut writer: SerializedColumnWriter<'_>, values: &mut Vec<T::T>, levels: &[i16]) -> Result<()> {
-    writer
-        .typed::<T>()
-        .write_batch(values, Some(levels), None)
-        .context("writing")?;
-    values.clear();
+/// Writes portions of a column. A value is let go of when it is written.
+fn write<T: DataType>(
+    mut writer: SerializedColumnWriter<'_>,
+    values: &mut Vec<T::T>,
+    portions: Chunks<'_, i16>,
+) -> Result<()> {
+    let mut values = values.drain(..);
+    for levels in portions {
+        let held = levels.iter().filter(|level| **level > 0).count();
+        let portion: Vec<T::T> = values.by_ref().take(held).collect();
+        let written = writer.typed::<T>().write_batch(&portion, Some(levels), None);
+        written.context("writing")?;
+    }
     writer.close().context("writing")
 }

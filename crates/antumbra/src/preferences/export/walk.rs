@@ -9,20 +9,26 @@ use std::collections::HashSet;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use uuid::Uuid;
 
-use super::{super::patience, sheet::Node};
+use super::{super::patience::Patient, sheet::Node};
 use crate::{
     client::{self, Answer, Client},
     outcome::{Ended, Outcome},
 };
 
+/// Most records of a page, and most states of records where those are asked for.
 const PAGE_RECORDS: usize = 100;
 const PAGE_STATES: usize = 1_000;
+
+/// Bytes that a page should have at most, if what is on it is as large as what was on the one before. Nobody knows how large
+/// the first record is, so pages begin with one, and become longer step by step.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
+const LONGER_BY: usize = 4;
 
 /// How long a write may take between the instant that it carries and the one at which others see it; and a second more,
 /// since the server's clock is told in whole ones.
@@ -39,22 +45,22 @@ const REMEMBERED_MAX: usize = 262_144;
 #[derive(Args)]
 pub(super) struct Filter {
     /// Only records that were last written at this time or later
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     updated_after: Option<Timestamp>,
     /// Only records that were last written at this time or earlier
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     updated_before: Option<Timestamp>,
     /// Only records of people whose latest choice was at this time or later
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     timestamp_after: Option<Timestamp>,
     /// Only records of people whose latest choice was at this time or earlier
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     timestamp_before: Option<Timestamp>,
     /// What people had chosen by this time, also where it was learned late
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     as_of: Option<Timestamp>,
     /// What had been learned by this time [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     known_at: Option<Timestamp>,
     /// What each record has been, from its first write to now, a row for each write that changed it
     #[arg(long, conflicts_with_all = ["as_of", "known_at"])]
@@ -66,11 +72,38 @@ impl Filter {
     fn looks_back(&self) -> bool {
         self.as_of.is_some() || self.known_at.is_some()
     }
+
+    /// Fails if no record could be in it.
+    pub(super) fn check(&self) -> Result<()> {
+        let spans = [
+            ("updated", self.updated_after, self.updated_before),
+            ("timestamp", self.timestamp_after, self.timestamp_before),
+        ];
+        for (name, after, before) in spans {
+            if after.zip(before).is_some_and(|(after, before)| after > before) {
+                let said = format!("--{name}-after is later than --{name}-before: nothing is between them");
+                return Err(Ended::new(Outcome::Usage, said).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An instant as the API takes it: without a zone it is UTC, and a date alone is its beginning.
+fn moment(text: &str) -> Result<Timestamp, &'static str> {
+    let civil = || {
+        // The library would pass over another zone here, and over its name.
+        let time = text.split_once(['T', 't', ' ']).map_or("", |(_, time)| time);
+        let civil: DateTime = text.parse().ok().filter(|_| !time.contains(['+', '-', '[']))?;
+        Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    };
+    let instant = text.parse().ok().or_else(civil);
+    instant.ok_or("must be an ISO 8601 date, or date and time, such as 2026-02-03 or 2026-02-03T09:15:00Z")
 }
 
 /// A walk over the records of a partition.
 pub(super) struct Walk<'a> {
-    client: &'a Client,
+    server: Patient<'a>,
     path: String,
     filter: Filter,
     /// Where the present walk starts, and where the next one will.
@@ -78,6 +111,8 @@ pub(super) struct Walk<'a> {
     next_since: Timestamp,
     remembered: HashSet<(Uuid, Timestamp, u64)>,
     cursor: Option<String>,
+    /// How much the next page shall hold: records, or states of them.
+    limit: usize,
     is_walking: bool,
     walks: u32,
     /// Whether the present walk found anything that had not been given out.
@@ -172,7 +207,7 @@ impl<'a> Walk<'a> {
     pub(super) fn new(client: &'a Client, partition: &str, filter: Filter) -> Walk<'a> {
         let partition = url_part(partition);
         Walk {
-            client,
+            server: Patient::new(client),
             path: format!(
                 "/v1/preferences/{partition}/{}",
                 if filter.history { "history" } else { "query" }
@@ -182,6 +217,7 @@ impl<'a> Walk<'a> {
             next_since: Timestamp::UNIX_EPOCH,
             remembered: HashSet::new(),
             cursor: None,
+            limit: 1,
             is_walking: true,
             walks: 0,
             found: false,
@@ -199,8 +235,7 @@ impl<'a> Walk<'a> {
             self.since = Some(self.next_since);
             self.is_walking = true;
         }
-        let limit = if self.filter.history { PAGE_STATES } else { PAGE_RECORDS };
-        let mut body = json!({ "filter": self.wire_filter(), "limit": limit });
+        let mut body = json!({ "filter": self.wire_filter(), "limit": self.limit });
         for (name, time) in [("asOf", self.filter.as_of), ("knownAt", self.filter.known_at)] {
             if let Some(time) = time {
                 body[name] = json!(time);
@@ -224,8 +259,20 @@ impl<'a> Walk<'a> {
         };
         let more: More = serde_json::from_slice(&page.body).context(NOT_OURS)?;
         self.cursor = more.cursor;
+        self.fit(page.body.len());
         self.is_walking = self.cursor.is_some();
         Ok(Some(page))
+    }
+
+    /// Asks for as much on the next page as fits, after one of so many bytes. The last page of a walk tells nothing: there may
+    /// be hardly anything on it.
+    fn fit(&mut self, bytes: usize) {
+        let most = if self.filter.history { PAGE_STATES } else { PAGE_RECORDS };
+        if bytes > PAGE_BYTES {
+            self.limit = (self.limit * PAGE_BYTES / bytes).max(1);
+        } else if bytes * LONGER_BY <= PAGE_BYTES && self.cursor.is_some() {
+            self.limit = (self.limit * LONGER_BY).min(most);
+        }
     }
 
     /// Whether a record has not been given out in this form.
@@ -249,7 +296,7 @@ impl<'a> Walk<'a> {
 
     async fn ask(&self, body: &Value) -> Result<Answer> {
         let body = Bytes::from(body.to_string());
-        let answer = patience::call(self.client, Method::POST, &self.path, body).await?;
+        let answer = self.server.call(Method::POST, &self.path, body).await?;
         if answer.status == StatusCode::OK {
             return Ok(answer);
         }
@@ -302,4 +349,31 @@ fn url_part(text: &str) -> String {
         }
     }
     part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_may_be_a_date_alone_or_have_no_zone() {
+        for (text, instant) in [
+            ("2026-01-06", "2026-01-06T00:00:00Z"),
+            ("2026-01-06T09:15", "2026-01-06T09:15:00Z"),
+            ("2026-01-06 09:15:00.25", "2026-01-06T09:15:00.25Z"),
+            ("2026-01-06T09:15:00+01:00", "2026-01-06T08:15:00Z"),
+        ] {
+            assert_eq!(moment(text), Ok(instant.parse().unwrap()), "{text}");
+        }
+        for text in [
+            "",
+            "yesterday",
+            "09:15",
+            "2026-13-01",
+            "1700000000",
+            "2026-01-06T09:15:00[Europe/Lisbon]",
+        ] {
+            assert!(moment(text).unwrap_err().contains("such as 2026-02-03 or"), "{text}");
+        }
+    }
 }

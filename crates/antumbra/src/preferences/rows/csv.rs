@@ -1,24 +1,30 @@
 //! CSV as RFC 4180 has it and as spreadsheets write it: quotes, line ends of either kind, a mark of UTF-8 at the start.
 
-use std::{
-    fs::File,
-    io::{Seek, SeekFrom},
-    path::Path,
-};
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use csv_core::{ReadFieldResult, Reader};
+use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
 
-use super::{CELL_BYTES_MAX, COLUMNS_MAX, Cells, Content, Fault, ROW_BYTES_MAX, Row, as_meant, read_some, unusable};
+use super::{
+    CELL_BYTES_MAX, COLUMNS_MAX, Cells, Content, Fault, MIB, ROW_BYTES_MAX, Row, Source, as_meant, read_some, unusable,
+};
 
 const PIECE_BYTES: usize = 256 * 1024;
+
+/// Room for a cell to begin with.
+const CELL_BYTES: usize = 64 * 1024;
+
+/// What stands between cells where nobody says it, and what else may be found there.
+const SEPARATOR: u8 = b',';
+const OTHER_SEPARATORS: &[u8] = b";\t|";
 
 /// What an unfinished quote needs to come to its end, and nothing else does.
 const QUOTE_AND_END: &[u8] = b"\"\n";
 
 pub(in super::super) struct CsvRows {
-    file: File,
+    source: Source,
     length: u64,
+    separator: u8,
     core: Reader,
     piece: Box<[u8]>,
     /// What of the piece was read, and how much of it there is.
@@ -30,7 +36,7 @@ pub(in super::super) struct CsvRows {
     number: u64,
     columns: Vec<String>,
     /// One cell.
-    cell: Box<[u8]>,
+    cell: Vec<u8>,
 }
 
 /// A row as it stands in the file, within bounds.
@@ -46,11 +52,12 @@ struct Raw {
 }
 
 impl CsvRows {
-    pub(super) fn open(file: File, path: &Path) -> Result<CsvRows> {
-        let length = file.metadata().context("the size of the file")?.len();
+    /// Without a separator it is a comma, or what else stands in a first row that holds no comma.
+    pub(super) fn open(source: Source, path: &Path, separator: Option<u8>) -> Result<CsvRows> {
         let mut rows = CsvRows {
-            file,
-            length,
+            length: source.length(),
+            source,
+            separator: separator.unwrap_or(SEPARATOR),
             core: Reader::new(),
             piece: vec![0; PIECE_BYTES].into(),
             at: 0,
@@ -59,9 +66,22 @@ impl CsvRows {
             is_at_end: false,
             number: 0,
             columns: Vec::new(),
-            cell: vec![0; CELL_BYTES_MAX].into(),
+            cell: vec![0; CELL_BYTES],
         };
-        let Some(first) = rows.raw()? else {
+        rows.core = rows.reader();
+        let mut first = rows.raw()?;
+        let other = first.as_ref().filter(|first| separator.is_none() && first.cells == 1);
+        let mut others = OTHER_SEPARATORS.iter();
+        // All of a row of names is in the first piece, or it is none.
+        if let Some(other) = other.and_then(|first| others.find(|other| first.bytes.contains(other)))
+            && rows.position == 0
+            && !rows.is_at_end
+        {
+            (rows.separator, rows.at) = (*other, 0);
+            rows.core = rows.reader();
+            first = rows.raw()?;
+        }
+        let Some(first) = first else {
             return Err(unusable(path, "it is empty"));
         };
         rows.number = 1;
@@ -73,7 +93,11 @@ impl CsvRows {
             return Err(unusable(path, said));
         }
         if let Some(place) = first.too_long {
-            let said = format!("the name of column {} is longer than {CELL_BYTES_MAX} bytes", place + 1);
+            let said = format!(
+                "the name of column {} is longer than {} MiB",
+                place + 1,
+                CELL_BYTES_MAX / MIB
+            );
             return Err(unusable(path, said));
         }
         if first.is_unfinished {
@@ -102,13 +126,21 @@ impl CsvRows {
         &self.columns
     }
 
+    pub(super) fn separator(&self) -> char {
+        char::from(self.separator)
+    }
+
+    fn reader(&self) -> Reader {
+        ReaderBuilder::new().delimiter(self.separator).build()
+    }
+
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
     pub(super) fn skip_to(&mut self, number: u64, end: u64) -> Result<()> {
-        self.file.seek(SeekFrom::Start(end)).context("going on in the file")?;
-        self.core = Reader::new();
+        self.source.go_to(end).context("going on in the file")?;
+        self.core = self.reader();
         (self.at, self.filled, self.position) = (0, 0, end);
         self.number = number;
         Ok(())
@@ -131,12 +163,16 @@ impl CsvRows {
                 ))
             }
             () if let Some(place) = raw.too_long => {
-                let said = format!("the cell is longer than {CELL_BYTES_MAX} bytes; it is left out here");
+                let said = format!(
+                    "the cell is longer than {} MiB; it is left out here",
+                    CELL_BYTES_MAX / MIB
+                );
                 Some(Fault::at(column(place), said))
             }
             () if raw.cells > cells.len() => {
                 let said = format!(
-                    "the row is longer than {ROW_BYTES_MAX} bytes or {COLUMNS_MAX} cells; the rest is left out here"
+                    "the row is longer than {} MiB or {COLUMNS_MAX} cells; the rest is left out here",
+                    ROW_BYTES_MAX / MIB
                 );
                 Some(Fault::new(said))
             }
@@ -168,6 +204,9 @@ impl CsvRows {
             held += written;
             match result {
                 ReadFieldResult::InputEmpty | ReadFieldResult::End => {}
+                ReadFieldResult::OutputFull if self.cell.len() < CELL_BYTES_MAX => {
+                    self.cell.resize((2 * self.cell.len()).min(CELL_BYTES_MAX), 0);
+                }
                 ReadFieldResult::OutputFull => {
                     is_too_long = true;
                     held = 0;
@@ -188,9 +227,8 @@ impl CsvRows {
         if std::mem::replace(&mut self.is_at_end, true) {
             return None;
         }
-        let (result, _, written) = self
-            .core
-            .read_field(b"\n", &mut self.cell[held.min(CELL_BYTES_MAX - 1)..]);
+        let room = self.cell.len();
+        let (result, _, written) = self.core.read_field(b"\n", &mut self.cell[held.min(room - 1)..]);
         if let ReadFieldResult::Field { .. } = result {
             raw.take(&self.cell[..held + written], is_too_long);
             return Some(raw);
@@ -210,7 +248,7 @@ impl CsvRows {
     fn refill(&mut self) -> Result<bool> {
         self.position += self.filled as u64;
         (self.at, self.filled) = (0, 0);
-        self.filled = read_some(&mut self.file, &mut self.piece).context("reading the file")?;
+        self.filled = read_some(&mut self.source, &mut self.piece).context("reading the file")?;
         Ok(self.filled > 0)
     }
 }
@@ -250,15 +288,19 @@ impl Raw {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Seek, SeekFrom, Write};
 
     use super::*;
 
     fn open(bytes: &[u8]) -> Result<CsvRows> {
+        open_with(bytes, None)
+    }
+
+    fn open_with(bytes: &[u8], separator: Option<u8>) -> Result<CsvRows> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.seek(SeekFrom::Start(0)).unwrap();
-        CsvRows::open(file, Path::new("people.csv"))
+        CsvRows::open(Source::new(file, false).unwrap(), Path::new("people.csv"), separator)
     }
 
     /// Each row as its number and its cells, or its fault.
@@ -345,23 +387,58 @@ mod tests {
         assert_eq!(
             read(format!("a,b\n1,{long}\n\"{long}\",2\n1,2\n").as_bytes()),
             [
-                "2 column `b`: the cell is longer than 1048576 bytes; it is left out here",
-                "3 column `a`: the cell is longer than 1048576 bytes; it is left out here",
+                "2 column `b`: the cell is longer than 32 MiB; it is left out here",
+                "3 column `a`: the cell is longer than 32 MiB; it is left out here",
                 "4 1|2",
             ]
         );
-        let fits = "x".repeat(CELL_BYTES_MAX - 1);
-        assert_eq!(read(format!("a,b\n1,{fits}").as_bytes()), [format!("2 1|{fits}")]);
+        for fits in [CELL_BYTES - 1, CELL_BYTES, CELL_BYTES + 1, CELL_BYTES_MAX - 1].map(|bytes| "x".repeat(bytes)) {
+            let rows = read(format!("a,b\n1,{fits}").as_bytes());
+            assert!(rows == [format!("2 1|{fits}")], "{} bytes", fits.len());
+            let rows = read(format!("a,b\n{fits},1\n").as_bytes());
+            assert!(rows == [format!("2 {fits}|1")], "{} bytes", fits.len());
+        }
         let wide = "1,".repeat(1_000_000);
         assert_eq!(
             read(format!("a,b\n{wide}\n1,2\n").as_bytes()),
             [
-                "2 the row is longer than 2097152 bytes or 4096 cells; the rest is left out here",
+                "2 the row is longer than 40 MiB or 4096 cells; the rest is left out here",
                 "3 1|2"
             ]
         );
         assert!(refusal(wide.as_bytes()).contains("1000001 columns"));
         assert!(refusal(format!("a,{long}\n").as_bytes()).contains("column 2 is longer"));
+    }
+
+    #[test]
+    fn cells_may_stand_apart_by_something_else_than_commas() {
+        for (text, separator) in [
+            ("a;b\n1;2,5\n", ';'),
+            ("\u{feff}\"a\";b\r\n1;\"2,5\"", ';'),
+            ("a\tb\n1\t2,5\n", '\t'),
+            ("a|b\n1|2,5\n", '|'),
+        ] {
+            let mut rows = open(text.as_bytes()).unwrap();
+            assert_eq!(
+                (rows.columns().join(" ").as_str(), rows.separator()),
+                ("a b", separator)
+            );
+            let row = rows.next().unwrap().unwrap();
+            assert_eq!(told(&row), "2 1|2,5");
+        }
+        let said = open_with(b"a;b,c\n1;2,3\n", Some(b';')).unwrap();
+        assert_eq!(said.columns(), ["a", "b,c"]);
+        assert_eq!(
+            open(b"a;b,c\n").unwrap().columns(),
+            ["a;b", "c"],
+            "a comma is what it is"
+        );
+        assert_eq!(open_with(b"a;b\n", Some(b',')).unwrap().columns(), ["a;b"]);
+        let mut rows = open(b"a;b\n1;2\n3;4\n").unwrap();
+        let row = rows.next().unwrap().unwrap();
+        let mut again = open(b"a;b\n1;2\n3;4\n").unwrap();
+        again.skip_to(row.number, row.end).unwrap();
+        assert_eq!(told(&again.next().unwrap().unwrap()), "3 3|4", "after it went on too");
     }
 
     #[test]

@@ -1,28 +1,25 @@
 //! JSON lines: each line is the record of an upsert.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Seek, SeekFrom},
-};
+use std::io::{BufRead, BufReader};
 
 use anyhow::{Context, Result};
 
-use super::{Content, Fault, ROW_BYTES_MAX, Row};
+use super::{Content, Fault, MIB, ROW_BYTES_MAX, Row, Source};
 
 const MARK_OF_UTF8: &[u8] = b"\xef\xbb\xbf";
 
 pub(in super::super) struct LineRows {
-    file: BufReader<File>,
+    file: BufReader<Source>,
     length: u64,
     position: u64,
     number: u64,
 }
 
 impl LineRows {
-    pub(super) fn open(file: File) -> LineRows {
+    pub(super) fn open(source: Source) -> LineRows {
         LineRows {
-            length: file.metadata().map(|about| about.len()).unwrap_or_default(),
-            file: BufReader::with_capacity(256 * 1024, file),
+            length: source.length(),
+            file: BufReader::with_capacity(256 * 1024, source),
             position: 0,
             number: 0,
         }
@@ -33,7 +30,9 @@ impl LineRows {
     }
 
     pub(super) fn skip_to(&mut self, number: u64, end: u64) -> Result<()> {
-        self.file.seek(SeekFrom::Start(end)).context("going on in the file")?;
+        let left = self.file.buffer().len();
+        self.file.consume(left);
+        self.file.get_mut().go_to(end).context("going on in the file")?;
         (self.number, self.position) = (number, end);
         Ok(())
     }
@@ -50,7 +49,10 @@ impl LineRows {
                 .unwrap_or(&line);
             let (text, fault) = match std::str::from_utf8(line) {
                 _ if !is_whole => {
-                    let said = format!("the line is longer than {ROW_BYTES_MAX} bytes; it is left out here");
+                    let said = format!(
+                        "the line is longer than {} MiB; it is left out here",
+                        ROW_BYTES_MAX / MIB
+                    );
                     ("", Some(Fault::new(said)))
                 }
                 Err(_) => ("", Some(Fault::new("is not UTF-8; it is left out here"))),
@@ -97,7 +99,7 @@ impl LineRows {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Seek, SeekFrom, Write};
 
     use super::*;
 
@@ -105,7 +107,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.seek(SeekFrom::Start(0)).unwrap();
-        LineRows::open(file)
+        LineRows::open(Source::new(file, false).unwrap())
     }
 
     fn told(row: &Row) -> String {
@@ -140,11 +142,7 @@ mod tests {
         let long = "x".repeat(ROW_BYTES_MAX + 1);
         assert_eq!(
             read(format!("{{}}\n{long}\n{{}}\n").as_bytes()),
-            [
-                "1 {}",
-                "2 the line is longer than 2097152 bytes; it is left out here",
-                "3 {}"
-            ]
+            ["1 {}", "2 the line is longer than 40 MiB; it is left out here", "3 {}"]
         );
     }
 

@@ -8,7 +8,7 @@ mod parquet;
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
     path::Path,
 };
 
@@ -17,11 +17,14 @@ use clap::ValueEnum;
 
 use crate::outcome::{Ended, Outcome};
 
-/// Longest cell, in bytes. The longest that the server takes, with room to spare: 200 annotations of 4 KiB.
-pub(super) const CELL_BYTES_MAX: usize = 1024 * 1024;
+/// Longest cell, in bytes. All annotations of a record may stand in one: 1,000 of 4 KiB and a key, and JSON makes six
+/// bytes of what it has to escape.
+pub(super) const CELL_BYTES_MAX: usize = 32 * MIB;
 
 /// Longest row, in bytes.
-pub(super) const ROW_BYTES_MAX: usize = 2 * CELL_BYTES_MAX;
+pub(super) const ROW_BYTES_MAX: usize = 40 * MIB;
+
+pub(super) const MIB: usize = 1024 * 1024;
 
 /// Most columns.
 pub(super) const COLUMNS_MAX: usize = 4096;
@@ -127,6 +130,75 @@ impl Content {
     }
 }
 
+/// The bytes of a file, or of what comes through a pipe.
+pub(super) struct Source {
+    file: File,
+    is_piped: bool,
+    /// What was read to see what it is, and how much of that is still to be given out.
+    start: [u8; START_BYTES],
+    filled: usize,
+    given: usize,
+}
+
+const START_BYTES: usize = 4;
+
+/// Whether a file is read once from its beginning to its end, because that is all that can be done with it.
+pub(super) fn is_piped(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new("/dev/stdin") || path.metadata().is_ok_and(|about| !about.is_file())
+}
+
+impl Source {
+    fn open(path: &Path) -> io::Result<Source> {
+        let is_standard = path == Path::new("-");
+        let file = File::open(if is_standard { Path::new("/dev/stdin") } else { path })?;
+        if file.metadata()?.is_dir() {
+            return Err(io::Error::other("it is a folder"));
+        }
+        Source::new(file, is_piped(path))
+    }
+
+    fn new(mut file: File, is_piped: bool) -> io::Result<Source> {
+        let mut start = [0; START_BYTES];
+        let filled = read_some(&mut file, &mut start)?;
+        Ok(Source {
+            file,
+            is_piped,
+            start,
+            filled,
+            given: 0,
+        })
+    }
+
+    /// How many bytes there are; 0 if that is not known.
+    fn length(&self) -> u64 {
+        let about = self.file.metadata().ok().filter(|_| !self.is_piped);
+        about.map_or(0, |about| about.len())
+    }
+
+    /// Goes on so many bytes from the start.
+    fn go_to(&mut self, at: u64) -> io::Result<()> {
+        self.given = self.filled;
+        self.file.seek(SeekFrom::Start(at)).map(|_| ())
+    }
+
+    /// The file, at its start.
+    fn into_file(mut self) -> io::Result<File> {
+        self.go_to(0)?;
+        Ok(self.file)
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.given == self.filled {
+            return self.file.read(buffer);
+        }
+        let read = (&self.start[self.given..self.filled]).read(buffer)?;
+        self.given += read;
+        Ok(read)
+    }
+}
+
 /// An open file.
 pub(super) enum Rows {
     Csv(Box<csv::CsvRows>),
@@ -147,31 +219,44 @@ impl Format {
 }
 
 impl Rows {
-    /// Opens a file, whose format its name or its beginning says where nobody else does.
-    pub(super) fn open(path: &Path, format: Option<Format>) -> Result<Rows> {
-        let usage = |cause: std::io::Error| unusable(path, cause);
-        let mut file = File::open(path).map_err(usage)?;
-        if file.metadata().map_err(usage)?.is_dir() {
-            return Err(unusable(path, "it is a folder"));
-        }
-        let mut start = [0; 4];
-        let read = read_some(&mut file, &mut start).map_err(usage)?;
-        file.seek(SeekFrom::Start(0)).map_err(usage)?;
+    /// Opens a file, whose format its name or its beginning says where nobody else does. A separator is of CSV.
+    pub(super) fn open(path: &Path, format: Option<Format>, separator: Option<u8>) -> Result<Rows> {
+        let source = Source::open(path).map_err(|cause| unusable(path, cause))?;
+        let start = &source.start[..source.filled];
         if matches!(start, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
             return Err(unusable(path, "it is in UTF-16; save it as UTF-8"));
         }
-        if read == 0 {
+        if start.is_empty() {
             return Err(unusable(path, "it is empty"));
         }
-        let begins_as_parquet = (start == *b"PAR1").then_some(Format::Parquet);
-        match format.or(begins_as_parquet).or_else(|| Format::of_name(path)) {
-            Some(Format::Csv) => csv::CsvRows::open(file, path).map(|rows| Rows::Csv(Box::new(rows))),
-            Some(Format::Jsonl) => Ok(Rows::Lines(lines::LineRows::open(file))),
-            Some(Format::Parquet) => parquet::ParquetRows::open(file, path).map(Box::new).map(Rows::Parquet),
+        let begins_as_parquet = (start == b"PAR1").then_some(Format::Parquet);
+        let format = format.or(begins_as_parquet).or_else(|| Format::of_name(path));
+        if separator.is_some() && format.is_some_and(|format| format != Format::Csv) {
+            return Err(unusable(path, "--separator is for CSV"));
+        }
+        match format {
+            Some(Format::Csv) => csv::CsvRows::open(source, path, separator).map(|rows| Rows::Csv(Box::new(rows))),
+            Some(Format::Jsonl) => Ok(Rows::Lines(lines::LineRows::open(source))),
+            Some(Format::Parquet) if source.is_piped => Err(unusable(
+                path,
+                "Parquet is read from its end, and a pipe has none: give a file",
+            )),
+            Some(Format::Parquet) => {
+                let file = source.into_file().map_err(|cause| unusable(path, cause))?;
+                parquet::ParquetRows::open(file, path).map(Box::new).map(Rows::Parquet)
+            }
             None => Err(unusable(
                 path,
                 "its name does not say what it is; give --format csv, jsonl or parquet",
             )),
+        }
+    }
+
+    /// What stands between the cells of CSV.
+    pub(super) fn separator(&self) -> Option<char> {
+        match self {
+            Rows::Csv(rows) => Some(rows.separator()),
+            Rows::Lines(_) | Rows::Parquet(_) => None,
         }
     }
 
@@ -184,7 +269,7 @@ impl Rows {
         }
     }
 
-    /// The greatest [`Row::end`].
+    /// The greatest [`Row::end`]; 0 if that is not known.
     pub(super) fn length(&self) -> u64 {
         match self {
             Rows::Csv(rows) => rows.length(),
@@ -214,21 +299,26 @@ impl Rows {
 
 /// A file that can't be imported at all.
 pub(super) fn unusable(path: &Path, cause: impl std::fmt::Display) -> anyhow::Error {
-    Ended::new(
-        Outcome::Usage,
-        format!("{} cannot be imported: {cause}", path.display()),
-    )
-    .into()
+    Ended::new(Outcome::Usage, format!("{} cannot be imported: {cause}", called(path))).into()
+}
+
+/// What to call a file.
+pub(super) fn called(path: &Path) -> String {
+    if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
 }
 
 /// Fills as much as there is.
-fn read_some(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+fn read_some(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(read) => filled += read,
-            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
             Err(cause) => return Err(cause),
         }
     }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use parquet::{
     basic::{ConvertedType, LogicalType, TimeUnit},
@@ -290,7 +290,7 @@ impl Column {
             return Ok(id.to_string());
         }
         if bytes.len() > CELL_BYTES_MAX {
-            return Err("the cell is longer than 1048576 bytes; it is left out here");
+            return Err("the cell is longer than 32 MiB; it is left out here");
         }
         let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8; it is left out here")?;
         Ok(text.to_owned())
@@ -369,7 +369,8 @@ fn guarded<T>(work: impl FnOnce() -> parquet::errors::Result<T>) -> Option<T> {
 }
 
 fn damaged(path: &Path, row: u64) -> anyhow::Error {
-    unusable(path, format!("it is damaged at row {row}, or just after"))
+    // Not a mistake in the command: rows before it may be stored by now.
+    anyhow!("{} is damaged at row {row}, or just after", path.display())
 }
 
 #[cfg(test)]
@@ -462,10 +463,7 @@ mod tests {
             "optional binary a (UTF8)",
             ByteArray::from(vec![b'x'; CELL_BYTES_MAX + 1]),
         );
-        assert_eq!(
-            long,
-            "column `a`: the cell is longer than 1048576 bytes; it is left out here"
-        );
+        assert_eq!(long, "column `a`: the cell is longer than 32 MiB; it is left out here");
     }
 
     #[test]
