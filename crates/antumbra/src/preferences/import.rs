@@ -54,7 +54,8 @@ Needs the scopes manageStoredPreferences and, for files with columns, viewPrefer
 was refused, and with 2 if a dry run found one that would be.\n\n\
 Examples:\n  antumbra preferences import people.csv --partition \"$PARTITION\" --dry-run\n  \
 antumbra preferences import people.csv --partition \"$PARTITION\" --mapping mapping.yml\n  \
-antumbra preferences import 2024.parquet 2025.parquet --partition \"$PARTITION\" --skip-workflow-triggers"
+antumbra preferences import 2024.parquet 2025.parquet --partition \"$PARTITION\" --skip-workflow-triggers\n  \
+zcat people.csv.gz | antumbra preferences import - --format csv --partition \"$PARTITION\""
 )]
 pub(crate) struct Arguments {
     /// CSV with a row of names, JSON lines of one upsert record each, or Parquet; `-` is standard input

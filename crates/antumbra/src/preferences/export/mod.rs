@@ -48,6 +48,7 @@ write then may stand in it twice, the later one being the newer.\n\n\
 In CSV, a cell that a spreadsheet would take for a formula (one that begins with =, +, -, @, a tab or a line end) has a \
 single quote before it. `antumbra preferences import` takes what any of the formats holds back in; what is given out by \
 the server alone (partition, decryptionStatus, updatedAt and the ids of records) is not taken from it.\n\n\
+Until a file is whole it is FILE.part. Ctrl-C removes that; a kill leaves it behind, in clear text, until the next export.\n\n\
 With --history a record has a row for each write that changed it, oldest first: what the person had chosen from updatedAt, \
 when it was learned, until the next row of the same record. A write that came late and changed nothing has no row.\n\n\
 Needs the scopes viewManagedConsentDatabaseAdminApi and, for CSV and Parquet, viewPreferenceStoreSettings.\n\n\
