@@ -50,7 +50,7 @@ pub fn run() -> Result<()> {
     step("tests, PostgreSQL", || {
         let cluster = Cluster::start()?;
         let authority = Cluster::ca_file().display().to_string();
-        let suites = ["it", "apply", "cli", "serve", "store"]
+        let suites = ["it", "apply", "cli", "preferences", "serve", "store"]
             .map(|name| ["--test", name])
             .concat();
         let tests = [

@@ -82,7 +82,7 @@ pub(crate) struct UpsertRecord {
 
 /// How to go about one record.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct UpsertOptions {
     /// Identifiers of several records make these one (the default), or are refused.
     pub(super) merge_records_on_conflict: Option<bool>,
@@ -101,7 +101,7 @@ pub(crate) struct NamedValue {
 
 /// One purpose that was answered.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct UpsertPurpose {
     /// The purpose's tracking type.
     pub(super) purpose: String,
@@ -127,6 +127,7 @@ pub(crate) struct UpsertPurpose {
 
 /// An answer to one topic. No member, or only `null` ones, clears it.
 #[derive(Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 pub(crate) struct UpsertPreference {
     /// The topic's slug.
     pub(super) topic: String,
@@ -136,7 +137,7 @@ pub(crate) struct UpsertPreference {
 
 /// An answer: the member that belongs to the type of the topic.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct UpsertChoice {
     /// For BOOLEAN topics.
     pub(super) boolean_value: Option<bool>,
@@ -270,6 +271,7 @@ pub(crate) struct QueryFilter {
 
 /// An identifier to look for. Without a name it is an e-mail address, or a value once given as `userId`.
 #[derive(Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 pub(crate) struct QueryIdentifier {
     /// Its name.
     pub(super) name: Option<String>,
@@ -702,10 +704,15 @@ impl<'a> ChoiceNode<'a> {
 careful! {
     UpsertBatch: [];
     UpsertRecord: ["purposes", "consentManagement", "usp", "gpp", "tcf", "airgapVersion", "metadata", "birthDate"];
+    UpsertOptions: [];
+    UpsertPurpose: [];
+    UpsertPreference: [];
+    UpsertChoice: [];
     UpsertStrings: [];
     WorkflowSettings: [];
     Query: ["filter", "cursor", "asOf", "knownAt", "identifiers"];
     QueryFilter: ["identifiers", "timestampAfter", "timestampBefore", "system"];
+    QueryIdentifier: [];
     QuerySystem: ["updatedAfter", "updatedBefore"];
 }
 

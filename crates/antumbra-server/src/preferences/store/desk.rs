@@ -136,6 +136,8 @@ struct Desk<'a> {
     doubtful: Vec<(PartitionId, Blind, RecordId)>,
     /// What the change feed is to be told.
     news: News,
+    /// How many pages of history there are already.
+    pages: u32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -217,6 +219,7 @@ impl<'a> Desk<'a> {
             drawers,
             doubtful: Vec::new(),
             news: News::default(),
+            pages: 0,
         })
     }
 
@@ -387,9 +390,17 @@ impl<'a> Desk<'a> {
                 .keys
                 .index
                 .blind(&[b"late", checked.partition.0.as_bytes(), id.0.as_bytes(), &event]);
-            drawer.note(Chapter::Late(digest), event);
+            let number = self.number_page();
+            self.drawer_mut(checked.partition, id)
+                .note(Chapter::Late(digest), event, number);
         }
-        drawer.held()
+        self.drawer(checked.partition, id).held()
+    }
+
+    /// The place of the next page of history among all of the call.
+    fn number_page(&mut self) -> u32 {
+        self.pages += 1;
+        self.pages
     }
 
     /// Enters a change of a record in its history and in the feed, there after the end of those that became part of it.
@@ -403,9 +414,10 @@ impl<'a> Desk<'a> {
     ) -> Held {
         let now = self.site.now;
         let sight = Sight::now(self.site.catalog, now);
+        let number = self.number_page();
         let drawer = self.drawer_mut(partition, id);
         let changes = difference(before, drawer.record_mut(), sight);
-        drawer.enter(event(&changes), now);
+        drawer.enter(event(&changes), now, number);
         let (held, revision) = (drawer.held(), drawer.revision);
         for part in absorbed {
             self.news.tell(partition, *part, What::Merged(id));
@@ -521,13 +533,13 @@ impl Drawer {
     }
 
     /// Enters a change of the record in its history.
-    fn enter(&mut self, event: Vec<u8>, now: Moment) {
+    fn enter(&mut self, event: Vec<u8>, now: Moment, number: u32) {
         self.fate = Fate::Changed;
         self.revision += 1;
         self.timestamp = self.record_mut().timestamp;
         // A clock that was set back does not make a record look older than it was.
         self.updated_at = self.updated_at.max(now);
-        self.note(Chapter::Change(self.revision), event);
+        self.note(Chapter::Change(self.revision), event, number);
     }
 
     fn held(&self) -> Held {
@@ -541,11 +553,11 @@ impl Drawer {
     }
 
     /// Writes a page of the record's history.
-    fn note(&mut self, chapter: Chapter, event: Vec<u8>) {
+    fn note(&mut self, chapter: Chapter, event: Vec<u8>, number: u32) {
         self.history.push(Page {
             chapter,
             revision: self.revision,
-            number: u32::try_from(self.history.len()).expect("a batch is short"),
+            number,
             event,
         });
     }

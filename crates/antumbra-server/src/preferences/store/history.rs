@@ -7,8 +7,9 @@
 //! | 1 | when we learned of it, 8 bytes | an event |
 //! | 2 | the same; after which revision, and as which of its call, it came late, 4 bytes each | an event that changed nothing |
 //! | 3 | when the record was last written, and the horizon, 8 bytes each | a record: what the events before came to |
+//! | 4 | when we learned of it, 8 bytes; as which of its call, 4 bytes | an event |
 //!
-//! Events that came late were rows of the first kind once.
+//! All events were rows of the first kind once.
 
 use antumbra_crypto::value::ValueKey;
 use antumbra_store::{Corrupt, Key, Raw, Reader, Scan, StoreError};
@@ -40,6 +41,7 @@ const LEARNED: u8 = 1;
 const LEARNED_LATE: u8 = 2;
 /// A row that holds what the rows before it came to. It stands in the place of the last of them.
 pub(super) const BASE: u8 = 3;
+const LEARNED_IN_CALL: u8 = 4;
 
 /// The place of a write in a record's history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +88,7 @@ pub(super) struct Page {
     pub(super) chapter: Chapter,
     /// The record's revision by then.
     pub(super) revision: u32,
-    /// Its place among what one call says about the record.
+    /// Its place among what one call brings.
     pub(super) number: u32,
     pub(super) event: Vec<u8>,
 }
@@ -114,12 +116,12 @@ impl From<StoreError> for NoHistory {
 pub(super) fn history_row(site: &Site<'_>, partition: PartitionId, id: RecordId, key: &ValueKey, page: &Page) -> Raw {
     let mut clear = Vec::with_capacity(page.event.len() + 64);
     let late = matches!(page.chapter, Chapter::Late(_));
-    clear.push(if late { LEARNED_LATE } else { LEARNED });
+    clear.push(if late { LEARNED_LATE } else { LEARNED_IN_CALL });
     clear.extend_from_slice(&site.now.0.to_be_bytes());
     if late {
         clear.extend_from_slice(&page.revision.to_be_bytes());
-        clear.extend_from_slice(&page.number.to_be_bytes());
     }
+    clear.extend_from_slice(&page.number.to_be_bytes());
     sealed(site, partition, id, key, page.chapter, clear, &page.event)
 }
 
@@ -232,8 +234,10 @@ struct Clear {
     kind: u8,
     /// Of a base, when the record was last written.
     learned_at: Moment,
-    /// Of what came late: after which revision, and as which of its call.
-    late: Option<(u32, u32)>,
+    /// Of what came late: after which revision.
+    after: Option<u32>,
+    /// As which of its call it came.
+    number: u32,
     horizon: Option<Moment>,
 }
 
@@ -244,10 +248,13 @@ fn take_clear(from: &mut &[u8]) -> Result<Clear, Corrupt> {
     Ok(Clear {
         kind,
         learned_at: moment(from)?,
-        late: if kind == LEARNED_LATE {
-            Some((u32::decode(from)?, u32::decode(from)?))
-        } else {
-            None
+        after: match kind {
+            LEARNED_LATE => Some(u32::decode(from)?),
+            _ => None,
+        },
+        number: match kind {
+            LEARNED_LATE | LEARNED_IN_CALL => u32::decode(from)?,
+            _ => 0,
         },
         horizon: if kind == BASE { Some(moment(from)?) } else { None },
     })
@@ -256,7 +263,7 @@ fn take_clear(from: &mut &[u8]) -> Result<Clear, Corrupt> {
 /// When we learned of what a row holds, and after which revision it came, if it came late. Without any key.
 pub(super) fn learned(row: &Raw) -> Result<(Moment, Option<u32>), StoreError> {
     let clear = take_clear(&mut row.0.as_slice()).map_err(|bad| corrupt(&HISTORY, bad))?;
-    Ok((clear.learned_at, clear.late.map(|(after, _)| after)))
+    Ok((clear.learned_at, clear.after))
 }
 
 /// What a row holds.
@@ -273,15 +280,13 @@ pub(super) fn open(
     let Clear {
         kind,
         learned_at,
-        late,
+        after,
+        number,
         horizon,
     } = take_clear(&mut seal).map_err(broken)?;
     let place = match (chapter, kind) {
-        (Chapter::Change(revision), LEARNED | BASE) => Place::Change(revision),
-        (Chapter::Late(_), LEARNED | LEARNED_LATE) => Place::Late {
-            after: late.map(|(after, _)| after),
-            number: late.map_or(0, |(_, number)| number),
-        },
+        (Chapter::Change(revision), LEARNED | LEARNED_IN_CALL | BASE) => Place::Change(revision),
+        (Chapter::Late(_), LEARNED | LEARNED_LATE) => Place::Late { after },
         _ => return Err(broken(Corrupt("the row does not begin as one of a known version")).into()),
     };
     let clear = &row.0[..row.0.len() - seal.len()];
@@ -300,6 +305,7 @@ pub(super) fn open(
     Ok(Line {
         place,
         learned_at,
+        number,
         what,
     })
 }

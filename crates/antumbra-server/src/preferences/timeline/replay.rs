@@ -33,6 +33,8 @@ pub(in crate::preferences) struct View {
 pub(in crate::preferences) struct Line {
     pub(in crate::preferences) place: Place,
     pub(in crate::preferences) learned_at: Moment,
+    /// Its place among what one call brought.
+    pub(in crate::preferences) number: u32,
     pub(in crate::preferences) what: What,
 }
 
@@ -45,8 +47,6 @@ pub(in crate::preferences) enum Place {
     Late {
         /// It came after this revision, if that was noted.
         after: Option<u32>,
-        /// The place among what one call brought.
-        number: u32,
     },
 }
 
@@ -82,6 +82,8 @@ pub(in crate::preferences) struct Step {
     /// When it counts as learned: never before what came before it, though a clock may have been set back.
     at: Moment,
     learned_at: Moment,
+    /// Its place among what one call brought, or that of what it came after.
+    number: u32,
     part: usize,
     /// Records that became part of this one, just before.
     absorbed: Vec<usize>,
@@ -123,7 +125,7 @@ impl Person {
         let heights = settle(&mut chains)?;
         let mut steps: Vec<Step> = chains.into_iter().flatten().collect();
         // A record that becomes part of another has come to its end by then, and stands below it.
-        steps.sort_by_key(|step| (step.at, heights[step.part], step.part));
+        steps.sort_by_key(|step| (step.at, step.number, heights[step.part], step.part));
         let horizon = steps.iter().filter_map(|step| match &step.what {
             What::Base { horizon, .. } => Some(*horizon),
             What::Event(_) => None,
@@ -198,12 +200,17 @@ fn chain(part: usize, mut rows: Vec<Line>, numbers: &HashMap<RecordId, usize>) -
     let first = changes.first()?.0;
     let order = |row: &Line| match row.place {
         Place::Change(revision) => (revision, 0, row.learned_at, 0),
-        Place::Late { after, number } => {
+        Place::Late { after } => {
             let known = changes
                 .iter()
                 .take_while(|(_, learned_at)| *learned_at <= row.learned_at);
             let after = after.or(known.last().map(|(revision, _)| *revision));
-            (after.map_or(first, |after| after.max(first)), 1, row.learned_at, number)
+            (
+                after.map_or(first, |after| after.max(first)),
+                1,
+                row.learned_at,
+                row.number,
+            )
         }
     };
     rows.sort_by_cached_key(order);
@@ -211,6 +218,7 @@ fn chain(part: usize, mut rows: Vec<Line>, numbers: &HashMap<RecordId, usize>) -
     for Line {
         place,
         learned_at,
+        number,
         what,
     } in rows
     {
@@ -225,6 +233,7 @@ fn chain(part: usize, mut rows: Vec<Line>, numbers: &HashMap<RecordId, usize>) -
         steps.push(Step {
             at: learned_at,
             learned_at,
+            number,
             part,
             absorbed,
             is_change: matches!(place, Place::Change(_)),
@@ -238,7 +247,7 @@ fn chain(part: usize, mut rows: Vec<Line>, numbers: &HashMap<RecordId, usize>) -
 /// None if the records do not form trees.
 fn settle(chains: &mut [Vec<Step>]) -> Option<Vec<usize>> {
     let mut heights: Vec<Option<usize>> = vec![None; chains.len()];
-    let mut ends = vec![Moment(i64::MIN); chains.len()];
+    let mut ends = vec![(Moment(i64::MIN), 0); chains.len()];
     let mut waiting: Vec<usize> = (0..chains.len()).collect();
     while !waiting.is_empty() {
         let before = waiting.len();
@@ -249,8 +258,9 @@ fn settle(chains: &mut [Vec<Step>]) -> Option<Vec<usize>> {
             heights[*part] = Some(below.into_iter().max().map_or(0, |height| height + 1));
             for step in &mut chains[*part] {
                 let before = step.absorbed.iter().map(|child| ends[*child]).max();
-                step.at = ends[*part].max(step.learned_at).max(before.unwrap_or(step.learned_at));
-                ends[*part] = step.at;
+                let own = (step.learned_at, step.number);
+                ends[*part] = ends[*part].max(own).max(before.unwrap_or(own));
+                (step.at, step.number) = ends[*part];
             }
             false
         });

@@ -444,6 +444,11 @@ async fn a_member_that_is_misspelt_beside_good_ones_is_refused_and_nothing_is_st
             "filter",
             "timestampAfter",
         ),
+        (
+            json!({"filter": {"identifiers": [{"nam": "email", "value": "a@example.test"}]}}),
+            "filter.identifiers[0]",
+            "name",
+        ),
     ] {
         let (status, answer) = store.query(SHOP, query).await;
         assert_eq!(
@@ -453,6 +458,11 @@ async fn a_member_that_is_misspelt_beside_good_ones_is_refused_and_nothing_is_st
     }
     let record = in_shop(json!({"userId": "a@example.test", "purposes": [{"purpose": "Analytics", "enabled": true}]}));
     let strings = in_shop(json!({"userId": "a@example.test", "consentManagement": {"uspp": "1YYN"}}));
+    let options = in_shop(json!({"userId": "a@example.test", "options": {"mergeRecordsOnConflct": false}}));
+    let purposes = in_shop(
+        json!({"userId": "a@example.test", "purposes": [{"purpose": "Analytics", "enabled": true,
+        "preferencs": []}]}),
+    );
     for (batch, path, meant) in [
         (
             json!({"records": [record], "skipWorkflowTrigers": true}),
@@ -460,6 +470,12 @@ async fn a_member_that_is_misspelt_beside_good_ones_is_refused_and_nothing_is_st
             "skipWorkflowTriggers",
         ),
         (json!({"records": [strings]}), "records[0].consentManagement", "usp"),
+        (
+            json!({"records": [options]}),
+            "records[0].options",
+            "mergeRecordsOnConflict",
+        ),
+        (json!({"records": [purposes]}), "records[0].purposes[0]", "preferences"),
     ] {
         let (status, answer) = store.upsert(batch).await;
         assert_eq!(

@@ -58,6 +58,7 @@ impl Desk {
         self.owners.extend(names.iter().map(|name| (*name, id)));
         let held = self.living.get_mut(&id).unwrap();
         let effect = held.record.apply(write);
+        let number = u32::try_from(self.rows.values().map(Vec::len).sum::<usize>()).unwrap();
         let rows = self.rows.entry(id).or_default();
         let place = if effect == Effect::Changed || !others.is_empty() {
             held.revision += 1;
@@ -66,7 +67,6 @@ impl Desk {
         } else {
             Place::Late {
                 after: Some(held.revision),
-                number: u32::try_from(rows.len()).unwrap(),
             }
         };
         let event = Event {
@@ -82,6 +82,7 @@ impl Desk {
             rows.push(Line {
                 place,
                 learned_at: now,
+                number,
                 what: What::Event(event),
             });
         }
@@ -95,9 +96,11 @@ impl Desk {
         if held.record.amend(amendment) == Effect::Changed {
             held.revision += 1;
             held.updated_at = held.updated_at.max(Moment(self.now));
+            let number = u32::try_from(self.rows.values().map(Vec::len).sum::<usize>()).unwrap();
             self.rows.get_mut(id).unwrap().push(Line {
                 place: Place::Change(held.revision),
                 learned_at: Moment(self.now),
+                number,
                 what: What::Event(Event {
                     absorbed: Vec::new(),
                     what: Happening::Amendment(amendment.clone()),

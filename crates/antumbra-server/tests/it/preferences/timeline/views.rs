@@ -155,6 +155,38 @@ async fn the_histories_of_joined_records_are_one() {
 }
 
 #[tokio::test]
+async fn what_one_call_told_of_two_records_is_in_its_order_once_they_are_one() {
+    let store = Preferences::start().await;
+    for (round, first) in [(0, true), (1, false), (2, true), (3, false), (4, true), (5, false)] {
+        let email = email_of(&format!("ana-{round}@example.test"));
+        let phone = json!({"name": "phone", "value": format!("+35191000002{round}")});
+        let of = |identifiers: Value, at: &str, enabled: bool| {
+            in_shop(json!({"identifiers": identifiers, "timestamp": at,
+                "purposes": [{"purpose": "Analytics", "enabled": enabled}]}))
+        };
+        let mut records = vec![
+            of(json!([email]), "2026-02-03T09:15:00Z", true),
+            of(json!([phone]), "2026-02-03T09:16:00Z", false),
+        ];
+        if !first {
+            records.reverse();
+        }
+        let (status, answer) = store.upsert(json!({ "records": records })).await;
+        assert_eq!(status, 200, "{answer}");
+        let joined = json!({"identifiers": [email, phone], "timestamp": "2026-02-03T09:17:00Z"});
+        store.record(joined).await;
+        let timeline = store.timeline(json!({"identifier": email})).await;
+        let told: Vec<&Value> = entries(&timeline)
+            .iter()
+            .map(|entry| &entry["preferencesAtCurrentTime"][0]["consent"])
+            .collect();
+        // What was told first is there for as long as it stood alone.
+        assert_eq!(told[0], &json!(first), "{timeline}");
+        assert_eq!(told.last().unwrap(), &&json!(false), "{timeline}");
+    }
+}
+
+#[tokio::test]
 async fn who_somebody_is_belongs_to_what_we_knew_and_is_no_entry() {
     let store = Preferences::start().await;
     store
