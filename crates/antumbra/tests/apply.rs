@@ -280,6 +280,29 @@ fn the_secret_of_a_partitions_tokens_is_set_once_and_never_shown() {
 }
 
 #[test]
+fn a_trigger_runs_a_workflow_or_an_action() {
+    let site = Site::start();
+    let trigger = "consent-workflow-triggers:\n  - name: Stop\n    purposes: [{ tracking-type: Analytics, matching-state: false }]\n";
+    let by_workflow = format!("{trigger}    data-subject-type: customer\n    workflow-title: SALE_OPT_OUT\n");
+    let told = site.applied(&by_workflow);
+    assert!(told.contains("    workflow-title: SALE_OPT_OUT\n"), "{told}");
+    assert!(site.applied(&by_workflow).ends_with(NOTHING_TO_DO));
+    let told = site.applied(&format!("{trigger}    workflow-title: ACCESS\n"));
+    assert!(told.contains("    workflow-title: SALE_OPT_OUT -> ACCESS\n"), "{told}");
+    let by_action = format!("{trigger}    action-type: ERASURE\n");
+    let told = site.applied(&by_action);
+    assert!(told.contains("    action-type: ACCESS -> ERASURE\n"), "{told}");
+    assert!(site.applied(&by_action).ends_with(NOTHING_TO_DO));
+    let told = site.apply(&format!("{trigger}    workflow-title: Ours\n"), &[]);
+    assert!(
+        told.err
+            .contains(":4: consent-workflow-triggers[0].workflow-title: is no workflow"),
+        "{}",
+        told.err
+    );
+}
+
+#[test]
 fn silos_are_made_after_those_they_wait_for() {
     let site = Site::start();
     let told = site.applied(

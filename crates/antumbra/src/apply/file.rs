@@ -377,6 +377,8 @@ pub(crate) struct DataPoint {
 pub(crate) struct Trigger {
     pub(crate) name: String,
     pub(crate) purposes: Vec<TriggerPurpose>,
+    /// In place of an action and data silos: the action whose settings are the workflow configuration.
+    pub(crate) workflow_title: Option<String>,
     pub(crate) action_type: Option<String>,
     pub(crate) data_subject_type: Option<String>,
     pub(crate) is_silent: Option<bool>,

@@ -382,11 +382,12 @@ pub(super) const TRIGGER: Kind = Kind {
     list: "consentWorkflowTriggers",
     pages: Pages::Yes,
     selection: "id name triggerCondition isSilent allowUnauthenticated isActive action { type } subject { type } \
-        dataSilos { title }",
+        dataSilos { title } workflowConfig { internalName }",
     name: "name",
     name_at: "name",
     fields: &[
         field("condition", "triggerCondition", "triggerCondition"),
+        field("workflow-title", "workflowConfig.internalName", "workflowConfigId"),
         field("action-type", "action.type", "actionType"),
         field("data-subject-type", "subject.type", "dataSubjectType"),
         field("is-silent", "isSilent", "isSilent"),

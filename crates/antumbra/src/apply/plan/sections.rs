@@ -384,15 +384,32 @@ impl Planner<'_> {
                 .enumerate()
                 .map(|(index, trigger)| (place(index), trigger.name.as_str())),
         );
+        let workflows = match file.triggers.iter().any(|trigger| trigger.workflow_title.is_some()) {
+            true => self.present(&kinds::ACTION).await?,
+            false => Vec::new(),
+        };
         for (index, trigger) in file.triggers.iter().enumerate() {
             let mut wanted = said(trigger);
+            let title = trigger.workflow_title.as_deref();
+            let workflow = workflows.iter().find(|node| node["type"].as_str() == title);
+            if title.is_some() && workflow.is_none() {
+                let rule = "is no workflow of this server: each has the name of an action, as ACCESS";
+                self.fault(&place(index).key("workflow-title"), rule);
+                continue;
+            }
+            let with_id = |mut input: Value| {
+                if let (Some(workflow), Some(id)) = (workflow, input.get_mut("workflowConfigId")) {
+                    *id = workflow["id"].clone();
+                }
+                input
+            };
             let waits = trigger.purposes.iter();
             let waits = waits.map(|waits| json!({ waits.tracking_type.as_str(): waits.matching_state }));
             let condition = json!({ "And": waits.collect::<Vec<_>>() });
             wanted.insert("condition".to_owned(), condition.to_string().into());
             match self.find(kind, &place(index), &present, &trigger.name) {
-                Some(node) => self.change(kind, place(index), &wanted, node, &trigger.name, |input| input),
-                None => self.create(kind, place(index), &wanted, &trigger.name, as_said),
+                Some(node) => self.change(kind, place(index), &wanted, node, &trigger.name, with_id),
+                None => self.create(kind, place(index), &wanted, &trigger.name, with_id),
             }
         }
         Ok(())
