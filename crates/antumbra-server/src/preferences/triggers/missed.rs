@@ -27,6 +27,7 @@ use crate::{
     keyring::{KeyKind, KeyringError},
     organization::OrganizationId,
     preferences::{
+        expiry::Sight,
         http::Known,
         model::RecordId,
         store::{Site, find_records},
@@ -178,9 +179,10 @@ impl Scene<'_> {
         let key = key.map_err(failed)?;
         let context = context(&self.site.organization, &record, &id);
         let plain = key.and_then(|key| value::open(&key, &context, &missed.sealed).ok());
-        let (Some(after), Some(plain)) = (held.and_then(|held| held.record), plain) else {
+        let (Some(whole), Some(plain)) = (held.and_then(|held| held.record), plain) else {
             return Ok(Err("no-such-record"));
         };
+        let after = Sight::now(self.catalog, self.site.now).left_of(&whole);
         let is_asked = trigger.conditions.iter().any(|one| one.purpose == missed.purpose);
         if !is_asked || !trigger.holds(&after) {
             return Ok(Err("no-longer-so"));
