@@ -122,6 +122,28 @@ async fn what_has_no_reason_any_more_is_not_opened() {
 }
 
 #[tokio::test]
+async fn an_answer_that_expired_meanwhile_is_no_reason_any_more() {
+    let shop = Shop::misconfigured().await;
+    let purposes = shop
+        .manage("{ purposes(first: 100, filterBy: {trackingTypes: [\"ProductNews\"]}) { nodes { id } } }")
+        .await;
+    let id = &purposes["nodes"][0]["id"];
+    shop.manage(&format!(
+        "mutation {{ updatePurpose(input: {{id: {id}, consentExpiryDays: 1, onConsentExpiry: ResetAll}}) \
+         {{ purpose {{ id }} }} }}"
+    ))
+    .await;
+    shop.refuses_at("2026-03-02T09:00:00Z").await;
+    shop.pass(MINUTE).await;
+    shop.customers_may_ask(true).await;
+    shop.pass(DAY).await;
+    assert_eq!(
+        (shop.lapsed().await, shop.count().await),
+        (vec!["no-longer-so".to_owned()], 0)
+    );
+}
+
+#[tokio::test]
 async fn a_later_write_that_succeeds_is_all_that_is_owed() {
     let shop = Shop::misconfigured().await;
     shop.refuses_at("2026-02-03T09:00:00Z").await;
