@@ -212,12 +212,13 @@ impl<'a> Walk<'a> {
                 "/v1/preferences/{partition}/{}",
                 if filter.history { "history" } else { "query" }
             ),
+            // Of a history each walk has to be cut into the same pages, by which its parts are told apart.
+            limit: if filter.history { PAGE_STATES } else { 1 },
             filter,
             since: None,
             next_since: Timestamp::UNIX_EPOCH,
             remembered: HashSet::new(),
             cursor: None,
-            limit: 1,
             is_walking: true,
             walks: 0,
             found: false,
@@ -267,11 +268,13 @@ impl<'a> Walk<'a> {
     /// Asks for as much on the next page as fits, after one of so many bytes. The last page of a walk tells nothing: there may
     /// be hardly anything on it.
     fn fit(&mut self, bytes: usize) {
-        let most = if self.filter.history { PAGE_STATES } else { PAGE_RECORDS };
+        if self.filter.history {
+            return;
+        }
         if bytes > PAGE_BYTES {
             self.limit = (self.limit * PAGE_BYTES / bytes).max(1);
         } else if bytes * LONGER_BY <= PAGE_BYTES && self.cursor.is_some() {
-            self.limit = (self.limit * LONGER_BY).min(most);
+            self.limit = (self.limit * LONGER_BY).min(PAGE_RECORDS);
         }
     }
 
