@@ -56,7 +56,7 @@ pub fn run() -> Result<()> {
         let tests = [
             &["test", "--workspace", "--locked", "--lib"],
             &suites[..],
-            &["--", "--skip", "fuzz::"],
+            &["--", "--skip", "fuzz::", "--skip", "sizes::"],
         ]
         .concat();
         let place = [
