@@ -1,7 +1,7 @@
 //! `antumbra-bench preferences`: upserts in batches and one by one, and look-ups by identifier.
 //!
 //! The limits are measured in the same run. For upserts: the bare engine, writing the very rows that the server wrote,
-//! with the same grouping of commits, from as many writers. For look-ups: a handler that does nothing, behind the same
+//! with the same grouping of commits, from as many writers; on PostgreSQL, the store by itself. For look-ups: a handler that does nothing, behind the same
 //! libraries, with bodies of the same size.
 
 use std::{
@@ -19,8 +19,10 @@ use antumbra_server::{
     audit::Actor,
     keyring::{Keyring, RootFile},
 };
-use antumbra_store::{Blobs, Corrupt, EmbeddedConfig, Key, Raw, Scan, Store, StoreConfig, Table};
-use anyhow::{Context, Result};
+use antumbra_store::{
+    Blobs, Corrupt, EmbeddedConfig, Key, PostgresConfig, Raw, Scan, Store, StoreConfig, StoreError, Table,
+};
+use anyhow::{Context, Result, bail};
 use axum::{Router, body::Bytes, routing};
 use fjall::{
     CompressionType, KeyspaceCreateOptions, PersistMode,
@@ -53,6 +55,9 @@ pub(crate) struct Arguments {
     /// Store so many afterwards, and measure again what changes and what is looked up. 10,000,000 want some 15 GB of disk
     #[arg(long)]
     then: Option<u64>,
+    /// Store in this PostgreSQL database, which is to be empty, and not on the embedded engine
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
 }
 
 const BATCH_CONNECTIONS: u64 = 16;
@@ -60,6 +65,18 @@ const SINGLE_CONNECTIONS: u64 = 64;
 const GOAL_RECORDS: f64 = 20_000.0;
 const GOAL_CALLS: f64 = 5_000.0;
 const GOAL_P99_MILLIS: f64 = 5.0;
+
+impl Arguments {
+    fn store(&self) -> StoreConfig {
+        match &self.postgres {
+            None => StoreConfig::Embedded(EmbeddedConfig::new(self.folder.join("store"))),
+            Some(url) => StoreConfig::Postgres(PostgresConfig::new(url)),
+        }
+    }
+}
+
+/// Rows of the bare store.
+const BARE_ROWS: Table<AnyKey, Raw> = Table::new("bench_rows");
 
 /// Tables that a record stands in.
 const TABLES: [&str; 6] = [
@@ -82,10 +99,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .build()
     };
     let (server, clients) = (runtime()?, runtime()?);
-    let house = server.block_on(House::open(&arguments.folder))?;
+    let house = server.block_on(House::on(&arguments.folder, arguments.store()))?;
     let (rows, few) = clients.block_on(measure(arguments, &house, server.handle()))?;
+    let place = arguments.postgres.as_ref().map_or("", |_| " on PostgreSQL");
     let title = format!(
-        "preferences, {} people stored; the load shares the cores",
+        "preferences, {} people stored{place}; the load shares the cores",
         arguments.people
     );
     print(&title, &rows);
@@ -148,7 +166,10 @@ async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Resul
         bytes / rows.len(),
         rows.iter().map(Vec::len).sum::<usize>() / rows.len()
     );
-    let bare = Bare::open(&arguments.folder.join("bare"))?;
+    let bare = match &arguments.postgres {
+        None => Bare::open(&arguments.folder.join("bare"))?,
+        Some(_) => Bare::Store(Store::open(arguments.store(), &[BARE_ROWS.name()]).await?),
+    };
     let bare_filled = bare.fill(rows.clone()).await?;
     let changed = {
         let caller = house.caller.clone();
@@ -175,8 +196,8 @@ async fn measure(arguments: &Arguments, house: &House, server: &Handle) -> Resul
     };
     let records = |run: &Run| run.per_second * BATCH as f64;
     println!(
-        "look-ups: p50 {:.2} ms, p99 {:.2} ms; batches: p50 {:.1} ms, p99 {:.1} ms",
-        found.p50, found.p99, changed.p50, changed.p99
+        "look-ups: p50 {:.2} ms, p99 {:.2} ms (an empty handler {:.2} and {:.2}); batches: p50 {:.1} ms, p99 {:.1} ms",
+        found.p50, found.p99, empty.p50, empty.p99, changed.p50, changed.p99
     );
     let few = Few {
         batches: changed.per_second,
@@ -228,6 +249,10 @@ pub(crate) struct House {
 impl House {
     pub(crate) async fn open(folder: &Path) -> Result<House> {
         let store = StoreConfig::Embedded(EmbeddedConfig::new(folder.join("store")));
+        House::on(folder, store).await
+    }
+
+    async fn on(folder: &Path, store: StoreConfig) -> Result<House> {
         let store = Store::open(store, &antumbra_server::tables()).await?;
         let clock = Clock::system();
         let world = World {
@@ -320,8 +345,14 @@ async fn empty_handler(server: &Handle, answer_bytes: usize) -> Result<String> {
 type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 type Waiting = (Rows, oneshot::Sender<()>);
 
-/// The engine by itself, with the plainest group commit that there can be.
-struct Bare(mpsc::Sender<Waiting>);
+/// What is below the server.
+#[derive(Clone)]
+enum Bare {
+    /// The embedded engine by itself, with the plainest group commit that there can be.
+    Engine(mpsc::Sender<Waiting>),
+    /// The store by itself.
+    Store(Store),
+}
 
 impl Bare {
     fn open(folder: &Path) -> Result<Bare> {
@@ -365,7 +396,7 @@ impl Bare {
                 }
             }
         });
-        Ok(Bare(queue))
+        Ok(Bare::Engine(queue))
     }
 
     /// Writes the rows of new records; gives records a second.
@@ -376,7 +407,7 @@ impl Bare {
         let begun = Instant::now();
         let mut writers = JoinSet::new();
         for _ in 0..BATCH_CONNECTIONS {
-            let (queue, all, next) = (self.0.clone(), all.clone(), next.clone());
+            let (bare, all, next) = (self.clone(), all.clone(), next.clone());
             writers.spawn(async move {
                 while let Some(batch) = all
                     .chunks(BATCH as usize)
@@ -386,7 +417,7 @@ impl Bare {
                         .iter()
                         .flatten()
                         .map(|(key, value)| (key.clone(), Some(value.clone())));
-                    write(&queue, rows.collect()).await?;
+                    bare.write(rows.collect()).await?;
                 }
                 anyhow::Ok(())
             });
@@ -409,7 +440,7 @@ impl Bare {
         let begun = Instant::now();
         let mut tasks = JoinSet::new();
         for _ in 0..writers {
-            let (queue, all, next) = (self.0.clone(), all.clone(), next.clone());
+            let (bare, all, next) = (self.clone(), all.clone(), next.clone());
             tasks.spawn(async move {
                 let people = all.len() as u64;
                 let mut written = 0;
@@ -431,7 +462,7 @@ impl Bare {
                         key[end - 4..].copy_from_slice(&(call as u32).to_be_bytes());
                         rows.push((key, Some(record[4].1.clone())));
                     }
-                    write(&queue, rows).await?;
+                    bare.write(rows).await?;
                     written += batch;
                 }
                 anyhow::Ok(written)
@@ -443,14 +474,37 @@ impl Bare {
         }
         Ok(written as f64 / begun.elapsed().as_secs_f64())
     }
+
+    async fn write(&self, rows: Rows) -> Result<()> {
+        let queue = match self {
+            Bare::Engine(queue) => queue,
+            Bare::Store(store) => return write_to(store, &rows).await,
+        };
+        let (answer, done) = oneshot::channel();
+        queue
+            .send((rows, answer))
+            .await
+            .ok()
+            .context("the bare engine has stopped")?;
+        done.await.context("the bare engine has stopped")
+    }
 }
 
-async fn write(queue: &mpsc::Sender<Waiting>, rows: Rows) -> Result<()> {
-    let (answer, done) = oneshot::channel();
-    queue
-        .send((rows, answer))
-        .await
-        .ok()
-        .context("the bare engine has stopped")?;
-    done.await.context("the bare engine has stopped")
+/// Writes in one transaction, and again if another was faster.
+async fn write_to(store: &Store, rows: &Rows) -> Result<()> {
+    for _ in 0..20 {
+        let mut tx = store.begin_write().await?;
+        for (key, value) in rows {
+            let key = AnyKey(key.clone());
+            match value {
+                Some(value) => tx.put(&BARE_ROWS, &key, &Raw(value.clone())),
+                None => tx.delete(&BARE_ROWS, &key),
+            }
+        }
+        match tx.commit().await {
+            Err(StoreError::Conflict) => {}
+            done => return Ok(done?),
+        }
+    }
+    bail!("the bare store was never first")
 }
