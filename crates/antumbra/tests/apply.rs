@@ -268,6 +268,12 @@ fn the_secret_of_a_partitions_tokens_is_set_once_and_never_shown() {
     );
     let told = site.applied(&file(&second));
     assert!(told.ends_with(NOTHING_TO_DO) && !told.contains(&second), "{told}");
+    let told = site.apply("partitions:\n  - name: Renamed\n    partition: shop\n", &[]);
+    assert!(
+        told.err.contains(":2: partitions[0].name: is Shop on the server and does not change"),
+        "{}",
+        told.err
+    );
     let told = site.apply("partitions:\n  - name: New\n    token-secret: [x1y2z3]\n", &[]);
     assert!(told.code == 2 && !told.err.contains("x1y2z3"), "{}", told.err);
     let told = site.apply(&format!("partitions:\n  - name: New\n    token-secret: {first}\n"), &[]);

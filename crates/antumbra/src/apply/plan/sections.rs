@@ -232,6 +232,10 @@ impl Planner<'_> {
                 .map_or(entry.name.clone(), |key| format!("{}: {key}", entry.name));
             let node = present.iter().find(is_it);
             match node {
+                Some(node) if node["name"] != entry.name.as_str() => {
+                    let message = format!("is {} on the server and does not change", super::shown(&node["name"]));
+                    self.fault(&place(index).key("name"), message);
+                }
                 Some(_) => self.step(kind, place(index), &shown, Deed::Leave, Vec::new(), Vec::new()),
                 None => self.create(kind, place(index), &said(entry), &shown, |mut input| {
                     input["name"] = entry.name.as_str().into();
