@@ -270,7 +270,8 @@ fn the_secret_of_a_partitions_tokens_is_set_once_and_never_shown() {
     assert!(told.ends_with(NOTHING_TO_DO) && !told.contains(&second), "{told}");
     let told = site.apply("partitions:\n  - name: Renamed\n    partition: shop\n", &[]);
     assert!(
-        told.err.contains(":2: partitions[0].name: is Shop on the server and does not change"),
+        told.err
+            .contains(":2: partitions[0].name: is Shop on the server and does not change"),
         "{}",
         told.err
     );

@@ -111,7 +111,7 @@ fn the_largest_record_comes_back_from_every_format() {
 #[cfg(target_os = "linux")]
 fn an_export_of_large_records_takes_no_more_memory_than_one_of_small_ones_may() {
     let shop = Shop::start();
-    let records = 8;
+    let records = 5;
     for number in 0..records {
         put_large(&shop, &format!("large-{number}@example.test"));
     }
@@ -134,8 +134,9 @@ fn an_export_of_large_records_takes_no_more_memory_than_one_of_small_ones_may() 
             .unwrap();
         let most = most_memory(&mut process);
         assert!(process.wait().unwrap().success(), "{format}");
-        // They are some 55 MB together. Whoever holds them all at once holds them more than once.
-        assert!(most < 128 * 1024, "{format}: {most} KiB");
+        // One is 7 MB as it comes, and is held in several forms while it is written: that takes some 100 MB. Whoever holds all
+        // at once holds five times as much.
+        assert!(most < 192 * 1024, "{format}: {most} KiB");
     }
     assert_eq!(shop.read("all.jsonl").lines().count(), records);
 }
