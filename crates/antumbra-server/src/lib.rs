@@ -185,6 +185,7 @@ impl AppState {
         let addresses = silos::address::AddressRules::allowing(config.webhooks.allowed_networks.clone());
         let feed = preferences::Feed::new(config.limits.feed_readers_max);
         let webhooks = runs::Webhooks::new(addresses.clone());
+        let is_exclusive = world.store.is_exclusive();
         AppState(Arc::new(App {
             world,
             config,
@@ -196,7 +197,7 @@ impl AppState {
             catalogs: purposes::Catalogs::default(),
             triggers: preferences::ArmedTriggers::default(),
             feed,
-            turns: preferences::Turns::default(),
+            turns: preferences::Turns::new(is_exclusive),
             addresses,
             webhooks,
         }))
