@@ -14,7 +14,7 @@ const DAMAGED: &str = "damaged";
 /// Most bytes that gather in memory before they are written as a sorted file.
 const MEMTABLE_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a block: what one read of a row takes from the disk. With twice the engine's own four kilobytes its indexes
-/// are half as long, and a read of a row in memory is a fifth quicker.
+/// are half as long, and a row in memory is found more quickly.
 const BLOCK_BYTES: u32 = 8 << 10;
 /// Places for each row in the table at a block's end that says where the row begins.
 const PLACES_PER_ROW: f32 = 1.33;
