@@ -11,6 +11,8 @@ use axum::{
 };
 use serde::Serialize;
 
+use super::pages;
+
 /// What went wrong, in one word. [`Code::row`] is the table that both renderings are fed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -314,6 +316,8 @@ pub(crate) enum Dialect {
     ProblemJson,
     /// The form in which GraphQL clients look for errors.
     GraphQl,
+    /// A page for a person in a browser.
+    Page,
 }
 
 const ACTIONABLE: &str = "Client error: ";
@@ -383,18 +387,19 @@ impl Problem {
             detail.path = plain(std::mem::take(&mut detail.path), passing, "");
         }
         let said = plain(self.say(title), passing, title);
-        let (body, kind) = match dialect {
-            Dialect::Envelope => (self.envelope(&said, status, slug, request_id), "application/json"),
-            Dialect::ProblemJson => (self.problem_json(&said, request_id), "application/problem+json"),
-            Dialect::GraphQl => (self.graphql(&said, request_id), "application/json"),
+        let as_text = |body: String, kind| {
+            let mut response = (status, body).into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
         };
-        let mut response = (status, body).into_response();
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut response = match dialect {
+            Dialect::Envelope => as_text(self.envelope(&said, status, slug, request_id), "application/json"),
+            Dialect::ProblemJson => as_text(self.problem_json(&said, request_id), "application/problem+json"),
+            Dialect::GraphQl => as_text(self.graphql(&said, request_id), "application/json"),
+            Dialect::Page => pages::refusal(status, &said, request_id),
+        };
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }

@@ -43,6 +43,9 @@ const UNIT: usize = 1024;
 /// How long a body may be that a page sends: whose it is shows only when it has been read.
 const FROM_PAGE_BYTES: u64 = 256 * 1024;
 
+/// How long the body of a form may be that a person fills in on one of our own pages.
+const FORM_BYTES: u64 = 16 * 1024;
+
 /// What the HTTP requests of one process share.
 pub struct Gates {
     in_flight: Semaphore,
@@ -220,6 +223,7 @@ async fn admit(
     let (parts, body) = request.into_parts();
     let limit = match route.body {
         BodyRule::FromPage => FROM_PAGE_BYTES,
+        BodyRule::Form => FORM_BYTES,
         _ if is_form(&parts.headers) => limits.form_bytes,
         _ => limits.json_bytes,
     };
@@ -316,7 +320,7 @@ pub(crate) fn declared_length(headers: &HeaderMap) -> u64 {
     value.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
     const FORM: &[u8] = b"application/x-www-form-urlencoded";
     let kind = headers
         .get(header::CONTENT_TYPE)

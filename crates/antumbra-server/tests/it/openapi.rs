@@ -46,7 +46,7 @@ async fn a_body_of_another_kind_is_refused_as_the_document_says() {
         if takes_body {
             // What is streamed is taken as it is, unless there is a form around it.
             let kind = match route.body {
-                BodyRule::Buffered | BodyRule::FromPage => "text/plain",
+                BodyRule::Buffered | BodyRule::Form | BodyRule::FromPage => "text/plain",
                 BodyRule::Stream => "multipart/form-data; boundary=x",
             };
             let call = server.client().request(route.method.clone(), server.url(&route.path));
