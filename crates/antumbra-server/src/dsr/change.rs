@@ -42,6 +42,7 @@ pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -
     let after = DsrHead {
         state,
         updated_at: deed.now,
+        moved_at: Some(deed.now),
         ..before.clone()
     };
     store::replace(tx, deed.organization, &before, &after);

@@ -264,6 +264,7 @@ fn refusal(error: DsrError) -> Refusal {
         | DsrError::Duplicate => Refusal::client(error.to_string()),
         DsrError::Store(failed) => failed.into(),
         DsrError::Keys(failed) => Problem::from(failed).into(),
+        DsrError::Files(failed) => Problem::from(failed).into(),
         DsrError::Sealed { .. } | DsrError::Unreadable { .. } => Problem::internal(&error).into(),
     }
 }

@@ -8,6 +8,7 @@ use axum::extract::State;
 
 use super::{
     Deed, DsrError, DsrId,
+    restart::{self, Standing},
     submission::{Configured, Draft},
     wire,
 };
@@ -41,8 +42,16 @@ pub(crate) async fn submit(
     let settings = app.settings.get(&mut tx, caller.organization).await?;
     let configured = configured(&mut tx, caller.organization, &draft).await?;
     let deed = Deed::by(&app, &caller);
-    let submission = draft.check(&settings, &configured, deed.now, checks)?;
-    let dsr = super::submit::submit(&mut tx, &keys, &deed, submission, app.config.dsr.review).await?;
+    let standing = Standing::of(&mut tx, &keys, &draft).await?;
+    let asked = draft.restart.clone();
+    let submission = draft.check(&settings, &configured, standing.as_ref(), deed.now, checks)?;
+    let review = app.config.dsr.review;
+    let dsr = match (asked, standing) {
+        (Some(asked), Some(Standing::Known(standing))) => {
+            restart::restart(&mut tx, &keys, &deed, *standing, &asked, submission, review).await?
+        }
+        _ => super::submit::submit(&mut tx, &keys, &deed, submission, review).await?,
+    };
     tx.commit().await?;
     app.jobs.ring();
     let link = super::link(&app, dsr.head.id);
@@ -56,7 +65,7 @@ async fn configured(reader: &mut Reader, organization: OrganizationId, draft: &D
         let silos = silos::list_silos(reader, organization).await?;
         configured.silos = silos.into_iter().map(|silo| silo.id.0).collect();
     }
-    if !draft.skipped_enrichers.is_empty() {
+    if draft.skipped_enrichers.as_ref().is_some_and(|named| !named.is_empty()) {
         let enrichers = silos::list_enrichers(reader, organization).await?;
         configured.enrichers = enrichers.into_iter().map(|enricher| enricher.id.0).collect();
     }
@@ -132,6 +141,7 @@ impl From<DsrError> for Problem {
             | DsrError::OutOfPlace(_) => Problem::conflict_state(error.to_string()),
             DsrError::Store(error) => error.into(),
             DsrError::Keys(error) => error.into(),
+            DsrError::Files(error) => error.into(),
             DsrError::Sealed { .. } | DsrError::Unreadable { .. } => Problem::internal(&error),
         }
     }

@@ -14,6 +14,7 @@ mod model;
 mod occasion;
 mod prompt;
 mod regions;
+mod restart;
 mod state;
 mod store;
 mod submission;
@@ -28,9 +29,11 @@ pub use jobs::{ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES, elapsed, settle_identities
 pub use list::{Cursor, Filter, Page, count, list};
 pub use model::{
     Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Region, SiloChoice,
+    Verifier,
 };
 pub use occasion::{Labelled, Occasion, OccasionPartition, TopicAnswer, TopicChoice};
 pub use prompt::{Cause, Prompt, Unfit, open_prompted};
+pub use restart::Restarted;
 pub use state::{
     DelayRule, Delivery, DsrEffect, DsrEvent, DsrState, DsrStatus, OutOfPlace, Phase, PreflightEnd, Rules,
 };
@@ -42,6 +45,7 @@ pub(crate) use store::RECORDS;
 
 use crate::{
     AppState,
+    files::FileError,
     keyring::{KeyringError, OrganizationKeys},
     organization::OrganizationId,
 };
@@ -83,6 +87,9 @@ pub enum DsrError {
         /// Why not.
         source: Corrupt,
     },
+    /// Its files could not be withdrawn.
+    #[error("the files of the request could not be withdrawn")]
+    Files(#[from] FileError),
     /// Storage failed.
     #[error("requests could not be read or written")]
     Store(#[from] StoreError),

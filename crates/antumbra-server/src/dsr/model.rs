@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     occasion::Occasion,
+    restart::Restarted,
     state::{DsrState, Phase, Rules},
 };
 use crate::organization::{Action, IdentifierKind};
@@ -71,6 +72,15 @@ pub struct DsrHead {
     pub due_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// How often it has been restarted. What was kept in an earlier round is history: it is neither asked nor answered.
+    #[serde(default)]
+    pub round: u32,
+    /// When its status last changed; none for requests kept before that was.
+    #[serde(default)]
+    pub moved_at: Option<Timestamp>,
+    /// The last restart.
+    #[serde(default)]
+    pub restarted: Option<Restarted>,
     /// Blind index of the core identifier.
     pub core_index: [u8; 16],
     /// Blind index of what makes another request equivalent to this one.
@@ -78,6 +88,11 @@ pub struct DsrHead {
 }
 
 impl DsrHead {
+    /// When its status last changed.
+    pub fn moved_at(&self) -> Timestamp {
+        self.moved_at.unwrap_or(self.updated_at)
+    }
+
     /// What it demands.
     pub fn action(&self) -> Action {
         self.rules.action
@@ -135,6 +150,9 @@ pub struct DsrIdentifier {
     pub source: IdentifierSource,
     /// Since when it counts as verified; silos are only asked about identifiers that are.
     pub verified_at: Option<Timestamp>,
+    /// On whose word.
+    #[serde(default)]
+    pub verified_by: Verifier,
 }
 
 /// A label with its values.
@@ -200,6 +218,17 @@ pub enum IdentifierSource {
     Enricher,
     /// A silo found it.
     DataSilo,
+}
+
+/// On whose word an identifier counts as verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verifier {
+    /// On that of whoever submitted it.
+    #[default]
+    Submitter,
+    /// On that of a preflight, or of the data subject in one.
+    Preflight,
 }
 
 /// Where a data subject lives, as far as known. Invariant: a subdivision stands with the country it belongs to.
@@ -320,6 +349,9 @@ mod tests {
             created_at: Timestamp::UNIX_EPOCH,
             due_at,
             updated_at: Timestamp::UNIX_EPOCH,
+            round: 0,
+            moved_at: None,
+            restarted: None,
             core_index: [0; 16],
             equivalence: [0; 16],
         }

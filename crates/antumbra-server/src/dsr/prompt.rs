@@ -158,7 +158,7 @@ impl Prompt {
                 .and_then(locales::find_locale)
                 .unwrap_or(locales::DEFAULT_LOCALE),
             details: String::new(),
-            attributes: resolve(settings, self.attributes),
+            attributes: Some(resolve(settings, self.attributes)),
             region: region(self.country.as_deref(), self.subdivision.as_deref()),
             created_at: now,
             imported_end: None,

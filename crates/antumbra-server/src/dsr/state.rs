@@ -248,7 +248,8 @@ impl DsrState {
 
         let refused: Result<(DsrState, Vec<DsrEffect>), OutOfPlace> = Err(OutOfPlace { status: self.status() });
         Ok(match (self, event) {
-            (_, E::Restarted) => (S::RequestMade, vec![]),
+            // The silos are no longer asked for what they were asked for.
+            (_, E::Restarted) => (S::RequestMade, vec![OpenRuns]),
 
             (S::RequestMade, E::Begun) => (S::Enriching, vec![SettleIdentities]),
 

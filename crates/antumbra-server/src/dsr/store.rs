@@ -132,31 +132,54 @@ pub(super) async fn insert(
     let (organization, head) = (keys.organization, &dsr.head);
     let key = keys.create_key(tx, KeyKind::Request, head.id.0).await?;
     put_subject(tx, organization, head.id, &key, &dsr.subject)?;
-    let (id, created) = (head.id.0, millis(head.created_at));
-    tx.put(&DSRS, &(organization.0, id), head);
-    tx.put(&DSRS_BY_CREATED, &(organization.0, created, id), &());
+    tx.put(&DSRS, &(organization.0, head.id.0), head);
+    tx.put(&DSRS_BY_CREATED, &by_created(organization, head), &());
     tx.put(&DSRS_BY_STATUS, &by_status(organization, head), &());
-    tx.put(
-        &DSRS_BY_CORE_IDENTIFIER,
-        &(organization.0, head.core_index, created, id),
-        &(),
-    );
+    tx.put(&DSRS_BY_CORE_IDENTIFIER, &by_core(organization, head), &());
     if head.state.is_open() {
-        tx.put(&OPEN_DSRS, &(organization.0, head.equivalence, id), &OpenDsr { email });
+        put_open(tx, organization, head, email);
     }
     Ok(())
 }
 
-/// Keeps how a request stands now in place of how it stood.
+/// Keeps how a request stands now in place of how it stood. One that is opened again needs [`put_open`] too.
 pub(super) fn replace(tx: &mut Tx, organization: OrganizationId, before: &DsrHead, after: &DsrHead) {
     tx.put(&DSRS, &(organization.0, after.id.0), after);
-    if before.state.status() != after.state.status() {
-        tx.delete(&DSRS_BY_STATUS, &by_status(organization, before));
-        tx.put(&DSRS_BY_STATUS, &by_status(organization, after), &());
+    let (was, is) = (by_status(organization, before), by_status(organization, after));
+    if was != is {
+        tx.delete(&DSRS_BY_STATUS, &was);
+        tx.put(&DSRS_BY_STATUS, &is, &());
     }
-    if !after.state.is_open() {
-        tx.delete(&OPEN_DSRS, &(organization.0, after.equivalence, after.id.0));
+    let (was, is) = (by_created(organization, before), by_created(organization, after));
+    if was != is {
+        tx.delete(&DSRS_BY_CREATED, &was);
+        tx.put(&DSRS_BY_CREATED, &is, &());
     }
+    let (was, is) = (by_core(organization, before), by_core(organization, after));
+    if was != is {
+        tx.delete(&DSRS_BY_CORE_IDENTIFIER, &was);
+        tx.put(&DSRS_BY_CORE_IDENTIFIER, &is, &());
+    }
+    if !after.state.is_open() || before.equivalence != after.equivalence {
+        tx.delete(&OPEN_DSRS, &(organization.0, before.equivalence, before.id.0));
+    }
+}
+
+/// Has the request stand among the open ones, where its repeats are looked for.
+pub(super) fn put_open(tx: &mut Tx, organization: OrganizationId, head: &DsrHead, email: Option<[u8; 16]>) {
+    tx.put(
+        &OPEN_DSRS,
+        &(organization.0, head.equivalence, head.id.0),
+        &OpenDsr { email },
+    );
+}
+
+fn by_created(organization: OrganizationId, head: &DsrHead) -> (Uuid, u64, Uuid) {
+    (organization.0, millis(head.created_at), head.id.0)
+}
+
+fn by_core(organization: OrganizationId, head: &DsrHead) -> (Uuid, [u8; 16], u64, Uuid) {
+    (organization.0, head.core_index, millis(head.created_at), head.id.0)
 }
 
 fn by_status(organization: OrganizationId, head: &DsrHead) -> (Uuid, u8, u64, Uuid) {

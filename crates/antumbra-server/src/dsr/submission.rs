@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     model::{ImportedEnd, Region, SiloChoice},
     occasion::Occasion,
+    restart::{Restart, Standing},
 };
 use crate::{
     http::Problem,
@@ -70,20 +71,22 @@ pub(crate) struct Draft {
     pub(crate) email: Option<String>,
     pub(crate) email_claim: EmailClaim,
     pub(crate) extras: Vec<Extra>,
-    pub(crate) is_silent: bool,
-    pub(crate) is_test: bool,
-    pub(crate) skips_receipt: bool,
+    pub(crate) is_silent: Option<bool>,
+    pub(crate) is_test: Option<bool>,
+    pub(crate) skips_receipt: Option<bool>,
     pub(crate) receipt_template: Option<Uuid>,
     pub(crate) skips_waiting: bool,
-    pub(crate) skipped_enrichers: Vec<Uuid>,
+    pub(crate) skipped_enrichers: Option<Vec<Uuid>>,
     pub(crate) locale: Option<&'static str>,
-    pub(crate) details: String,
-    pub(crate) attributes: Vec<Labels>,
-    pub(crate) region: Region,
+    pub(crate) details: Option<String>,
+    pub(crate) attributes: Option<Vec<Labels>>,
+    pub(crate) region: Option<Region>,
     pub(crate) created_at: Option<Timestamp>,
     pub(crate) imported_end: Option<ImportedEnd>,
-    pub(crate) silos: SiloChoice,
-    pub(crate) reply_to: Vec<String>,
+    pub(crate) silos: Option<SiloChoice>,
+    pub(crate) reply_to: Option<Vec<String>>,
+    /// The request that shall begin again, if one shall.
+    pub(crate) restart: Option<Restart>,
 }
 
 /// What a submitter says about an e-mail address.
@@ -96,6 +99,8 @@ pub(crate) enum EmailClaim {
     /// They say nothing.
     #[default]
     Unsaid,
+    /// They do not name it: it is the one that the request had, and stays as it was.
+    Kept,
 }
 
 /// An identifier that the submitter adds.
@@ -143,7 +148,8 @@ pub(crate) struct Submission {
     pub(crate) skipped_enrichers: Vec<Uuid>,
     pub(crate) locale: &'static str,
     pub(crate) details: String,
-    pub(crate) attributes: Vec<(AttributeKey, Vec<String>)>,
+    /// None, if nothing is said of them.
+    pub(crate) attributes: Option<Vec<(AttributeKey, Vec<String>)>>,
     pub(crate) region: Region,
     pub(crate) created_at: Timestamp,
     pub(crate) imported_end: Option<ImportedEnd>,
@@ -157,23 +163,28 @@ impl Draft {
     /// The silos it names, with the field that names them.
     pub(crate) fn named_silos(&self) -> (&'static str, &[Uuid]) {
         match &self.silos {
-            SiloChoice::All => ("dataSiloIds", &[]),
-            SiloChoice::Only(ids) => ("dataSiloIds", ids),
-            SiloChoice::Except(ids) => ("ignoreDataSiloIds", ids),
+            None | Some(SiloChoice::All) => ("dataSiloIds", &[]),
+            Some(SiloChoice::Only(ids)) => ("dataSiloIds", ids),
+            Some(SiloChoice::Except(ids)) => ("ignoreDataSiloIds", ids),
         }
     }
 
     /// The draft as a submission, if nothing about it is wrong. What was wrong with its text stands in `checks` already.
+    ///
+    /// `standing` is the request that it wants restarted.
     pub(crate) fn check(
-        self,
+        mut self,
         settings: &Settings,
         configured: &Configured,
+        standing: Option<&Standing>,
         now: Timestamp,
         mut checks: Checks,
     ) -> Result<Submission, Problem> {
         self.check_subject_type(settings, &mut checks);
         self.check_ids(settings, configured, &mut checks);
-        if self.email.is_none() && !self.is_silent {
+        self.take_up(standing, settings, now, &mut checks);
+        let is_silent = self.is_silent.unwrap_or(false);
+        if self.email.is_none() && !is_silent {
             checks.broken("subject.email", "is required unless isSilent is true");
         }
         if self.created_at.is_some_and(|at| at > now + CLOCK_SKEW) {
@@ -198,20 +209,20 @@ impl Draft {
             email: self.email,
             email_claim: self.email_claim,
             identifiers,
-            is_silent: self.is_silent,
-            is_test: self.is_test,
-            skips_receipt: self.skips_receipt,
+            is_silent,
+            is_test: self.is_test.unwrap_or(false),
+            skips_receipt: self.skips_receipt.unwrap_or(false),
             receipt_template: self.receipt_template,
             skips_waiting: self.skips_waiting,
-            skipped_enrichers: self.skipped_enrichers,
+            skipped_enrichers: self.skipped_enrichers.unwrap_or_default(),
             locale: self.locale.unwrap_or(super::locales::DEFAULT_LOCALE),
-            details: self.details,
+            details: self.details.unwrap_or_default(),
             attributes,
-            region: self.region,
+            region: self.region.unwrap_or_default(),
             created_at: self.created_at.map_or(now, |at| at.min(now)),
             imported_end: self.imported_end,
-            silos: self.silos,
-            reply_to: self.reply_to,
+            silos: self.silos.unwrap_or_default(),
+            reply_to: self.reply_to.unwrap_or_default(),
             occasion: None,
         })
     }
@@ -237,7 +248,7 @@ impl Draft {
                 checks.broken(format!("{field}[{at}]"), "is not a data silo of this organization");
             }
         }
-        for (at, enricher) in self.skipped_enrichers.iter().enumerate() {
+        for (at, enricher) in self.skipped_enrichers.iter().flatten().enumerate() {
             if !configured.enrichers.contains(enricher) {
                 checks.broken(
                     format!("skipEnrichmentChecks[{at}]"),
@@ -273,9 +284,9 @@ impl Draft {
         identifiers
     }
 
-    fn resolve_attributes(&self, settings: &Settings, checks: &mut Checks) -> Vec<(AttributeKey, Vec<String>)> {
+    fn resolve_attributes(&self, settings: &Settings, checks: &mut Checks) -> Option<Vec<(AttributeKey, Vec<String>)>> {
         let mut resolved: Vec<(AttributeKey, Vec<String>)> = Vec::new();
-        for Labels { path, key, values } in &self.attributes {
+        for Labels { path, key, values } in self.attributes.as_ref()? {
             let Some(found) = settings.find_attribute_key(key).filter(|key| key.is_for_requests()) else {
                 checks.broken(format!("{path}.key"), "is not an attribute that requests can carry");
                 continue;
@@ -300,7 +311,7 @@ impl Draft {
                 );
             }
         }
-        resolved
+        Some(resolved)
     }
 }
 

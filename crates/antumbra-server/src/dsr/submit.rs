@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{
     Deed, DsrError,
     change::{enqueue, record},
-    model::{Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin},
+    model::{Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Verifier},
     state::{DsrEvent, DsrState, Rules},
     store::{self, Blinds, Sameness},
     submission::{EmailClaim, Submission},
@@ -79,7 +79,7 @@ pub(super) fn blinds(keys: &OrganizationKeys, submission: &Submission) -> Blinds
     Blinds::of(keys, &same, submission.email.as_deref())
 }
 
-fn head(submission: Submission, deed: &Deed<'_>, blinds: &Blinds, review: Review) -> DsrHead {
+pub(super) fn head(submission: Submission, deed: &Deed<'_>, blinds: &Blinds, review: Review) -> DsrHead {
     let settings = &submission.settings;
     let mut rules = Rules::under(settings);
     if submission.skips_waiting {
@@ -112,6 +112,9 @@ fn head(submission: Submission, deed: &Deed<'_>, blinds: &Blinds, review: Review
         created_at: submission.created_at,
         due_at: submission.created_at + allowed.span(),
         updated_at: deed.now,
+        round: 0,
+        moved_at: Some(deed.now),
+        restarted: None,
         core_index: blinds.core,
         equivalence: blinds.equivalence,
     }
@@ -122,7 +125,7 @@ fn head(submission: Submission, deed: &Deed<'_>, blinds: &Blinds, review: Review
 /// An API key holder's word makes an identifier verified, as an enricher of type `AUTO_APPROVE` would: the built-in rule
 /// without which an organization that has configured no enricher could never ask a silo. It does not reach an address
 /// that its submitter calls unverified.
-fn subject(submission: &Submission, ids: &Ids, now: Timestamp) -> DsrSubject {
+pub(super) fn subject(submission: &Submission, ids: &Ids, now: Timestamp) -> DsrSubject {
     let identifier = |name: &str, kind, value: &str, verified_at| DsrIdentifier {
         id: ids.uuid(),
         name: name.to_owned(),
@@ -130,11 +133,12 @@ fn subject(submission: &Submission, ids: &Ids, now: Timestamp) -> DsrSubject {
         value: value.to_owned(),
         source: IdentifierSource::Input,
         verified_at,
+        verified_by: Verifier::Submitter,
     };
     let built_in = |kind: IdentifierKind, value: &str, verified_at| identifier(kind.as_str(), kind, value, verified_at);
     let vouched = match submission.email_claim {
         EmailClaim::Verified | EmailClaim::Unsaid => Some(now),
-        EmailClaim::Unverified => None,
+        EmailClaim::Unverified | EmailClaim::Kept => None,
     };
     let address = submission
         .email
@@ -150,11 +154,15 @@ fn subject(submission: &Submission, ids: &Ids, now: Timestamp) -> DsrSubject {
             identifiers.push(identifier(name, *kind, value, Some(now)));
         }
     }
-    let attributes = submission.attributes.iter().map(|(key, values)| DsrAttribute {
-        key_id: key.id.0,
-        key: key.name.clone(),
-        values: values.iter().map(|value| (ids.uuid(), value.clone())).collect(),
-    });
+    let attributes = submission
+        .attributes
+        .iter()
+        .flatten()
+        .map(|(key, values)| DsrAttribute {
+            key_id: key.id.0,
+            key: key.name.clone(),
+            values: values.iter().map(|value| (ids.uuid(), value.clone())).collect(),
+        });
     DsrSubject {
         core_identifier: submission.core_identifier.clone(),
         email: submission.email.clone(),

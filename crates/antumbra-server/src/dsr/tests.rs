@@ -80,7 +80,7 @@ impl Office {
         let settings = self.app.settings.get(&mut tx, self.organization).await.unwrap();
         let deed = self.deed();
         let submission = draft
-            .check(&settings, &Configured::default(), deed.now, checks)
+            .check(&settings, &Configured::default(), None, deed.now, checks)
             .unwrap();
         let keys = self.keys().await;
         let dsr = submit::submit(&mut tx, &keys, &deed, submission, self.app.config.dsr.review).await?;
@@ -646,6 +646,9 @@ fn kept() -> (DsrHead, DsrSubject) {
         created_at: at(1_700_000_000),
         due_at: at(1_702_592_000),
         updated_at: at(1_700_000_500),
+        round: 0,
+        moved_at: None,
+        restarted: None,
         core_index: [5; 16],
         equivalence: [6; 16],
     };
@@ -659,6 +662,7 @@ fn kept() -> (DsrHead, DsrSubject) {
             value: "ada@example.test".into(),
             source: IdentifierSource::Input,
             verified_at: Some(at(1_700_000_000)),
+            verified_by: Verifier::Submitter,
         }],
         details: "by phone".into(),
         attributes: vec![DsrAttribute {

@@ -27,7 +27,7 @@ use uuid::Uuid;
 pub use http::{DOWNLOAD_KEY_LIFETIME, DownloadKey, mint_download_key};
 pub(crate) use http::{download, no_longer_available, read_download_key};
 pub use receive::{Received, Upload, receive};
-pub use store::{Listed, TABLES, discard, discard_all, list, record, sweep};
+pub use store::{Listed, TABLES, discard, discard_all, list, record, sweep, withdraw_all};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;

@@ -359,6 +359,36 @@ pub async fn discard(
     Ok(())
 }
 
+/// Removes every file of a request that goes on, and lets names and numbers begin anew. Says how many there were.
+pub async fn withdraw_all(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    request: Uuid,
+    now: Timestamp,
+) -> Result<usize, FileError> {
+    let of_request = || Scan::prefix(&(keys.organization.0, request)).limit(LIST_CHUNK);
+    let mut withdrawn = 0;
+    loop {
+        let files = tx.scan(&FILES, of_request()).await?;
+        if files.is_empty() {
+            break;
+        }
+        for ((.., id), _) in &files {
+            discard(tx, keys, request, FileId(*id), now).await?;
+        }
+        withdrawn += files.len();
+    }
+    loop {
+        let numbers = tx.scan(&FILE_NUMBERS, of_request()).await?;
+        if numbers.is_empty() {
+            return Ok(withdrawn);
+        }
+        for (place, _) in &numbers {
+            tx.delete(&FILE_NUMBERS, place);
+        }
+    }
+}
+
 /// Removes every file of a request and all that was kept about them. For when the request's content key is destroyed,
 /// which is the caller's to do: until then the reserved IVs must stay.
 pub async fn discard_all(tx: &mut Tx, keys: &OrganizationKeys, request: Uuid, now: Timestamp) -> Result<(), FileError> {

@@ -220,6 +220,11 @@ impl OrganizationMutations {
         let session = Session::of(context);
         let mut changed = session.settings().await?.organization.clone();
         input.iab_contradiction.update_to(&mut changed.iab_contradiction);
+        match input.restart_time_limit_days {
+            MaybeUndefined::Undefined => {}
+            MaybeUndefined::Null => changed.restart_time_limit_days = None,
+            MaybeUndefined::Value(given) => changed.restart_time_limit_days = Some(days(given)?),
+        }
         let mut tx = session.write().await;
         changes(session, &mut tx).save_organization(&changed);
         Ok(Acknowledged::default())

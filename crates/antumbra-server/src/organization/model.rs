@@ -36,6 +36,9 @@ pub struct Organization {
     /// What becomes of a consent string that says the opposite of the purposes beside it. `None`: what the server is set to.
     #[serde(default)]
     pub iab_contradiction: Option<IabContradiction>,
+    /// How long after its status last changed a data subject request can be restarted. `None`: for ever.
+    #[serde(default)]
+    pub restart_time_limit_days: Option<Days>,
 }
 
 impl Organization {

@@ -163,6 +163,7 @@ pub fn create(tx: &mut Tx, ids: &Ids, now: Timestamp, name: String, uri: String)
         consent_manager: ids.hidden_uuid(),
         created_at: now,
         iab_contradiction: None,
+        restart_time_limit_days: None,
     };
     tx.put(&ORGANIZATIONS, &id.0, &organization);
     for kind in IdentifierKind::BUILT_IN {

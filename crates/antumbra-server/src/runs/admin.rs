@@ -139,7 +139,7 @@ pub async fn retry(tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, R
 async fn open_run(tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, RunError> {
     let run = get_run(tx, deed.organization, id).await?;
     let head = dsr::get_head(tx, deed.organization, run.request).await?;
-    if run.abandoned || head.phase() != Some(run.phase) {
+    if run.abandoned || !run.is_of(&head) {
         return Err(RunError::Closed);
     }
     Ok(run)

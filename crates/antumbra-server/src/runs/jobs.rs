@@ -58,13 +58,13 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
     };
     let phase = dsr.head.phase();
     let mut runs = store::list(&mut tx, job.organization, id).await?;
-    for run in runs.iter_mut().filter(|run| run.is_open() && Some(run.phase) != phase) {
+    for run in runs.iter_mut().filter(|run| run.is_open() && !run.is_of(&dsr.head)) {
         abandon(&mut tx, job.organization, run);
     }
     let Some(phase) = phase.filter(|_| dsr.head.state.status() != DsrStatus::OnHold) else {
         return done(tx, &job).await;
     };
-    runs.retain(|run| run.phase == phase);
+    runs.retain(|run| run.is_of(&dsr.head));
     let now = app.clock.now();
     let silos = silos::list_silos(&mut tx, job.organization).await?;
     let kept = runs.clone();
@@ -200,6 +200,7 @@ async fn make_runs(
             id: RunId(app.ids.uuid()),
             request: dsr.head.id,
             phase,
+            round: dsr.head.round,
             silo: silo.id,
             action,
             created_at: app.clock.now(),
@@ -337,11 +338,11 @@ pub(super) async fn let_go_on(tx: &mut Tx, deed: &Deed<'_>, run: &SiloRun) -> Re
     }
     let head = dsr::get_head(tx, deed.organization, run.request).await?;
     // A request on hold looks at its runs again when it is resumed.
-    if head.phase() != Some(run.phase) || head.state.status() == DsrStatus::OnHold {
+    if !run.is_of(&head) || head.state.status() == DsrStatus::OnHold {
         return Ok(());
     }
     let runs = store::list(tx, deed.organization, run.request).await?;
-    let any_data = runs.iter().any(|other| other.phase == run.phase && other.has_data());
+    let any_data = runs.iter().any(|other| other.is_of(&head) && other.has_data());
     dsr::advance(tx, deed, run.request, DsrEvent::RunsFinished { any_data }).await?;
     Ok(())
 }
@@ -451,7 +452,7 @@ async fn prepare(
         Err(DsrError::NotFound) => return Ok(None),
         Err(error) => return Err(RunError::from(error).into()),
     };
-    if dsr.head.phase() != Some(run.phase) || dsr.head.state.status() == DsrStatus::OnHold {
+    if !run.is_of(&dsr.head) || dsr.head.state.status() == DsrStatus::OnHold {
         return Ok(None);
     }
     let Some(silo) = silos::find_silo(reader, organization, run.silo).await? else {

@@ -14,7 +14,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
-    dsr::{DsrId, Phase},
+    dsr::{DsrHead, DsrId, Phase},
     jobs::Waiting,
     organization::Action,
     silos::{DataPointId, DataSiloId},
@@ -131,6 +131,9 @@ pub struct SiloRun {
     pub request: DsrId,
     /// In which phase.
     pub phase: Phase,
+    /// In which round of the request: how often it had been restarted when the run was made.
+    #[serde(default)]
+    pub round: u32,
     /// At which silo.
     pub silo: DataSiloId,
     /// What the silo is asked to do.
@@ -311,6 +314,11 @@ impl SiloRun {
             .max();
         let best = self.profiles.iter().map(|profile| profile.status).min();
         open.or(best).unwrap_or(nothing_asked)
+    }
+
+    /// Whether the request is at what the run is for: its phase, and not restarted since.
+    pub fn is_of(&self, head: &DsrHead) -> bool {
+        head.phase() == Some(self.phase) && head.round == self.round
     }
 
     /// Whether something is still awaited from the silo.

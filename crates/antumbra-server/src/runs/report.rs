@@ -71,7 +71,7 @@ impl Admitted {
             head => head?,
         };
         let before = run.clone();
-        if run.abandoned || head.phase() != Some(run.phase) || run.open_profile(profile).is_err() {
+        if run.abandoned || !run.is_of(&head) || run.open_profile(profile).is_err() {
             return Err(RunError::Closed);
         }
         Ok(Open {

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use crate::support::TestServer;
 
+mod restart;
+
 /// A server with a caller who may do everything about requests.
 struct Intake {
     server: TestServer,
@@ -379,10 +381,6 @@ async fn one_mistake_at_a_time_is_refused_in_these_words() {
         (
             json!({ "attributes": [{ "key": "Tags", "values": [7] }] }),
             "attributes[0].values[0]: must be a string",
-        ),
-        (
-            json!({ "requestId": "00000000-0000-4000-8000-000000000000" }),
-            "requestId: asks for a restart, which this version cannot do: submit a new request instead",
         ),
     ];
     for (fields, expected) in cases {

@@ -303,7 +303,7 @@ fn every_state_can_be_restarted_and_refuses_whatever_the_tables_do_not_list() {
             for (name, event) in EVENTS {
                 let outcome = from.clone().step(event, &rules, NOW);
                 if event == DsrEvent::Restarted {
-                    assert_eq!(outcome, Ok((DsrState::RequestMade, vec![])));
+                    assert_eq!(outcome, Ok((DsrState::RequestMade, vec![DsrEffect::OpenRuns])));
                 } else if listed.iter().any(|(state, on, ..)| *state == from && *on == event) {
                     assert!(outcome.is_ok(), "{from:?} takes {name}");
                 } else {

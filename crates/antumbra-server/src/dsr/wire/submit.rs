@@ -4,15 +4,16 @@
 //! value, any case of locales and regions) and strictly elsewhere. Fields that we do not know are ignored.
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::dsr::{
     locales,
-    model::{ImportedEnd, Region, SiloChoice},
+    model::{DsrId, ImportedEnd, Region, SiloChoice},
     regions,
+    restart::{Restart, Strategy},
     submission::{
         ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, Checks, DETAILS_BYTES_MAX, Draft, EmailClaim, Extra, IDENTIFIER_BYTES_MAX,
         IDENTIFIERS_MAX, IDS_MAX, Labels, REPLY_TO_MAX, WORD_BYTES_MAX, normalize_email,
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// The body of `POST /v1/data-subject-request`. Its fields are read one by one, so that all mistakes are found at once.
-#[derive(Default, Deserialize, ToSchema)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Submit {
     /// What the data subject demands.
@@ -82,10 +83,11 @@ pub(crate) struct Submit {
     /// Who gets copies of replies.
     #[schema(value_type = Vec<String>)]
     reply_to_email_addresses: Value,
-    /// Restarts this request.
+    /// Restarts this request: it begins again, under its id. What is not given stays as it was.
     #[schema(value_type = Option<Uuid>)]
     request_id: Value,
-    /// What a restart does with identifiers.
+    /// What a restart does with identifiers: `PRESERVE_INITIAL_VERIFICATIONS_ONLY`, `PRESERVE_ALL_VERIFICATIONS` or
+    /// `REMOVE_ENRICHED_IDENTIFIERS`; the first, if nothing is said.
     #[schema(value_type = Option<String>)]
     restart_identifier_strategy: Value,
 }
@@ -95,6 +97,7 @@ impl Submit {
     pub(crate) fn read(self) -> (Draft, Checks) {
         let mut checks = Checks::default();
         let on = &mut checks;
+        let restart = self.read_restart(on);
         let mut draft = Draft {
             action: named(self.r#type, "type", on, Action::parse, "is not an action"),
             subject_type: required(
@@ -102,19 +105,21 @@ impl Submit {
                 "subjectType",
                 on,
             ),
-            is_silent: flag(self.is_silent, "isSilent", on).unwrap_or(false),
-            is_test: flag(self.is_test, "isTest", on).unwrap_or(false),
-            skips_receipt: flag(self.skip_sending_receipt, "skipSendingReceipt", on).unwrap_or(false),
+            is_silent: flag(self.is_silent, "isSilent", on),
+            is_test: flag(self.is_test, "isTest", on),
+            skips_receipt: flag(self.skip_sending_receipt, "skipSendingReceipt", on),
             receipt_template: id(self.email_receipt_template_id, "emailReceiptTemplateId", on),
             skips_waiting: flag(self.skip_waiting_period, "skipWaitingPeriod", on).unwrap_or(false),
-            skipped_enrichers: ids(self.skip_enrichment_checks, "skipEnrichmentChecks", on),
+            skipped_enrichers: given(&self.skip_enrichment_checks)
+                .then(|| ids(self.skip_enrichment_checks, "skipEnrichmentChecks", on)),
             locale: read_locale(self.locale, on),
-            details: optional(text(self.details, "details", 0..=DETAILS_BYTES_MAX, on)).unwrap_or_default(),
-            attributes: read_attributes(self.attributes, on),
-            region: read_region(self.region, on),
+            details: optional(text(self.details, "details", 0..=DETAILS_BYTES_MAX, on)),
+            attributes: given(&self.attributes).then(|| read_attributes(self.attributes, on)),
+            region: given(&self.region).then(|| read_region(self.region, on)),
             created_at: read_time(self.created_at, "createdAt", on),
             silos: read_silos(self.data_silo_ids, self.ignore_data_silo_ids, on),
-            reply_to: read_reply_to(self.reply_to_email_addresses, on),
+            reply_to: given(&self.reply_to_email_addresses).then(|| read_reply_to(self.reply_to_email_addresses, on)),
+            restart,
             ..Draft::default()
         };
         if !self.completed_request_status.is_null() {
@@ -128,19 +133,33 @@ impl Submit {
             );
         }
         read_subject(self.subject, &mut draft, on);
-        for (value, field) in [
-            (&self.request_id, "requestId"),
-            (&self.restart_identifier_strategy, "restartIdentifierStrategy"),
-        ] {
-            if !value.is_null() {
-                on.broken(
-                    field,
-                    "asks for a restart, which this version cannot do: submit a new request instead",
-                );
-            }
-        }
         (draft, checks)
     }
+
+    fn read_restart(&self, checks: &mut Checks) -> Option<Restart> {
+        const STRATEGY: &str = "restartIdentifierStrategy";
+        let strategy = match &self.restart_identifier_strategy {
+            Value::Null => Some(Strategy::default()),
+            name => named(
+                name.clone(),
+                STRATEGY,
+                checks,
+                Strategy::parse,
+                "is not such a strategy",
+            ),
+        };
+        let request = id(self.request_id.clone(), "requestId", checks)?;
+        Some(Restart {
+            id: DsrId(request),
+            strategy: strategy?,
+            words: serde_json::to_vec(self).expect("values that were JSON have no way to fail"),
+        })
+    }
+}
+
+/// Whether anything is said of it at all.
+fn given(value: &Value) -> bool {
+    !value.is_null()
 }
 
 fn read_subject(value: Value, draft: &mut Draft, checks: &mut Checks) {
@@ -343,10 +362,13 @@ fn read_locale(value: Value, checks: &mut Checks) -> Option<&'static str> {
     locale
 }
 
-fn read_silos(only: Value, except: Value, checks: &mut Checks) -> SiloChoice {
+fn read_silos(only: Value, except: Value, checks: &mut Checks) -> Option<SiloChoice> {
+    if !given(&only) && !given(&except) {
+        return None;
+    }
     let only = ids(only, "dataSiloIds", checks);
     let except = ids(except, "ignoreDataSiloIds", checks);
-    match (only.is_empty(), except.is_empty()) {
+    Some(match (only.is_empty(), except.is_empty()) {
         (true, true) => SiloChoice::All,
         (false, true) => SiloChoice::Only(only),
         (true, false) => SiloChoice::Except(except),
@@ -354,7 +376,7 @@ fn read_silos(only: Value, except: Value, checks: &mut Checks) -> SiloChoice {
             checks.broken("ignoreDataSiloIds", "cannot stand together with dataSiloIds");
             SiloChoice::Only(only)
         }
-    }
+    })
 }
 
 fn read_reply_to(value: Value, checks: &mut Checks) -> Vec<String> {

@@ -353,4 +353,6 @@ pub(super) struct CreateTemplateInput {
 pub(super) struct UpdateOrganizationInput {
     /// What becomes of a consent string that says the opposite of the purposes beside it; null for what the server is set to.
     pub(super) iab_contradiction: MaybeUndefined<IabContradiction>,
+    /// How many days after its status last changed a data subject request can be restarted; null for as many as one likes.
+    pub(super) restart_time_limit_days: MaybeUndefined<i32>,
 }

@@ -43,6 +43,11 @@ impl OrganizationNode {
         self.0.organization.iab_contradiction
     }
 
+    /// How many days after its status last changed a data subject request can be restarted; null for as many as one likes.
+    async fn restart_time_limit_days(&self) -> Option<u16> {
+        self.0.organization.restart_time_limit_days.map(|days| days.0)
+    }
+
     /// Whether assistants may use the API on a person's behalf.
     async fn ai_setting(&self) -> AiSetting {
         AiSetting {

@@ -118,7 +118,7 @@ async fn list(
 }
 
 fn is_worked_on(head: &DsrHead, run: &SiloRun) -> bool {
-    head.phase() == Some(run.phase) && head.state.status() != DsrStatus::OnHold
+    run.is_of(head) && head.state.status() != DsrStatus::OnHold
 }
 
 /// The items of these profiles, each request opened once.

@@ -197,6 +197,7 @@ fn run_of(statuses: &str) -> SiloRun {
         id: RunId(Uuid::nil()),
         request: DsrId(Uuid::nil()),
         phase: Phase::Primary,
+        round: 0,
         silo: DataSiloId(Uuid::nil()),
         action: Action::Access,
         created_at: Timestamp::UNIX_EPOCH,
