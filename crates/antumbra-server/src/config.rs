@@ -1,8 +1,14 @@
 //! What the operator may set about the server, already checked; reading it from a file is the executable's work.
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
 use async_graphql::Enum;
+use lettre::{message::Mailbox, transport::smtp::authentication::Credentials};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -32,6 +38,8 @@ pub struct ServerConfig {
     pub dsr: DsrConfig,
     /// Where webhooks may go, and when they are sent again.
     pub webhooks: WebhookConfig,
+    /// Which server takes mail to data subjects. `None`: none is sent, and every message is shown as not sent.
+    pub mail: Option<MailConfig>,
     /// How keys are renewed.
     pub keys: KeysConfig,
     /// How preferences are kept.
@@ -242,6 +250,128 @@ pub struct WebhookConfig {
     pub allowed_networks: Vec<Network>,
     /// When a silo that has not answered is told again.
     pub windows: Windows,
+}
+
+/// Which server takes mail to data subjects, and at which pace.
+#[derive(Clone)]
+pub struct MailConfig {
+    /// The name or address of the server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the way there is kept from others' eyes.
+    pub encryption: MailEncryption,
+    /// User name and password, where the server asks for them.
+    pub login: Option<Credentials>,
+    /// Authorities that vouch for the server, in place of those of this machine.
+    pub ca_file: Option<PathBuf>,
+    /// Whom messages come from.
+    pub from: Mailbox,
+    /// Who gets what data subjects answer, if not [`from`](Self::from).
+    pub reply_to: Option<Mailbox>,
+    /// To open a connection.
+    pub connect_timeout: Duration,
+    /// From connecting until the server has taken the message, at most [`TIMEOUT_MAX`](Self::TIMEOUT_MAX).
+    pub timeout: Duration,
+    /// Conversations with the server at once.
+    pub connections: NonZeroUsize,
+    /// Messages a minute. `None`: as many as there are.
+    pub per_minute: Option<NonZeroU32>,
+}
+
+/// How the way to the mail server is kept from others' eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailEncryption {
+    /// Not at all.
+    None,
+    /// The conversation begins in the clear and must be encrypted before anything is said.
+    StartTls,
+    /// From the first byte.
+    Tls,
+}
+
+impl std::fmt::Debug for MailConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MailConfig")
+            .field("encryption", &self.encryption)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MailConfig {
+    /// The longest that one message may take: less than the lease of the job that sends it.
+    pub const TIMEOUT_MAX: Duration = Duration::from_secs(150);
+
+    /// A server as its URL names it, and whom messages come from: `smtps://`, or `smtp://` for a connection that must be
+    /// upgraded, with `?tls=none` for one that stays in the clear. Fails with what is wrong, without repeating any of it.
+    pub fn new(url: &str, from: &str) -> Result<MailConfig, MailFault> {
+        let url = url::Url::parse(url).map_err(|_| MailFault::Url("must be an smtp or smtps URL"))?;
+        let host = url.host_str().filter(|host| !host.is_empty());
+        let host = host.ok_or(MailFault::Url("must name a host"))?.trim_matches(['[', ']']);
+        if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
+            return Err(MailFault::Url("must end after the host and its port"));
+        }
+        let (encryption, port) = match (url.scheme(), url.query()) {
+            ("smtps", None) => (MailEncryption::Tls, 465),
+            ("smtp", None | Some("tls=required")) => (MailEncryption::StartTls, 587),
+            ("smtp", Some("tls=none")) => (MailEncryption::None, 25),
+            ("smtp" | "smtps", Some(_)) => {
+                return Err(MailFault::Url("can have ?tls=required or ?tls=none behind smtp://"));
+            }
+            _ => return Err(MailFault::Url("must begin with smtp:// or smtps://")),
+        };
+        let decoded = |text: &str| -> Result<String, MailFault> {
+            let pair = format!("a={}", text.replace('+', "%2B"));
+            let mut pairs = url::form_urlencoded::parse(pair.as_bytes());
+            let value = pairs.next().map(|(_, value)| value.into_owned());
+            value.ok_or(MailFault::Url("has a user name or password that cannot be read"))
+        };
+        let login = match (url.username(), url.password()) {
+            ("", None) => None,
+            (user, password) => Some(Credentials::new(decoded(user)?, decoded(password.unwrap_or_default())?)),
+        };
+        let is_here = ["localhost", "127.0.0.1", "::1"].contains(&host);
+        if encryption == MailEncryption::None && login.is_some() && !is_here {
+            return Err(MailFault::Url(
+                "must not send a password in the clear: leave ?tls=none out",
+            ));
+        }
+        Ok(MailConfig {
+            host: host.to_owned(),
+            port: url.port().unwrap_or(port),
+            encryption,
+            login,
+            ca_file: None,
+            from: mailbox(from).ok_or(MailFault::From)?,
+            reply_to: None,
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(60),
+            connections: const { NonZeroUsize::new(4).expect("four is not zero") },
+            per_minute: None,
+        })
+    }
+
+    /// Looks at what can only be told by trying: the file of authorities.
+    pub fn check(&self) -> Result<(), String> {
+        crate::messages::check_tls(self)
+    }
+}
+
+/// An address as mail programs write it: `privacy@example.test`, or with a name, `Privacy <privacy@example.test>`.
+pub fn mailbox(text: &str) -> Option<Mailbox> {
+    text.parse().ok().filter(|_| !text.chars().any(char::is_control))
+}
+
+/// What is wrong with the settings of the mail server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MailFault {
+    /// The URL cannot be used.
+    #[error("the URL of the mail server {0}")]
+    Url(&'static str),
+    /// The sender is no address.
+    #[error("the sender must be an address")]
+    From,
 }
 
 /// Who runs the background jobs of a process.

@@ -17,8 +17,8 @@ use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
 use crate::{
-    AppState, ServerConfig, api_keys, audit, dsr, files, http, jobs, keyring, organization, preferences, purposes,
-    routes, runs, silos, testing,
+    AppState, ServerConfig, api_keys, audit, dsr, files, http, jobs, keyring, messages, organization, preferences,
+    purposes, routes, runs, silos, testing,
 };
 
 /// A name, and what takes any bytes.
@@ -222,6 +222,7 @@ fn records(bytes: &[u8]) {
         api_keys::RECORDS,
         audit::RECORDS,
         dsr::RECORDS,
+        messages::RECORDS,
         files::RECORDS,
         jobs::RECORDS,
         keyring::RECORDS,

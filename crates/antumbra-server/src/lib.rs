@@ -4,7 +4,7 @@
 //! * [`http`] is the shell around the handlers: callers, problems, bodies, limits, the connection.
 //! * [`world`] holds time and randomness, [`config`] what the operator may set.
 //! * Each slice is everything about one domain word, from the wire to the disk: [`organization`], [`purposes`], [`silos`],
-//!   [`dsr`], [`runs`], [`files`], [`preferences`], [`api_keys`], [`keyring`], [`audit`], [`jobs`]; [`graphql`] merges the
+//!   [`dsr`], [`messages`], [`runs`], [`files`], [`preferences`], [`api_keys`], [`keyring`], [`audit`], [`jobs`]; [`graphql`] merges the
 //!   slices' parts of the management API.
 
 pub mod api_keys;
@@ -19,6 +19,7 @@ pub mod graphql;
 pub mod http;
 pub mod jobs;
 pub mod keyring;
+pub mod messages;
 pub mod organization;
 pub mod preferences;
 pub mod purposes;
@@ -47,6 +48,7 @@ pub fn tables() -> Vec<&'static str> {
         files::TABLES,
         jobs::TABLES,
         keyring::TABLES,
+        messages::TABLES,
         organization::TABLES,
         preferences::TABLES,
         preferences::sync::TABLES,
@@ -62,6 +64,8 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
     vec![
         handles(app, &dsr::SETTLE_IDENTITIES, dsr::settle_identities),
         handles(app, &dsr::ELAPSED, dsr::elapsed),
+        handles(app, &dsr::COMPOSE_MESSAGE, dsr::compose_message),
+        handles(app, &messages::SEND, messages::send),
         handles(app, &dsr::OPEN_RUNS, runs::open_runs),
         handles(app, &runs::SEND_NOTICE, runs::send_notice),
         handles(app, &preferences::TELL_OF_CHANGES, preferences::tell_of_changes),
@@ -175,6 +179,8 @@ pub struct App {
     pub addresses: silos::address::AddressRules,
     /// Sends notices to data silos.
     pub webhooks: runs::Webhooks,
+    /// Sends mail to data subjects.
+    pub mailer: messages::Mailer,
 }
 
 impl AppState {
@@ -185,6 +191,7 @@ impl AppState {
         let addresses = silos::address::AddressRules::allowing(config.webhooks.allowed_networks.clone());
         let feed = preferences::Feed::new(config.limits.feed_readers_max);
         let webhooks = runs::Webhooks::new(addresses.clone());
+        let mailer = messages::Mailer::new(config.mail.as_ref());
         let is_exclusive = world.store.is_exclusive();
         AppState(Arc::new(App {
             world,
@@ -200,6 +207,7 @@ impl AppState {
             turns: preferences::Turns::new(is_exclusive),
             addresses,
             webhooks,
+            mailer,
         }))
     }
 

@@ -10,11 +10,13 @@ use super::{
     model::{DsrHead, DsrId},
     state::{DsrEffect, DsrEvent},
     store,
+    tell::compose_job,
 };
 use crate::{
     audit::{self, Actor, AuditEntry},
     jobs::{self, Job},
     keyring::{KeyKind, OrganizationKeys},
+    messages,
     organization::{IdentifierKind, OrganizationId},
     world::Ids,
 };
@@ -54,7 +56,8 @@ pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -
         "dsr.moved",
         vec![("from", from.into()), ("to", to.into())],
     );
-    enqueue(tx, deed, id, effects);
+    let wanted = effects.into_iter().filter(|effect| after.wants(effect));
+    enqueue(tx, deed, id, wanted);
     Ok(after)
 }
 
@@ -100,7 +103,7 @@ pub async fn resume(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, 
     advance(tx, deed, id, DsrEvent::Resumed).await
 }
 
-/// Says whether the data subject gets messages from now on.
+/// Says whether the data subject gets messages from now on. Those that are not sent yet are taken back.
 pub async fn set_silent(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, is_silent: bool) -> Result<DsrHead, DsrError> {
     let before = super::get_head(tx, deed.organization, id).await?;
     if before.is_silent == is_silent {
@@ -112,6 +115,9 @@ pub async fn set_silent(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, is_silent: bool
         ..before.clone()
     };
     store::replace(tx, deed.organization, &before, &after);
+    if is_silent {
+        messages::silence(tx, deed.organization, id, deed.now).await?;
+    }
     record(
         tx,
         deed,
@@ -163,12 +169,14 @@ pub async fn remove_identifiers(
 /// One job for each effect, in the same transaction as the state that wants it.
 pub(super) fn enqueue(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, effects: impl IntoIterator<Item = DsrEffect>) {
     for effect in effects {
-        let (kind, due_at) = match effect {
-            DsrEffect::SettleIdentities => (&SETTLE_IDENTITIES, deed.now),
-            DsrEffect::OpenRuns => (&OPEN_RUNS, deed.now),
-            DsrEffect::WakeAt(at) => (&ELAPSED, at),
+        let job = deed.ids.uuid();
+        let (job, due_at) = match effect {
+            DsrEffect::SettleIdentities => (Job::new(job, &SETTLE_IDENTITIES, [id.0]), deed.now),
+            DsrEffect::OpenRuns => (Job::new(job, &OPEN_RUNS, [id.0]), deed.now),
+            DsrEffect::WakeAt(at) => (Job::new(job, &ELAPSED, [id.0]), at),
+            DsrEffect::Tell(kind) => (compose_job(job, id, kind), deed.now),
         };
-        jobs::enqueue(tx, deed.organization, Job::new(deed.ids.uuid(), kind, [id.0]), due_at);
+        jobs::enqueue(tx, deed.organization, job, due_at);
     }
 }
 

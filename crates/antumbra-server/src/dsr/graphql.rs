@@ -3,13 +3,13 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
-    Cursor, Dsr, DsrError, DsrHead, DsrId, DsrStatus, Filter, Order, Origin, approve, cancel, count, get, get_head,
-    link, list, remove_identifiers, set_silent,
+    Cursor, Dsr, DsrError, DsrHead, DsrId, DsrStatus, Filter, Order, Origin, Words, approve, cancel, choose_words,
+    count, get, get_head, link, list, remove_identifiers, set_silent,
 };
 use crate::{
     graphql::{Date, Direction, OrderBy, OrderField, Person, Refusal, Session, bound, parse_id, parse_ids},
     http::Problem,
-    organization::Action,
+    organization::{Action, check_words},
 };
 
 mod purpose;
@@ -100,6 +100,7 @@ impl DsrMutations {
         let head = approve(&mut *session.write().await, &session.deed(), id)
             .await
             .map_err(refusal)?;
+        input.say(session, &head).await?;
         Ok(ApproveRequestPayload {
             request: opened(session, &head).await?,
             client_mutation_id: None,
@@ -117,6 +118,7 @@ impl DsrMutations {
         let head = cancel(&mut *session.write().await, &session.deed(), id)
             .await
             .map_err(refusal)?;
+        input.say(session, &head).await?;
         Ok(CancelRequestPayload {
             request: opened(session, &head).await?,
             client_mutation_id: None,
@@ -659,10 +661,34 @@ impl RequestFiltersInput {
 struct CommunicationInput {
     /// Which request.
     request_id: ID,
-    /// The body of the message. This server sends no mail yet.
+    /// The body of the message: HTML if it has any tag, else plain text. Empty for the one that is configured or built in.
     template: Option<String>,
-    /// The subject line of the message. This server sends no mail yet.
+    /// The subject line of the message. Empty for the one that is configured or built in.
     subject: Option<String>,
+}
+
+impl CommunicationInput {
+    /// Has the message about what was just done to the request say these words.
+    async fn say(self, session: &Session, head: &DsrHead) -> Result<(), Refusal> {
+        let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        let words = Words {
+            subject: given(self.subject),
+            body: given(self.template),
+            ..Words::default()
+        };
+        let Some(kind) = head.state.tells() else { return Ok(()) };
+        for (place, text) in [("subject", &words.subject), ("template", &words.body)] {
+            let text = text.as_deref().unwrap_or_default();
+            let checked = match place {
+                "subject" => check_words(Some(kind), text, &[]),
+                _ => check_words(Some(kind), "", &[text]),
+            };
+            checked.map_err(|why| Refusal::client(format!("{place}: {why}")))?;
+        }
+        let keys = session.keys().await?;
+        let mut tx = session.write().await;
+        choose_words(&mut tx, &keys, head, kind, &words).await.map_err(refusal)
+    }
 }
 
 /// A change of how a request is handled.

@@ -24,7 +24,7 @@ pub static OPEN_RUNS: JobKind = inner("dsr.open_runs");
 /// A waiting period, a delay, or the time to download is over. Subject: the request.
 pub static ELAPSED: JobKind = inner("dsr.elapsed");
 
-const fn inner(name: &'static str) -> JobKind {
+pub(super) const fn inner(name: &'static str) -> JobKind {
     JobKind {
         name,
         lease: Duration::from_secs(60),
@@ -109,7 +109,7 @@ fn by_the_system<'a>(app: &'a AppState, job: &Claimed) -> Deed<'a> {
     }
 }
 
-fn failed(error: impl Into<DsrError>) -> JobError {
+pub(super) fn failed(error: impl Into<DsrError>) -> JobError {
     match error.into() {
         DsrError::Store(error) => JobError::Store(error),
         error => JobError::because("moving the request on", error),

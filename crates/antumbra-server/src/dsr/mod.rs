@@ -19,6 +19,7 @@ mod state;
 mod store;
 mod submission;
 mod submit;
+mod tell;
 mod wire;
 
 use antumbra_crypto::OpenFailed;
@@ -38,6 +39,7 @@ pub use state::{
     DelayRule, Delivery, DsrEffect, DsrEvent, DsrState, DsrStatus, OutOfPlace, Phase, PreflightEnd, Rules,
 };
 pub use store::{Order, TABLES};
+pub use tell::{COMPOSE_MESSAGE, Words, choose_words, compose_message, letter, tell};
 pub(crate) use wire::{PartitionOut, PurposeOut};
 
 #[cfg(any(test, fuzzing))]

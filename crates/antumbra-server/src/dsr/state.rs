@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::organization::{Action, ActionSettings, PostCompileStatus};
+use crate::organization::{Action, ActionSettings, MessageKind, PostCompileStatus};
 
 /// Where a data subject request stands. Each state carries what only it knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +135,8 @@ pub enum DsrEffect {
     OpenRuns,
     /// Report that time has elapsed.
     WakeAt(Timestamp),
+    /// Tell the data subject, if they get messages.
+    Tell(MessageKind),
 }
 
 /// The rules a request runs by: its action's settings as they were when it was made.
@@ -242,7 +244,7 @@ impl DsrState {
         rules: &Rules,
         now: Timestamp,
     ) -> Result<(DsrState, Vec<DsrEffect>), OutOfPlace> {
-        use DsrEffect::{OpenRuns, SettleIdentities, WakeAt};
+        use DsrEffect::{OpenRuns, SettleIdentities, Tell, WakeAt};
         use DsrEvent as E;
         use DsrState as S;
 
@@ -251,17 +253,20 @@ impl DsrState {
             // The silos are no longer asked for what they were asked for.
             (_, E::Restarted) => (S::RequestMade, vec![OpenRuns]),
 
-            (S::RequestMade, E::Begun) => (S::Enriching, vec![SettleIdentities]),
+            (S::RequestMade, E::Begun) => (S::Enriching, vec![SettleIdentities, Tell(MessageKind::Receipt)]),
 
             (S::Enriching, E::IdentitiesSettled) if rules.waiting.is_zero() => (S::Compiling, vec![OpenRuns]),
             (S::Enriching, E::IdentitiesSettled) => {
                 let until = now + rules.waiting;
                 (S::Waiting { until }, vec![WakeAt(until)])
             }
-            (S::Enriching, E::PreflightEnded(PreflightEnd::FailedVerification)) => {
-                (S::FailedVerification { failed_at: now }, vec![])
+            (S::Enriching, E::PreflightEnded(PreflightEnd::FailedVerification)) => (
+                S::FailedVerification { failed_at: now },
+                vec![Tell(MessageKind::Denied)],
+            ),
+            (S::Enriching, E::PreflightEnded(PreflightEnd::Canceled)) => {
+                (S::Canceled { canceled_at: now }, vec![Tell(MessageKind::Canceled)])
             }
-            (S::Enriching, E::PreflightEnded(PreflightEnd::Canceled)) => (S::Canceled { canceled_at: now }, vec![]),
             (S::Enriching, E::PreflightEnded(PreflightEnd::OnHold)) => (
                 S::OnHold {
                     held: Box::new(S::Enriching),
@@ -285,7 +290,8 @@ impl DsrState {
                 (S::SecondaryApproving, vec![])
             }
             (S::Secondary, E::RunsFinished { .. }) | (S::SecondaryApproving, E::Approved) => {
-                (S::SecondaryCompleted { completed_at: now }, vec![])
+                let told = vec![Tell(MessageKind::Completed)];
+                (S::SecondaryCompleted { completed_at: now }, told)
             }
 
             (S::Downloadable { completed_at, until } | S::ViewCategories { completed_at, until }, E::TimeElapsed)
@@ -294,7 +300,9 @@ impl DsrState {
                 (S::Completed { completed_at }, vec![])
             }
 
-            (S::Waiting { .. } | S::Delayed { .. }, E::Withdrawn) => (S::Revoked { revoked_at: now }, vec![]),
+            (S::Waiting { .. } | S::Delayed { .. }, E::Withdrawn) => {
+                (S::Revoked { revoked_at: now }, vec![Tell(MessageKind::Revoked)])
+            }
             (
                 S::RequestMade
                 | S::Enriching
@@ -303,7 +311,7 @@ impl DsrState {
                 | S::Approving { .. }
                 | S::Delayed { .. },
                 E::Canceled,
-            ) => (S::Canceled { canceled_at: now }, vec![]),
+            ) => (S::Canceled { canceled_at: now }, vec![Tell(MessageKind::Canceled)]),
             (
                 held @ (S::RequestMade
                 | S::Enriching
@@ -522,33 +530,38 @@ impl DsrState {
 }
 
 fn deliver(any_data: bool, rules: &Rules, now: Timestamp) -> (DsrState, Vec<DsrEffect>) {
+    use DsrEffect::Tell;
+
     let completed_at = now;
     match (rules.delay, rules.delivery) {
-        (Some(_), _) if rules.skip_secondary_if_no_files && !any_data => {
-            (DsrState::SecondaryCompleted { completed_at }, vec![])
-        }
+        (Some(_), _) if rules.skip_secondary_if_no_files && !any_data => (
+            DsrState::SecondaryCompleted { completed_at },
+            vec![Tell(MessageKind::Completed)],
+        ),
+        // There is no time to look at a preview, so nobody is told of one.
         (Some(delay), _) if delay.time.is_zero() => (DsrState::Secondary, vec![DsrEffect::OpenRuns]),
         (Some(delay), _) => {
             let until = now + delay.time;
-            (DsrState::Delayed { until }, vec![DsrEffect::WakeAt(until)])
+            let told = Tell(MessageKind::PreviewReady);
+            (DsrState::Delayed { until }, vec![DsrEffect::WakeAt(until), told])
         }
         (None, Delivery::Files) if any_data => {
             let until = now + rules.availability;
             (
                 DsrState::Downloadable { completed_at, until },
-                vec![DsrEffect::WakeAt(until)],
+                vec![DsrEffect::WakeAt(until), Tell(MessageKind::ReportReady)],
             )
         }
         (None, Delivery::Categories) if any_data => {
             let until = now + rules.availability;
             (
                 DsrState::ViewCategories { completed_at, until },
-                vec![DsrEffect::WakeAt(until)],
+                vec![DsrEffect::WakeAt(until), Tell(MessageKind::ReportReady)],
             )
         }
         // A report of nothing is nothing to download.
         (None, Delivery::Nothing | Delivery::Files | Delivery::Categories) => {
-            (DsrState::Completed { completed_at }, vec![])
+            (DsrState::Completed { completed_at }, vec![Tell(MessageKind::Completed)])
         }
     }
 }

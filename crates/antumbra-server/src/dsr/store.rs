@@ -16,6 +16,7 @@ use super::{
     model::{Dsr, DsrHead, DsrId, DsrSubject},
     occasion::Occasion,
     state::DsrStatus,
+    tell::WORDS,
 };
 use crate::{
     keyring::{KeyKind, OrganizationKeys},
@@ -43,6 +44,7 @@ pub const TABLES: &[&str] = &[
     DSRS_BY_STATUS.name(),
     OPEN_DSRS.name(),
     DSRS_BY_CORE_IDENTIFIER.name(),
+    WORDS.name(),
 ];
 
 /// Every kind of row, for the fuzz target that reads them.
@@ -51,6 +53,7 @@ pub(crate) const RECORDS: &[fn(&[u8])] = &[
     crate::fuzz::same_when_written_again::<DsrHead>,
     crate::fuzz::same_when_written_again::<DsrSubject>,
     crate::fuzz::same_when_written_again::<OpenDsr>,
+    crate::fuzz::same_when_written_again::<super::tell::Words>,
 ];
 
 impl Record for DsrHead {

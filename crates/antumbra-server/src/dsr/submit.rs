@@ -63,7 +63,8 @@ pub(super) async fn keep(
         ("status", dsr.head.state.status().as_str().into()),
     ];
     record(tx, deed, dsr.head.id, "dsr.submitted", details);
-    enqueue(tx, deed, dsr.head.id, effects);
+    let wanted = effects.into_iter().filter(|effect| dsr.head.wants(effect));
+    enqueue(tx, deed, dsr.head.id, wanted);
     Ok(dsr)
 }
 

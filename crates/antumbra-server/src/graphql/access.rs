@@ -73,6 +73,7 @@ const QUERIES: &[FieldAccess] = &[
     needs("initializer", &[ViewRequestIdentitySettings]),
     needs("internalSubjects", &[ViewDataSubjectRequestSettings]),
     needs("listReducedRequestsForDataSilo", &[]),
+    needs("messages", &[ViewRequests]),
     needs("newIdentifierTypes", &[ViewRequestIdentitySettings]),
     needs("organization", &[]),
     needs("parkedJobs", &[FullAdmin]),
@@ -117,6 +118,7 @@ const MUTATIONS: &[FieldAccess] = &[
     recorded("generateConsentIdentifierEncryptionKey", &[ManageConsentManagerDeveloperSettings]),
     needs("removeRequestIdentifiers", &[ManageRequestCompilation]),
     needs("retryJob", &[FullAdmin]),
+    needs("retryMessages", &[RequestApproval]),
     needs("retryRequestDataSilo", &[ManageRequestCompilation]),
     recorded("revealConsentIdentifierEncryptionKey", &[ManageConsentManagerDeveloperSettings]),
     needs("revokePrivacyCenterAccessTokens", &[GeneratePreferenceAccessTokens]),
@@ -134,6 +136,7 @@ const MUTATIONS: &[FieldAccess] = &[
     needs("updatePurpose", &[ManageConsentManager, ManagePreferenceStoreSettings]),
     needs("updateRequest", &[ManageRequestCompilation, RequestApproval]),
     needs("updateSubject", &[ManageDataSubjectRequestSettings]),
+    needs("updateTemplate", &[ManageEmailTemplates]),
 ];
 
 /// A field that is in neither list is for nobody but those who may do everything.

@@ -26,7 +26,7 @@ use std::sync::LazyLock;
 use async_graphql::{EmptySubscription, MergedObject, Schema};
 
 use crate::{
-    api_keys, dsr, jobs, organization,
+    api_keys, dsr, jobs, messages, organization,
     preferences::{self, access_tokens, sync},
     purposes, runs, silos,
 };
@@ -52,6 +52,7 @@ struct Query(
     api_keys::graphql::ApiKeyQueries,
     dsr::graphql::DsrQueries,
     jobs::graphql::JobQueries,
+    messages::graphql::MessageQueries,
     organization::graphql::OrganizationQueries,
     preferences::feed::graphql::ChangeWebhookQueries,
     preferences::graphql::TriggerQueries,
@@ -69,6 +70,7 @@ struct Mutation(
     api_keys::graphql::ApiKeyMutations,
     dsr::graphql::DsrMutations,
     jobs::graphql::JobMutations,
+    messages::graphql::MessageMutations,
     organization::graphql::OrganizationMutations,
     preferences::feed::graphql::ChangeWebhookMutations,
     preferences::graphql::TriggerMutations,

@@ -7,8 +7,8 @@ use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, Simp
 
 use super::{
     Action, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, AttributeValue, AttributeValueId, ChangeError,
-    Changes, Days, Delay, Identifier, IdentifierId, IdentifierKind, PostCompileStatus, RegionDetection, RegionExpiry,
-    SettingError, Settings, SubjectClass, SubjectType, SubjectTypeId, Template, TemplateId,
+    Changes, Days, Delay, Identifier, IdentifierId, IdentifierKind, MessageKind, PostCompileStatus, RegionDetection,
+    RegionExpiry, SettingError, Settings, SubjectClass, SubjectType, SubjectTypeId, Template, TemplateId,
 };
 use crate::config::IabContradiction;
 use crate::graphql::{Acknowledged, Date, Message, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id};
@@ -522,19 +522,33 @@ impl OrganizationMutations {
     ) -> Result<CreateTemplatePayload, Refusal> {
         let session = Session::of(context);
         let template = Template {
-            id: TemplateId(session.app.ids.uuid()),
-            title: input.title,
             subject: input.subject,
             body: input.template,
-            created_at: session.now,
+            kind: input.kind,
+            action: input.action,
+            locale: input.locale,
+            text: input.text,
+            ..Template::new(TemplateId(session.app.ids.uuid()), input.title, session.now)
         };
-        let mut tx = session.write().await;
-        changes(session, &mut tx)
-            .save_template(&template)
-            .await
-            .map_err(about("template", &template.title))?;
         Ok(CreateTemplatePayload {
-            template: TemplateNode::new(&template),
+            template: save_template(session, template).await?,
+            client_mutation_id: None,
+        })
+    }
+
+    /// Changes a template; what is not given stays.
+    async fn update_template(
+        &self,
+        context: &Context<'_>,
+        input: UpdateTemplateInput,
+    ) -> Result<UpdateTemplatePayload, Refusal> {
+        let session = Session::of(context);
+        let id = TemplateId(parse_id(&input.id, "template")?);
+        let settings = session.settings().await?;
+        let known = settings.templates.iter().find(|template| template.id == id);
+        let template = input.change(known.cloned().ok_or_else(|| Refusal::not_found("template"))?);
+        Ok(UpdateTemplatePayload {
+            template: save_template(session, template).await?,
             client_mutation_id: None,
         })
     }
@@ -556,6 +570,15 @@ fn about(what: &'static str, name: &str) -> impl FnOnce(ChangeError) -> Refusal 
         ChangeError::Refused(why) => Refusal::client(format!("{what} `{name}`: {why}")),
         ChangeError::Store(error) => error.into(),
     }
+}
+
+async fn save_template(session: &Session, template: Template) -> Result<TemplateNode, Refusal> {
+    let mut tx = session.write().await;
+    changes(session, &mut tx)
+        .save_template(&template)
+        .await
+        .map_err(about("template", &template.title))?;
+    Ok(TemplateNode::new(&template))
 }
 
 async fn save_key(session: &Session, key: &AttributeKey) -> Result<(), Refusal> {

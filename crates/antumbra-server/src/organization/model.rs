@@ -5,6 +5,7 @@
 mod action;
 mod attribute;
 mod identifier;
+mod template;
 
 use std::collections::BTreeSet;
 
@@ -16,6 +17,7 @@ use uuid::Uuid;
 pub use action::*;
 pub use attribute::*;
 pub use identifier::*;
+pub use template::*;
 
 use super::OrganizationId;
 use crate::config::IabContradiction;
@@ -104,39 +106,6 @@ pub enum SubjectClass {
     Other,
 }
 
-/// The id of a template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TemplateId(pub Uuid);
-
-/// The text of a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Template {
-    /// Its id.
-    pub id: TemplateId,
-    /// What it is called; clients look for exact titles.
-    pub title: String,
-    /// The subject line.
-    pub subject: String,
-    /// The body.
-    pub body: String,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-impl Template {
-    /// Checks everything that can be told without looking at others.
-    pub(super) fn check(&self) -> Result<(), SettingError> {
-        check_name(&self.title)?;
-        check_text(&self.subject, TITLE_MAX)?;
-        if self.body.len() > BODY_MAX {
-            Err(SettingError::TooLong)
-        } else {
-            Ok(())
-        }
-    }
-}
-
 /// The templates that clients expect from the start.
 pub(super) const BUILT_IN_TEMPLATES: [&str; 2] = ["Request Canceled", "Additional Time Needed"];
 
@@ -187,6 +156,17 @@ pub enum SettingError {
     BuiltIn,
     #[error("cannot begin or cease to be unique on the preference store while any partition holds preference records")]
     UniquenessInUse,
+    #[error("must be a language such as de or pt-BR")]
+    BadLocale,
+    #[error(
+        "has {{{{ in line {line}, column {column}, that begins no known placeholder; known here: {}",
+        names_for(MessageKind::parse(names)).join(", ")
+    )]
+    UnknownPlaceholder {
+        line: usize,
+        column: usize,
+        names: &'static str,
+    },
 }
 
 fn check_name(name: &str) -> Result<(), SettingError> {

@@ -42,7 +42,7 @@ impl KnownIdentifier {
 }
 
 impl Settings {
-    pub(super) fn new(
+    pub(crate) fn new(
         organization: Organization,
         subject_types: Vec<SubjectType>,
         mut actions: Vec<ActionSettings>,

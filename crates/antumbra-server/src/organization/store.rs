@@ -200,11 +200,8 @@ pub fn create(tx: &mut Tx, ids: &Ids, now: Timestamp, name: String, uri: String)
     tx.put(&ATTRIBUTE_KEYS, &(id.0, tags.id.0), &tags);
     for title in BUILT_IN_TEMPLATES {
         let template = Template {
-            id: TemplateId(ids.uuid()),
-            title: title.to_owned(),
             subject: title.to_owned(),
-            body: String::new(),
-            created_at: now,
+            ..Template::new(TemplateId(ids.uuid()), title.to_owned(), now)
         };
         tx.put(&TEMPLATES, &(id.0, template.id.0), &template);
     }

@@ -92,6 +92,12 @@ async fn leaks(server: &TestServer) -> Vec<String> {
     leaks
 }
 
+/// Fails if the server keeps the canary anywhere.
+pub async fn no_leaks(server: &TestServer) {
+    let leaks = leaks(server).await;
+    assert!(leaks.is_empty(), "{leaks:#?}");
+}
+
 fn walk(folder: &Path, visit: &mut impl FnMut(&Path, &[u8])) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

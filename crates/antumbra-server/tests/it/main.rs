@@ -17,6 +17,7 @@ mod guards;
 mod http;
 mod jobs;
 mod keyring;
+mod messages;
 mod openapi;
 mod organization;
 mod preferences;

@@ -112,7 +112,15 @@ async fn furnish(story: &Story) -> Things {
     let list = format!("{{ requestIdentifiers(input: {{requestIds: [\"{request}\"]}}) {{ nodes {{ id }} }} }}");
     ask("request_identifier", &list, "/nodes/0/id").await;
     let list = format!("{{ requestDataSilos(filterBy: {{requestId: \"{request}\"}}) {{ nodes {{ id }} }} }}");
-    let mut things = ask("run", &list, "/nodes/0/id").await;
+    ask("run", &list, "/nodes/0/id").await;
+    let told = json!({ "isSilent": false });
+    let told = story
+        .submit_with(Action::Access, "acct_3", "third@example.test", told)
+        .await;
+    server.run_jobs_until_idle().await;
+    let _ = story.receiver.take_one();
+    let list = format!("{{ messages(requestId: \"{told}\") {{ nodes {{ id }} }} }}");
+    let mut things = ask("message", &list, "/nodes/0/id").await;
     let file = story.files_of(second).await.remove(0);
 
     let put = server.client().put(server.url("/v1/preferences")).bearer_auth(key);
@@ -537,6 +545,8 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("newIdentifierTypes", "{ newIdentifierTypes { name } }"),
     ("organization", "{ organization { id uri } }"),
     ("parkedJobs", "{ parkedJobs { nodes { id } } }"),
+    ("messages", "{ messages(requestId: \"@request\") { totalCount nodes { id } } }"),
+    ("messages", "{ messages(status: NOT_SENT, after: \"@message\") { totalCount nodes { id } } }"),
     ("preferenceChangeWebhooks", "{ preferenceChangeWebhooks { nodes { id url partition } } }"),
     ("preferenceOptionValues", "{ preferenceOptionValues(filterBy: {preferenceTopicIds: [\"@topic\"]}) { nodes { id } } }"),
     ("preferenceTopics", "{ preferenceTopics(filterBy: {purposeIds: [\"@purpose\"]}) { nodes { id } } }"),
@@ -593,6 +603,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("generateConsentIdentifierEncryptionKey", "mutation { generateConsentIdentifierEncryptionKey { clientMutationId } }"),
     ("deletePreferenceChangeWebhook", "mutation { deletePreferenceChangeWebhook(input: {id: \"@webhook\"}) { clientMutationId } }"),
     ("removeRequestIdentifiers", "mutation { removeRequestIdentifiers(input: {requestId: \"@request\", requestIdentifierIds: [\"@request_identifier\"]}) { count } }"),
+    ("retryMessages", "mutation { retryMessages(input: {ids: [\"@message\"]}) { count } }"),
     ("retryRequestDataSilo", "mutation { retryRequestDataSilo(id: \"@run\") { clientMutationId } }"),
     ("retryJob", "mutation { retryJob(id: \"@job\") { clientMutationId } }"),
     ("revealConsentIdentifierEncryptionKey", "mutation { revealConsentIdentifierEncryptionKey { clientMutationId } }"),
@@ -611,6 +622,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("updatePurpose", "mutation { updatePurpose(input: {id: \"@purpose\", name: \"@name\"}) { purpose { id } } }"),
     ("updateRequest", "mutation { updateRequest(input: {id: \"@request\", isSilent: false}) { request { id } } }"),
     ("updateSubject", "mutation { updateSubject(input: {id: \"@subject\", title: \"@name\"}) { subject { id } } }"),
+    ("updateTemplate", "mutation { updateTemplate(input: {id: \"@template\", title: \"@name\"}) { template { id } } }"),
 ];
 
 #[tokio::test]
@@ -687,6 +699,7 @@ async fn a_stranger_sees_nothing_of_next_door_in_any_list() {
         "{ identifiers { nodes { id name } } initializer { id } internalSubjects { id type } templates { nodes { id title } } }",
         "{ preferenceOptionValues { nodes { id } } preferenceTopics { nodes { id } } purposes { nodes { id } } }",
         "{ consentWorkflowTriggers { nodes { id name } } }",
+        "{ messages(status: NOT_SENT) { totalCount nodes { id requestId } } }",
         "{ requests { nodes { id coreIdentifier } } requestDataSilos(filterBy: {}) { nodes { id } } }",
     ] {
         let call = server

@@ -312,6 +312,12 @@ pub(crate) struct Partition {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Template {
     pub(crate) title: String,
+    pub(crate) kind: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) locale: Option<String>,
+    pub(crate) subject: Option<String>,
+    pub(crate) template: Option<String>,
+    pub(crate) text: Option<String>,
 }
 
 /// A data silo, found by its title.

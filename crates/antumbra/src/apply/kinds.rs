@@ -368,12 +368,19 @@ pub(super) const TEMPLATE: Kind = Kind {
     section: "templates",
     list: "templates",
     pages: Pages::Yes,
-    selection: "id title",
+    selection: "id title subject { defaultMessage } template { defaultMessage } kind action locale text",
     name: "title",
     name_at: "title",
-    fields: &[],
+    fields: &[
+        field("kind", "kind", "kind"),
+        field("action", "action", "action"),
+        field("locale", "locale", "locale"),
+        field("subject", "subject.defaultMessage", "subject"),
+        field("template", "template.defaultMessage", "template"),
+        field("text", "text", "text"),
+    ],
     create: "mutation($input: CreateTemplateInput!) { createTemplate(input: $input) { clientMutationId } }",
-    update: "",
+    update: "mutation($input: UpdateTemplateInput!) { updateTemplate(input: $input) { clientMutationId } }",
 };
 
 pub(super) const TRIGGER: Kind = Kind {

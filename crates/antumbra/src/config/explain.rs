@@ -6,7 +6,7 @@ use super::Storage;
 use super::load::{Flags, Mistakes, layers, load};
 
 /// Settings whose value is never printed.
-const SECRETS: [&str; 3] = ["access.internal_key", "keys.webhook_key", "storage.url"];
+const SECRETS: [&str; 4] = ["access.internal_key", "keys.webhook_key", "mail.url", "storage.url"];
 
 /// Settings that the defaults do not hold, with what is in force without them.
 const UNSET: [(&str, &str); 3] = [

@@ -10,7 +10,7 @@ mod webhook_key;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use antumbra_server::silos::address::Network;
@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) dsr: Dsr,
     pub(crate) preferences: Preferences,
     pub(crate) webhooks: Webhooks,
+    pub(crate) mail: Mail,
     pub(crate) keys: Keys,
     pub(crate) logs: Logs,
 }
@@ -171,6 +172,21 @@ pub(crate) struct Webhooks {
     pub(crate) try_again_after: SignedDuration,
     pub(crate) tries: NonZeroU32,
     pub(crate) remind_after: SignedDuration,
+}
+
+/// Which server takes mail, and at which pace.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mail {
+    pub(crate) url: Hidden,
+    pub(crate) from: String,
+    pub(crate) reply_to: String,
+    #[serde(deserialize_with = "empty_is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) connect_timeout: SignedDuration,
+    pub(crate) timeout: SignedDuration,
+    pub(crate) connections: NonZeroUsize,
+    pub(crate) per_minute: u32,
 }
 
 /// Where keys come from.

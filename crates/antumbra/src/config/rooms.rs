@@ -90,6 +90,10 @@ impl Config {
     pub(super) fn verify(&self) -> Result<(), Mistake> {
         let config = self.for_server()?;
         self.webhook_key()?;
+        if let Some(mail) = &config.mail {
+            mail.check()
+                .map_err(|why| Mistake::in_setting("mail.ca_file", format_args!("cannot be used: {why}")))?;
+        }
         logs::filter(&self.logs)?;
         if let Some(url) = &self.server.public_url {
             check_public_url(url).map_err(|why| Mistake::in_setting("server.public_url", why))?;
@@ -116,6 +120,47 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The mail server, where one is named.
+    fn mail(&self) -> Result<Option<server::MailConfig>, Mistake> {
+        let mail = &self.mail;
+        let from_file = mail.url.reveal().strip_prefix("file:").map(std::fs::read_to_string);
+        let from_file = from_file.transpose().map_err(|cause| {
+            Mistake::in_setting("mail.url", format_args!("names a file that cannot be read: {cause}"))
+        })?;
+        let url = from_file.as_deref().unwrap_or(mail.url.reveal()).trim();
+        if url.is_empty() {
+            return Ok(None);
+        }
+        let config = server::MailConfig::new(url, &mail.from).map_err(|fault| match fault {
+            server::MailFault::Url(why) => Mistake::in_setting("mail.url", why),
+            server::MailFault::From => Mistake::in_setting(
+                "mail.from",
+                "must be an address where there is a mail server, as \"Privacy team <privacy@example.test>\"",
+            ),
+        })?;
+        let reply_to = Some(mail.reply_to.as_str())
+            .filter(|text| !text.is_empty())
+            .map(|text| {
+                server::mailbox(text)
+                    .ok_or_else(|| Mistake::in_setting("mail.reply_to", "must be an address, or empty"))
+            });
+        let timeout = span("mail.timeout", mail.timeout)?;
+        let longest = server::MailConfig::TIMEOUT_MAX;
+        if timeout.is_zero() || timeout > longest {
+            let rule = format_args!("must be between 1 s and {} s", longest.as_secs());
+            return Err(Mistake::in_setting("mail.timeout", rule));
+        }
+        Ok(Some(server::MailConfig {
+            ca_file: mail.ca_file.clone(),
+            reply_to: reply_to.transpose()?,
+            connect_timeout: span("mail.connect_timeout", mail.connect_timeout)?,
+            timeout,
+            connections: mail.connections,
+            per_minute: std::num::NonZeroU32::new(mail.per_minute),
+            ..config
+        }))
     }
 
     /// What the server needs to know.
@@ -177,6 +222,7 @@ impl Config {
         config.preferences.unauthenticated_per_minute = self.preferences.unauthenticated_per_minute;
         config.preferences.access_link = self.preferences.access_link.clone();
         config.keys.epoch = Some(span("keys.epoch", self.keys.epoch)?).filter(|epoch| !epoch.is_zero());
+        config.mail = self.mail()?;
         if self.server.listen.ip().is_loopback() {
             config.webhooks.allowed_networks.extend(Network::LOOPBACK);
         }

@@ -105,6 +105,10 @@ fn effect(text: &str) -> DsrEffect {
     match text {
         "settle" => DsrEffect::SettleIdentities,
         "open runs" => DsrEffect::OpenRuns,
+        told if told.starts_with("tell ") => {
+            let kind = told["tell ".len()..].replace(' ', "_").to_ascii_uppercase();
+            DsrEffect::Tell(MessageKind::parse(&kind).expect("a kind of message"))
+        }
         wake => {
             let span = wake.strip_prefix("wake +").and_then(|rest| rest.strip_suffix('d'));
             let span = span.unwrap_or_else(|| panic!("no effect is called {wake}"));
@@ -138,67 +142,67 @@ fn check(rules: &Rules, table: &str) {
 }
 
 const ONE_PHASE: &str = "
-    REQUEST_MADE      : begun         => ENRICHING & settle
-    REQUEST_MADE      : canceled      => CANCELED
+    REQUEST_MADE      : begun         => ENRICHING & settle & tell receipt
+    REQUEST_MADE      : canceled      => CANCELED & tell canceled
     REQUEST_MADE      : held          => ON_HOLD REQUEST_MADE
     ENRICHING         : settled       => WAITING +3d & wake +3d
-    ENRICHING         : unverified    => FAILED_VERIFICATION
-    ENRICHING         : rule cancels  => CANCELED
+    ENRICHING         : unverified    => FAILED_VERIFICATION & tell denied
+    ENRICHING         : rule cancels  => CANCELED & tell canceled
     ENRICHING         : rule holds    => ON_HOLD ENRICHING
-    ENRICHING         : canceled      => CANCELED
+    ENRICHING         : canceled      => CANCELED & tell canceled
     ENRICHING         : held          => ON_HOLD ENRICHING
     WAITING           : time          => COMPILING & open runs
     WAITING           : early         => COMPILING & open runs
     WAITING +2d       : early         => COMPILING & open runs
-    WAITING           : canceled      => CANCELED
-    WAITING           : withdrawn     => REVOKED
+    WAITING           : canceled      => CANCELED & tell canceled
+    WAITING           : withdrawn     => REVOKED & tell revoked
     WAITING           : held          => ON_HOLD WAITING
-    WAITING +2d       : canceled      => CANCELED
-    WAITING +2d       : withdrawn     => REVOKED
+    WAITING +2d       : canceled      => CANCELED & tell canceled
+    WAITING +2d       : withdrawn     => REVOKED & tell revoked
     WAITING +2d       : held          => ON_HOLD WAITING +2d
     COMPILING         : found data    => APPROVING data
     COMPILING         : found nothing => APPROVING
-    COMPILING         : canceled      => CANCELED
+    COMPILING         : canceled      => CANCELED & tell canceled
     COMPILING         : held          => ON_HOLD COMPILING
-    APPROVING data    : approved      => DOWNLOADABLE +14d & wake +14d
-    APPROVING         : approved      => COMPLETED
-    APPROVING data    : canceled      => CANCELED
+    APPROVING data    : approved      => DOWNLOADABLE +14d & wake +14d & tell report ready
+    APPROVING         : approved      => COMPLETED & tell completed
+    APPROVING data    : canceled      => CANCELED & tell canceled
     APPROVING data    : held          => ON_HOLD APPROVING data
-    APPROVING         : canceled      => CANCELED
+    APPROVING         : canceled      => CANCELED & tell canceled
     APPROVING         : held          => ON_HOLD APPROVING
     DOWNLOADABLE      : time          => COMPLETED
     VIEW_CATEGORIES   : time          => COMPLETED
     ON_HOLD REQUEST_MADE   : resumed   => REQUEST_MADE
-    ON_HOLD REQUEST_MADE   : canceled  => CANCELED
+    ON_HOLD REQUEST_MADE   : canceled  => CANCELED & tell canceled
     ON_HOLD ENRICHING      : resumed   => ENRICHING & settle
-    ON_HOLD ENRICHING      : canceled  => CANCELED
+    ON_HOLD ENRICHING      : canceled  => CANCELED & tell canceled
     ON_HOLD WAITING +2d    : resumed   => WAITING +2d & wake +2d
-    ON_HOLD WAITING +2d    : canceled  => CANCELED
-    ON_HOLD WAITING +2d    : withdrawn => REVOKED
+    ON_HOLD WAITING +2d    : canceled  => CANCELED & tell canceled
+    ON_HOLD WAITING +2d    : withdrawn => REVOKED & tell revoked
     ON_HOLD COMPILING      : resumed   => COMPILING & open runs
-    ON_HOLD COMPILING      : canceled  => CANCELED
+    ON_HOLD COMPILING      : canceled  => CANCELED & tell canceled
     ON_HOLD APPROVING data : resumed   => APPROVING data
-    ON_HOLD APPROVING data : canceled  => CANCELED
+    ON_HOLD APPROVING data : canceled  => CANCELED & tell canceled
 ";
 
 const TWO_PHASES: &str = "
     DELAYED               : time          => SECONDARY & open runs
     DELAYED               : early         => SECONDARY & open runs
-    DELAYED               : canceled      => CANCELED
-    DELAYED               : withdrawn     => REVOKED
+    DELAYED               : canceled      => CANCELED & tell canceled
+    DELAYED               : withdrawn     => REVOKED & tell revoked
     DELAYED               : held          => ON_HOLD DELAYED
     DELAYED +9d           : early         => SECONDARY & open runs
-    DELAYED +9d           : canceled      => CANCELED
-    DELAYED +9d           : withdrawn     => REVOKED
+    DELAYED +9d           : canceled      => CANCELED & tell canceled
+    DELAYED +9d           : withdrawn     => REVOKED & tell revoked
     DELAYED +9d           : held          => ON_HOLD DELAYED +9d
     SECONDARY             : found data    => SECONDARY_APPROVING
     SECONDARY             : found nothing => SECONDARY_APPROVING
     SECONDARY             : held          => ON_HOLD SECONDARY
-    SECONDARY_APPROVING   : approved      => SECONDARY_COMPLETED
+    SECONDARY_APPROVING   : approved      => SECONDARY_COMPLETED & tell completed
     SECONDARY_APPROVING   : held          => ON_HOLD SECONDARY_APPROVING
     ON_HOLD DELAYED +9d   : resumed       => DELAYED +9d & wake +9d
-    ON_HOLD DELAYED +9d   : canceled      => CANCELED
-    ON_HOLD DELAYED +9d   : withdrawn     => REVOKED
+    ON_HOLD DELAYED +9d   : canceled      => CANCELED & tell canceled
+    ON_HOLD DELAYED +9d   : withdrawn     => REVOKED & tell revoked
     ON_HOLD SECONDARY     : resumed       => SECONDARY & open runs
     ON_HOLD SECONDARY_APPROVING : resumed => SECONDARY_APPROVING
 ";
@@ -214,8 +218,8 @@ fn a_request_of_two_phases_previews_then_waits_then_acts() {
     check(
         &two_phases(),
         "
-        APPROVING data : approved => DELAYED +10d & wake +10d
-        APPROVING      : approved => DELAYED +10d & wake +10d
+        APPROVING data : approved => DELAYED +10d & wake +10d & tell preview ready
+        APPROVING      : approved => DELAYED +10d & wake +10d & tell preview ready
     ",
     );
     assert_eq!(two_phases().action_in(Phase::Primary), Action::Access);
@@ -238,8 +242,8 @@ fn settings_leave_steps_out() {
             ..one_phase()
         },
         "
-        COMPILING : found data    => DOWNLOADABLE +14d & wake +14d
-        COMPILING : found nothing => COMPLETED
+        COMPILING : found data    => DOWNLOADABLE +14d & wake +14d & tell report ready
+        COMPILING : found nothing => COMPLETED & tell completed
     ",
     );
     check(
@@ -248,8 +252,8 @@ fn settings_leave_steps_out() {
             ..one_phase()
         },
         "
-        APPROVING data : approved => VIEW_CATEGORIES +14d & wake +14d
-        APPROVING      : approved => COMPLETED
+        APPROVING data : approved => VIEW_CATEGORIES +14d & wake +14d & tell report ready
+        APPROVING      : approved => COMPLETED & tell completed
     ",
     );
     check(
@@ -257,7 +261,7 @@ fn settings_leave_steps_out() {
             delivery: Delivery::Nothing,
             ..one_phase()
         },
-        "APPROVING data : approved => COMPLETED",
+        "APPROVING data : approved => COMPLETED & tell completed",
     );
     check(
         &Rules {
@@ -265,8 +269,8 @@ fn settings_leave_steps_out() {
             ..two_phases()
         },
         "
-        SECONDARY : found data    => SECONDARY_COMPLETED
-        SECONDARY : found nothing => SECONDARY_COMPLETED
+        SECONDARY : found data    => SECONDARY_COMPLETED & tell completed
+        SECONDARY : found nothing => SECONDARY_COMPLETED & tell completed
     ",
     );
     let at_once = DelayRule {
@@ -286,8 +290,8 @@ fn settings_leave_steps_out() {
             ..two_phases()
         },
         "
-        APPROVING      : approved => SECONDARY_COMPLETED
-        APPROVING data : approved => DELAYED +10d & wake +10d
+        APPROVING      : approved => SECONDARY_COMPLETED & tell completed
+        APPROVING data : approved => DELAYED +10d & wake +10d & tell preview ready
     ",
     );
 }
@@ -426,7 +430,8 @@ proptest! {
             let (_, event) = EVENTS[event];
             let Ok((next, effects)) = state.clone().step(event, &rules, now) else { continue };
             prop_assert!(state.is_open() || !next.is_open() || event == DsrEvent::Restarted);
-            prop_assert!(next.is_open() || effects.iter().all(|effect| matches!(effect, DsrEffect::WakeAt(_))));
+            let harmless = |effect: &DsrEffect| matches!(effect, DsrEffect::WakeAt(_) | DsrEffect::Tell(_));
+            prop_assert!(next.is_open() || effects.iter().all(harmless));
             if let DsrState::OnHold { held } = &next {
                 prop_assert!(held.is_open() && held.status() != DsrStatus::OnHold);
             }

@@ -338,14 +338,65 @@ pub(super) struct UpdateAttributeValueInput {
 pub(super) struct CreateTemplateInput {
     /// What it is called.
     pub(super) title: String,
-    /// The body.
+    /// The body: HTML if it has any tag, else plain text. Empty for the built-in one.
     pub(super) template: String,
-    /// The subject line.
+    /// The subject line. Empty for the built-in one.
     pub(super) subject: String,
     /// How it is sent. Only mail is.
     pub(super) r#type: Option<String>,
     /// What it belongs to. Only data subject requests have templates.
     pub(super) product: Option<String>,
+    /// Which messages it is for; none: those for which somebody names it.
+    pub(super) kind: Option<MessageKind>,
+    /// About which demands; none: all of them.
+    pub(super) action: Option<Action>,
+    /// In which language it is, such as de or pt-BR; none: it is for everybody.
+    pub(super) locale: Option<String>,
+    /// The body as plain text, where that is not to be made of the HTML.
+    pub(super) text: Option<String>,
+}
+
+/// A change of a template; what is not given stays, and null takes away.
+#[derive(InputObject)]
+pub(super) struct UpdateTemplateInput {
+    /// Which template.
+    pub(super) id: ID,
+    /// What it is called.
+    pub(super) title: Option<String>,
+    /// The body: HTML if it has any tag, else plain text. Empty for the built-in one.
+    pub(super) template: Option<String>,
+    /// The subject line. Empty for the built-in one.
+    pub(super) subject: Option<String>,
+    /// Which messages it is for.
+    pub(super) kind: MaybeUndefined<MessageKind>,
+    /// About which demands.
+    pub(super) action: MaybeUndefined<Action>,
+    /// In which language it is.
+    pub(super) locale: MaybeUndefined<String>,
+    /// The body as plain text.
+    pub(super) text: MaybeUndefined<String>,
+}
+
+impl UpdateTemplateInput {
+    /// The template as it is after the change.
+    pub(super) fn change(self, mut template: Template) -> Template {
+        put(&mut template.title, self.title);
+        put(&mut template.body, self.template);
+        put(&mut template.subject, self.subject);
+        put_or_take(&mut template.kind, self.kind);
+        put_or_take(&mut template.action, self.action);
+        put_or_take(&mut template.locale, self.locale);
+        put_or_take(&mut template.text, self.text);
+        template
+    }
+}
+
+fn put_or_take<T>(place: &mut Option<T>, given: MaybeUndefined<T>) {
+    match given {
+        MaybeUndefined::Undefined => {}
+        MaybeUndefined::Null => *place = None,
+        MaybeUndefined::Value(value) => *place = Some(value),
+    }
 }
 
 /// What the organization says of itself.

@@ -490,6 +490,14 @@ pub(super) struct TemplateNode {
     pub(super) subject: Message,
     /// The body.
     pub(super) template: Message,
+    /// Which messages it is for; none: those for which somebody names it.
+    pub(super) kind: Option<MessageKind>,
+    /// About which demands; none: all of them.
+    pub(super) action: Option<Action>,
+    /// In which language it is; none: it is for everybody.
+    pub(super) locale: Option<String>,
+    /// The body as plain text, where that is not made of the HTML.
+    pub(super) text: Option<String>,
 }
 
 impl TemplateNode {
@@ -499,6 +507,10 @@ impl TemplateNode {
             title: template.title.clone(),
             subject: Message::new(template.id.0, "subject", &template.subject),
             template: Message::new(template.id.0, "template", &template.body),
+            kind: template.kind,
+            action: template.action,
+            locale: template.locale.clone(),
+            text: template.text.clone(),
         }
     }
 }
@@ -594,6 +606,15 @@ pub(super) struct DeleteAttributeValuePayload {
 /// A template was made.
 #[derive(SimpleObject)]
 pub(super) struct CreateTemplatePayload {
+    /// It.
+    pub(super) template: TemplateNode,
+    /// Always null.
+    pub(super) client_mutation_id: Option<String>,
+}
+
+/// A template was changed.
+#[derive(SimpleObject)]
+pub(super) struct UpdateTemplatePayload {
     /// It.
     pub(super) template: TemplateNode,
     /// Always null.

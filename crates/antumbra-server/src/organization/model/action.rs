@@ -103,6 +103,11 @@ impl Action {
         }
     }
 
+    /// Whether it is between the organization and its data: the data subject did not ask for it and is told nothing.
+    pub const fn is_internal(self) -> bool {
+        matches!(self, Action::PlaceOnLegalHold | Action::RemoveFromLegalHold)
+    }
+
     /// The action with this name on the wire.
     pub fn parse(name: &str) -> Option<Action> {
         Action::ALL.into_iter().find(|action| action.as_str() == name)

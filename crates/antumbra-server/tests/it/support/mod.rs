@@ -3,6 +3,7 @@
 mod canary;
 pub mod manage;
 mod place;
+pub mod postbox;
 pub mod receiver;
 pub mod rows;
 pub mod story;

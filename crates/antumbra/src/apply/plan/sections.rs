@@ -293,8 +293,12 @@ impl Planner<'_> {
             match self.find(kind, &place, &present, &entry.title) {
                 Some(node) => self.change(kind, place, &said(entry), node, &entry.title, |input| input),
                 None => self.create(kind, place, &said(entry), &entry.title, |mut input| {
-                    input["template"] = "".into();
-                    input["subject"] = entry.title.as_str().into();
+                    // Without words of its own it says what is built in.
+                    for (member, words) in [("template", ""), ("subject", entry.title.as_str())] {
+                        if input[member].is_null() {
+                            input[member] = words.into();
+                        }
+                    }
                     input
                 }),
             }
