@@ -23,6 +23,7 @@ use crate::{
     config::Review,
     files,
     keyring::{KeyKind, OrganizationKeys},
+    messages,
     organization::Settings,
 };
 
@@ -226,6 +227,9 @@ pub(super) async fn restart(
         .ok_or(DsrError::NotFound)?;
     store::put_subject(tx, deed.organization, id, &key, &subject)?;
     store::replace(tx, deed.organization, &before, &begun);
+    if begun.is_silent {
+        messages::silence(tx, deed.organization, id, deed.now).await?;
+    }
     let withdrawn = files::withdraw_all(tx, keys, id.0, deed.now).await?;
     let details = vec![
         ("round", Detail::Count(u64::from(begun.round))),
