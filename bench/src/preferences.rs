@@ -26,7 +26,7 @@ use anyhow::{Context, Result, bail};
 use axum::{Router, body::Bytes, routing};
 use fjall::{
     CompressionType, KeyspaceCreateOptions, PersistMode,
-    config::{BlockSizePolicy, CompressionPolicy, HashRatioPolicy},
+    config::{BlockSizePolicy, CompressionPolicy, HashRatioPolicy, PartitioningPolicy, PinningPolicy},
 };
 use tokio::{
     net::TcpListener,
@@ -365,6 +365,10 @@ impl Bare {
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
                 .data_block_size_policy(BlockSizePolicy::all(8 << 10))
                 .data_block_hash_ratio_policy(HashRatioPolicy::all(1.33))
+                .filter_block_partitioning_policy(PartitioningPolicy::all(false))
+                .index_block_partitioning_policy(PartitioningPolicy::all(false))
+                .filter_block_pinning_policy(PinningPolicy::all(true))
+                .index_block_pinning_policy(PinningPolicy::all(true))
         };
         let rows = db.keyspace("rows", options)?;
         let (queue, mut waiting) = mpsc::channel::<Waiting>(4096);

@@ -16,7 +16,7 @@ pub enum StoreConfig {
 pub struct EmbeddedConfig {
     /// Where everything is kept. Made if it is not there.
     pub folder: PathBuf,
-    /// Most memory that the cache of read blocks may take, in bytes. It is taken as it is needed.
+    /// Most memory that the caches of read blocks (seven eighths) and rows may take, in bytes. It is taken as it is needed.
     pub cache_bytes: u64,
     /// Most disk space that the log may take before its oldest part is folded into the tables, in bytes; at least 64 MiB.
     /// Opening after a crash reads it whole.

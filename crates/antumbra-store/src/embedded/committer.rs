@@ -113,6 +113,9 @@ impl Committer {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let shared = self.shared.clone();
+        for Write { key, value } in &writes {
+            shared.row_cache.note_written(key, value.as_ref(), commit);
+        }
         let writing = shared.published.begin_writing();
         match self.write(commit, writes) {
             Ok(()) => {

@@ -152,7 +152,7 @@ fn ends_after(span: &Span, key: &[u8]) -> bool {
 
 /// The hasher of a map whose keys are digests.
 #[derive(Default)]
-struct Digested(u64);
+pub(super) struct Digested(u64);
 
 impl Hasher for Digested {
     fn finish(&self) -> u64 {

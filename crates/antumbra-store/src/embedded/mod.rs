@@ -1,7 +1,8 @@
 //! The engine in this process: one log-structured tree on the local disk.
 //!
 //! Every table lives in the same tree, behind a number of its own at the front of each key: a tree for each table would
-//! cost several synced files apiece at the first start. Reads go straight to a snapshot. Writes wait in memory until
+//! cost several synced files apiece at the first start. Reads go straight to a snapshot, or to what was read from one lately
+//! (`row_cache.rs`). Writes wait in memory until
 //! the commit, which goes through one committer thread (`committer.rs`); it checks what was read against what others
 //! wrote since (`conflicts.rs`). Opening (`recovery.rs`) never passes over a loss in silence (`journal.rs`, `mark.rs`).
 
@@ -11,6 +12,7 @@ mod journal;
 mod mark;
 mod published;
 mod recovery;
+mod row_cache;
 mod transactions;
 
 #[cfg(any(test, fuzzing))]
@@ -21,6 +23,7 @@ use self::{
     conflicts::ReadSet,
     mark::Mark,
     published::Published,
+    row_cache::RowCache,
     transactions::{OpenTransaction, Transactions},
 };
 use crate::{
@@ -56,6 +59,8 @@ const TRANSACTION_BYTES_MIN: usize = 16 << 10;
 const QUEUE_WAIT_MAX: Duration = Duration::from_millis(500);
 /// Rows of a long read after which other tasks get their turn.
 const ROWS_PER_TURN: usize = 1_000;
+/// The part of the memory for caches that single rows get; the rest is for blocks.
+const ROW_CACHE_PART: u64 = 8;
 /// How often the high-water mark follows the commits.
 const MARK_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -75,6 +80,7 @@ pub(crate) struct Embedded {
 struct Shared {
     transactions: Arc<Transactions>,
     published: Published,
+    row_cache: RowCache,
     stopped: OnceLock<String>,
     counters: Counters,
 }
@@ -139,6 +145,7 @@ impl Embedded {
         let shared = Arc::new(Shared {
             transactions: Arc::new(Transactions::new(committed)),
             published: Published::new(&db, committed),
+            row_cache: RowCache::new(config.cache_bytes / ROW_CACHE_PART, committed),
             stopped: OnceLock::new(),
             counters: Counters::default(),
         });
@@ -352,7 +359,14 @@ impl View {
 
     pub(crate) fn get(&mut self, table: &'static str, key: &[u8]) -> Result<Option<Slice>, StoreError> {
         let key = [&self.engine.number_of(table)?, key].concat();
-        let found = self.snapshot.get(&self.engine.rows, &key).map_err(unreadable)?;
+        let cache = &self.engine.shared.row_cache;
+        let mut found = cache.find(&key, self.commit);
+        if found.is_none() {
+            found = self.snapshot.get(&self.engine.rows, &key).map_err(unreadable)?;
+            if let Some(value) = &found {
+                cache.note_read(&key, value, self.commit);
+            }
+        }
         if let Some((_, reads)) = &mut self.tracked {
             reads.keys.push(key);
         }

@@ -4,7 +4,7 @@ use super::{COMMIT_KEY, journal, mark::Mark};
 use crate::{EmbeddedConfig, OpenError, error::folder_failed};
 use fjall::{
     CompressionType, Keyspace, KeyspaceCreateOptions,
-    config::{BlockSizePolicy, CompressionPolicy, HashRatioPolicy},
+    config::{BlockSizePolicy, CompressionPolicy, HashRatioPolicy, PartitioningPolicy, PinningPolicy},
 };
 
 /// The engine's own folder inside the data folder.
@@ -53,7 +53,7 @@ pub(super) fn open(config: &EmbeddedConfig) -> Result<Recovered, OpenError> {
         }
     };
     let db = fjall::Database::builder(folder.join(TABLES))
-        .cache_size(config.cache_bytes)
+        .cache_size(config.cache_bytes - config.cache_bytes / super::ROW_CACHE_PART)
         .max_journaling_size(config.journal_bytes.max(64 << 20))
         .worker_threads(std::thread::available_parallelism().map_or(1, usize::from))
         .open()
@@ -88,6 +88,12 @@ fn options() -> KeyspaceCreateOptions {
         .data_block_compression_policy(as_it_is)
         .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
         .data_block_hash_ratio_policy(HashRatioPolicy::all(PLACES_PER_ROW))
+        // Filters and indexes of every table stay in memory, each whole: two to three bytes a row. In the cache they would
+        // go and come again with the data, and a filter of a table is a hundred times as large as a block.
+        .filter_block_partitioning_policy(PartitioningPolicy::all(false))
+        .index_block_partitioning_policy(PartitioningPolicy::all(false))
+        .filter_block_pinning_policy(PinningPolicy::all(true))
+        .index_block_pinning_policy(PinningPolicy::all(true))
 }
 
 /// Reads the log before the engine does, and cuts off a commit that was being written when everything stopped.

@@ -89,14 +89,18 @@ fn change(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     std::fs::write(file, bytes).unwrap();
 }
 
-/// The folder as a crash would leave it: a copy taken while the store is open, after commits `1..=count`.
+/// The folder as a crash would leave it: a copy taken while the store is open, after commits `1..=count`, of which the mark
+/// knows the first alone, however long the others took.
 async fn crashed_after(count: u64) -> tempfile::TempDir {
     let (live, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = open(live.path()).await.unwrap();
-    for number in 1..=count {
+    put(&store, 1).await.unwrap();
+    let mark = std::fs::read(live.path().join("commit-mark")).unwrap();
+    for number in 2..=count {
         put(&store, number).await.unwrap();
     }
     copy(live.path(), image.path());
+    std::fs::write(image.path().join("commit-mark"), mark).unwrap();
     store.close().await;
     image
 }
