@@ -7,6 +7,7 @@
 
 mod dsr;
 mod engine;
+mod fanout;
 mod files;
 mod import;
 mod load;
@@ -38,6 +39,8 @@ enum Command {
     Files(files::Arguments),
     /// Submissions of data subject requests
     Dsr(dsr::Arguments),
+    /// Requests told to many silos, and drained
+    Fanout(fanout::Arguments),
     /// The store beside its bare engine: same keys, same values, same grouping of commits
     Engine(engine::Arguments),
     /// Upserts and look-ups of preferences
@@ -55,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         Command::Startup(arguments) => startup::run(&arguments),
         Command::Files(arguments) => files::run(&arguments),
         Command::Dsr(arguments) => dsr::run(&arguments),
+        Command::Fanout(arguments) => fanout::run(&arguments),
         Command::Engine(arguments) => engine::run(&arguments),
         Command::Preferences(arguments) => preferences::run(&arguments),
         Command::Pressure(arguments) => pressure::run(&arguments),

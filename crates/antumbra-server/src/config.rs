@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     http::{TlsError, tls_acceptor},
-    runs::Windows,
+    jobs::Bounds,
+    runs::{SEND_NOTICE, Windows},
     silos::address::Network,
 };
 
@@ -243,13 +244,25 @@ pub enum Review {
     Skipped,
 }
 
-/// Where webhooks may go, and when they are sent again.
-#[derive(Clone, Debug, Default)]
+/// Where webhooks may go, when they are sent again, and how many at once.
+#[derive(Clone, Debug)]
 pub struct WebhookConfig {
     /// Addresses that are allowed although they are not public, such as `127.0.0.0/8`.
     pub allowed_networks: Vec<Network>,
     /// When a silo that has not answered is told again.
     pub windows: Windows,
+    /// How many notices are under way at once, and how many to one data silo.
+    pub bounds: Bounds,
+}
+
+impl Default for WebhookConfig {
+    fn default() -> WebhookConfig {
+        WebhookConfig {
+            allowed_networks: Vec::new(),
+            windows: Windows::default(),
+            bounds: Bounds::of(&SEND_NOTICE),
+        }
+    }
 }
 
 /// Which server takes mail to data subjects, and at which pace.

@@ -68,6 +68,7 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
         handles(app, &messages::SEND, messages::send),
         handles(app, &dsr::OPEN_RUNS, runs::open_runs),
         handles(app, &runs::SEND_NOTICE, runs::send_notice),
+        handles(app, &silos::RESUMED, runs::go_on_at_silo),
         handles(app, &preferences::TELL_OF_CHANGES, preferences::tell_of_changes),
         handles(app, &keyring::REWRAP, keyring::rewrap),
         handles(app, &preferences::FOLD_HISTORY, preferences::fold_history),
@@ -224,6 +225,7 @@ impl AppState {
             self.jobs.clone(),
             job_kinds(self),
         )
+        .bounded(&runs::SEND_NOTICE, self.config.webhooks.bounds)
     }
 }
 

@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-pub use runner::{Handler, Runner};
+pub use runner::{Bounds, Handler, Runner};
 pub use store::{Failing, Parked, TABLES};
 
 #[cfg(any(test, fuzzing))]

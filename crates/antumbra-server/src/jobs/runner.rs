@@ -1,27 +1,35 @@
 //! The runner: the only place that spawns background work.
 //!
-//! One task owns the loop and all counts, so nothing here is locked. It claims in batches, keeps within each kind's bounds,
-//! and goes through the queue with a cursor: jobs whose target is busy are passed over, and a long row of them at the front
-//! hides nobody behind it.
+//! One task owns the loop and all counts, so nothing here is locked. It claims in batches and keeps within each kind's
+//! bounds ([`room`]). What a look at the queues does stands in [`look`].
+
+mod look;
+mod room;
 
 use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use antumbra_store::{Store, StoreError};
-use jiff::Timestamp;
-use tokio::task::{self, JoinSet};
+use tokio::{
+    task::{self, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
+pub use self::room::Bounds;
+use self::{
+    look::{Fronts, Look, Reach},
+    room::{Lane, Room},
+};
 use super::{Claimed, Failure, JobError, JobId, JobKind, Wake, store};
-use crate::{organization::OrganizationId, world::Clock};
+use crate::world::Clock;
 
 /// What a kind of job does. It calls [`super::finish`] in the transaction that holds its effect.
 pub type Handler = Arc<dyn Fn(Claimed) -> Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>> + Send + Sync>;
 
 /// Jobs looked at in one read.
 const PAGE: usize = 512;
-/// Jobs claimed in one commit.
-const BATCH: usize = 64;
+/// Attempts under way at once in one process, of every kind together.
+const AT_ONCE: usize = 512;
 /// Longest sleep between two looks at the queue, so that jobs of other processes are found without being told of.
 const POLL: Duration = Duration::from_secs(1);
 /// Attempts at a transaction that conflicts with another, before the conflict counts as a failure.
@@ -32,16 +40,20 @@ pub struct Runner {
     store: Store,
     clock: Clock,
     wake: Wake,
-    kinds: HashMap<&'static str, (&'static JobKind, Handler)>,
+    kinds: HashMap<&'static str, Known>,
     tasks: JoinSet<()>,
     running: HashMap<task::Id, Running>,
-    busy: HashMap<Slot, usize>,
-    /// Where to go on in queues that were not read to their end.
-    cursors: HashMap<OrganizationId, (u64, JobId)>,
-    /// Looks so far; lets every organization be the first in turn.
-    looks: usize,
-    /// Jobs claimed since the cursors last stood at the front.
-    claimed_since_front: usize,
+    room: Room,
+    fronts: Fronts,
+    /// When it last looked at everything.
+    looked_at: Option<Instant>,
+}
+
+/// A kind of job that this process can do.
+struct Known {
+    kind: &'static JobKind,
+    bounds: Bounds,
+    handler: Handler,
 }
 
 struct Running {
@@ -49,59 +61,32 @@ struct Running {
     kind: &'static JobKind,
 }
 
-/// What a running job uses up: a place among its kind, and one at its target.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Slot {
-    Kind(&'static str),
-    Target(&'static str, Uuid),
-}
-
-/// A due job that may run now.
-struct Candidate {
-    key: store::JobKey,
-    kind: &'static JobKind,
-    target: Option<Uuid>,
-}
-
-/// What was found in the queues.
-#[derive(Default)]
-struct Found {
-    wanted: Vec<Candidate>,
-    hopeless: Vec<(store::JobKey, &'static str)>,
-    /// A queue was not read to its end.
-    more: bool,
-    /// A job was passed over for its target's sake, although its kind has room.
-    passed_for_target: bool,
-}
-
-/// What a look at the queue came to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
-    /// There may be more to claim at once.
-    Again,
-    /// Nothing can be claimed before something changes.
-    Wait,
-}
-
 impl Runner {
     /// A runner that knows these kinds. A job of any other kind is parked.
     pub fn new(store: Store, clock: Clock, wake: Wake, kinds: Vec<(&'static JobKind, Handler)>) -> Runner {
-        let kinds = kinds
-            .into_iter()
-            .map(|(kind, handler)| (kind.name, (kind, handler)))
-            .collect();
+        let known = |(kind, handler): (&'static JobKind, Handler)| {
+            let bounds = Bounds::of(kind);
+            (kind.name, Known { kind, bounds, handler })
+        };
         Runner {
             store,
             clock,
             wake,
-            kinds,
+            kinds: kinds.into_iter().map(known).collect(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
-            busy: HashMap::new(),
-            cursors: HashMap::new(),
-            looks: 0,
-            claimed_since_front: 0,
+            room: Room::new(AT_ONCE),
+            fronts: Fronts::default(),
+            looked_at: None,
         }
+    }
+
+    /// The same, which runs jobs of `kind` within `bounds` and not within those the kind was made with.
+    pub fn bounded(mut self, kind: &'static JobKind, bounds: Bounds) -> Runner {
+        if let Some(known) = self.kinds.get_mut(kind.name) {
+            known.bounds = bounds;
+        }
+        self
     }
 
     /// Takes over what an earlier process had in hand, so that its work goes on without waiting for leases to end. Does
@@ -117,7 +102,7 @@ impl Runner {
         let longest = self
             .kinds
             .values()
-            .map(|(kind, _)| kind.lease)
+            .map(|known| known.kind.lease)
             .max()
             .unwrap_or_default();
         let mut tx = self.store.begin_write().await?;
@@ -148,7 +133,7 @@ impl Runner {
             .and_then(|earlier| usize::try_from(earlier).ok());
         let wait = kind
             .zip(earlier)
-            .and_then(|((kind, _), earlier)| kind.retries.get(earlier));
+            .and_then(|(known, earlier)| known.kind.retries.get(earlier));
         wait.copied().unwrap_or_default()
     }
 
@@ -160,7 +145,7 @@ impl Runner {
                 self.reap().await;
                 continue;
             }
-            let pause = self.pause().await;
+            let pause = self.pause();
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = wake.rung() => {}
@@ -184,7 +169,7 @@ impl Runner {
     /// Runs whatever is due, and whatever that makes due, until nothing is. For tests, which move the clock by hand.
     pub async fn run_until_idle(&mut self) -> Result<(), StoreError> {
         loop {
-            if self.look().await? == Look::Again {
+            if self.look(Reach::All).await? == Look::Again {
                 continue;
             }
             match self.tasks.join_next_with_id().await {
@@ -197,17 +182,43 @@ impl Runner {
     /// Claims what is due and begins it, then forgets it as a crashed process would: nothing of it is finished by this
     /// runner. For tests.
     pub async fn claim_and_crash(&mut self) -> Result<usize, StoreError> {
-        while self.look().await? == Look::Again {}
+        while self.look(Reach::All).await? == Look::Again {}
         let lost = self.running.len();
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
-        self.running.clear();
-        self.busy.clear();
+        for job in std::mem::take(&mut self.running).into_values() {
+            self.room.give_back(lane_of(job.kind, &job.claimed));
+        }
         Ok(lost)
     }
 
+    /// Runs whatever is due until no more than `stuck` jobs are under way, which never end.
+    #[cfg(test)]
+    pub(super) async fn run_but(&mut self, stuck: usize) {
+        loop {
+            if self.look(Reach::Front).await.unwrap() == Look::Again {
+                self.reap().await;
+            } else if self.running.len() <= stuck {
+                return;
+            } else if let Some(ended) = self.tasks.join_next_with_id().await {
+                self.ended(ended).await;
+            }
+        }
+    }
+
+    /// How often it has looked at the queue.
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> usize {
+        self.fronts.looks
+    }
+
     async fn look_or_log(&mut self) -> Look {
-        self.look().await.unwrap_or_else(|error| {
+        let is_fresh = self.looked_at.is_some_and(|at| at.elapsed() < POLL);
+        let reach = if is_fresh { Reach::Front } else { Reach::All };
+        if !is_fresh {
+            self.looked_at = Some(Instant::now());
+        }
+        self.look(reach).await.unwrap_or_else(|error| {
             tracing::warn!(
                 cause = crate::http::chain(&error),
                 "looking for jobs failed; trying again shortly"
@@ -216,145 +227,8 @@ impl Runner {
         })
     }
 
-    /// Looks at one page of each organization's queue and claims what has room.
-    async fn look(&mut self) -> Result<Look, StoreError> {
-        let now = self.clock.now();
-        let mut reader = self.store.begin_read().await?;
-        let mut organizations = store::organizations(&mut reader).await?;
-        self.looks = self.looks.wrapping_add(1);
-        let first = self.looks % organizations.len().max(1);
-        organizations.rotate_left(first);
-        let mut found = Found::default();
-        for organization in organizations {
-            if found.wanted.len() >= BATCH {
-                found.more = true;
-                break;
-            }
-            let cursor = self.cursors.get(&organization).copied();
-            let page = store::list_due(&mut reader, organization, now, cursor, PAGE).await?;
-            match self.choose(page, &mut found) {
-                Some(cursor) => {
-                    found.more = true;
-                    self.cursors.insert(organization, cursor);
-                }
-                None => drop(self.cursors.remove(&organization)),
-            }
-        }
-        drop(reader);
-        // A page on which every job waits for room among its kind says nothing about what lies behind it, but reading on
-        // would only wear the queue: whatever ends next makes room, and the cursor stays where it is.
-        let full_up = found.wanted.is_empty() && found.hopeless.is_empty() && !found.passed_for_target;
-        self.park(&found.hopeless, now).await?;
-        self.claimed_since_front += self.claim(found.wanted, now).await?;
-        if found.more {
-            return Ok(if full_up { Look::Wait } else { Look::Again });
-        }
-        let idle = std::mem::take(&mut self.claimed_since_front) == 0;
-        Ok(if idle { Look::Wait } else { Look::Again })
-    }
-
-    /// Chooses from one page. Answers where to go on, or nothing where the queue has ended.
-    fn choose(&mut self, page: Vec<(store::JobKey, store::JobRow)>, found: &mut Found) -> Option<(u64, JobId)> {
-        let mut ends_here = page.len() < PAGE;
-        let mut last = None;
-        for (key, row) in page {
-            if found.wanted.len() >= BATCH {
-                ends_here = false;
-                break;
-            }
-            last = Some((key.1, key.2));
-            match self.kinds.get(row.kind.as_str()) {
-                None => found.hopeless.push((key, "this version knows no such kind of job")),
-                Some((kind, _)) if row.attempts as usize > kind.retries.len() => {
-                    found.hopeless.push((key, "the process ended during its last attempt"));
-                }
-                Some((kind, _)) => {
-                    let kind = *kind;
-                    if self.take_room(kind, row.target) {
-                        found.wanted.push(Candidate {
-                            key,
-                            kind,
-                            target: row.target,
-                        });
-                    } else if self.has_room(Slot::Kind(kind.name), kind) {
-                        found.passed_for_target = true;
-                    }
-                }
-            }
-        }
-        last.filter(|_| !ends_here)
-    }
-
-    /// Takes the places a job of `kind` needs, or none of them.
-    fn take_room(&mut self, kind: &'static JobKind, target: Option<Uuid>) -> bool {
-        let has_room = slots(kind, target).all(|slot| self.has_room(slot, kind));
-        if has_room {
-            for slot in slots(kind, target) {
-                *self.busy.entry(slot).or_default() += 1;
-            }
-        }
-        has_room
-    }
-
-    fn has_room(&self, slot: Slot, kind: &JobKind) -> bool {
-        let max = match slot {
-            Slot::Kind(_) => kind.at_once,
-            Slot::Target(..) => kind.at_once_per_target,
-        };
-        self.busy.get(&slot).copied().unwrap_or(0) < max
-    }
-
-    fn give_room_back(&mut self, kind: &'static JobKind, target: Option<Uuid>) {
-        for slot in slots(kind, target) {
-            if let Some(count) = self.busy.get_mut(&slot) {
-                *count -= 1;
-                if *count == 0 {
-                    self.busy.remove(&slot);
-                }
-            }
-        }
-    }
-
-    /// Claims what is wanted and begins it. Some of it may be gone: another runner was faster.
-    async fn claim(&mut self, wanted: Vec<Candidate>, now: Timestamp) -> Result<usize, StoreError> {
-        if wanted.is_empty() {
-            return Ok(0);
-        }
-        let outcome = self.claim_free_of_conflicts(&wanted, now).await;
-        let claimed = outcome.as_ref().map_or(&[][..], Vec::as_slice);
-        for Candidate { key, kind, target } in wanted {
-            if !claimed.iter().any(|(claimed, _)| claimed.id == key.2) {
-                self.give_room_back(kind, target);
-            }
-        }
-        let claimed = outcome?;
-        let count = claimed.len();
-        for (claimed, kind) in claimed {
-            self.begin(claimed, kind);
-        }
-        Ok(count)
-    }
-
-    async fn claim_free_of_conflicts(
-        &self,
-        wanted: &[Candidate],
-        now: Timestamp,
-    ) -> Result<Vec<(Claimed, &'static JobKind)>, StoreError> {
-        let wanted: Vec<(store::JobKey, &'static JobKind)> = wanted.iter().map(|it| (it.key, it.kind)).collect();
-        let mut conflicts = 0;
-        loop {
-            let mut tx = self.store.begin_write().await?;
-            let claimed = store::claim(&mut tx, &wanted, now).await?;
-            match tx.commit().await {
-                Ok(()) => return Ok(claimed),
-                Err(StoreError::Conflict) if conflicts < CONFLICTS_MAX => conflicts += 1,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     fn begin(&mut self, claimed: Claimed, kind: &'static JobKind) {
-        let Some((_, handler)) = self.kinds.get(kind.name) else {
+        let Some(Known { handler, .. }) = self.kinds.get(kind.name) else {
             return;
         };
         let attempt = Attempt {
@@ -392,53 +266,25 @@ impl Runner {
 
     fn forget(&mut self, id: task::Id) -> Option<Running> {
         let job = self.running.remove(&id)?;
-        self.give_room_back(job.kind, job.claimed.target);
+        self.room.give_back(lane_of(job.kind, &job.claimed));
         Some(job)
     }
 
-    async fn park(&self, hopeless: &[(store::JobKey, &'static str)], now: Timestamp) -> Result<(), StoreError> {
-        if hopeless.is_empty() {
-            return Ok(());
-        }
-        let mut tx = self.store.begin_write().await?;
-        let mut parked = Vec::with_capacity(hopeless.len());
-        for (key, reason) in hopeless {
-            let kind = store::park_waiting(&mut tx, key, now, reason).await?;
-            parked.extend(kind.map(|kind| (kind, key.2, reason)));
-        }
-        tx.commit().await?;
-        for (kind, id, reason) in parked {
-            given_up(&kind, id, reason);
-        }
-        Ok(())
-    }
-
     /// How long to sleep when nothing is due: until something is, but never long.
-    async fn pause(&mut self) -> Duration {
+    fn pause(&mut self) -> Duration {
         let now = self.clock.now();
-        let next = async {
-            let mut reader = self.store.begin_read().await?;
-            let mut next = None;
-            for organization in store::organizations(&mut reader).await? {
-                let due = store::next_due_ms(&mut reader, organization, now).await?;
-                next = [next, due].into_iter().flatten().min();
-            }
-            Ok::<_, StoreError>(next)
-        };
-        let until = next
-            .await
-            .ok()
-            .flatten()
-            .map(|due| Duration::from_millis(due.saturating_sub(store::millis(now))));
+        let due = self.fronts.next_due_at_ms.filter(|due| *due > store::millis(now));
+        let until_due = |due: u64| Duration::from_millis(due.saturating_sub(store::millis(now)));
         // Several processes on one database should not look in step.
-        let poll = jittered(POLL, self.looks as u64 ^ store::millis(now));
+        let poll = jittered(POLL, self.fronts.looks as u64 ^ store::millis(now));
+        let until = [due.map(until_due), self.room.wait_for_budget(now)];
+        let until = until.into_iter().flatten().min();
         until.unwrap_or(poll).clamp(Duration::from_millis(1), poll)
     }
 }
 
-fn slots(kind: &'static JobKind, target: Option<Uuid>) -> impl Iterator<Item = Slot> {
-    let of_target = target.map(|target| Slot::Target(kind.name, target));
-    std::iter::once(Slot::Kind(kind.name)).chain(of_target)
+fn lane_of(kind: &'static JobKind, claimed: &Claimed) -> Lane {
+    (kind.name, claimed.target)
 }
 
 /// One attempt at one job.

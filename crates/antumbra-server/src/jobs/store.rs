@@ -2,6 +2,10 @@
 //!
 //! The queue is ordered by time, so that claiming reads from its front. A claimed job is the same row moved to the end of
 //! its lease: if its runner dies, the row comes due again by itself, and no second table has to be watched.
+//!
+//! A job that comes due while nothing more may begin for its target is moved out of the way, once, into the line of its
+//! kind and target. So the front of the queue never holds what cannot begin, and however long a line is, it costs others
+//! nothing and its own next job is found at its head.
 
 use std::{ops::Bound, time::Duration};
 
@@ -15,9 +19,33 @@ use crate::organization::OrganizationId;
 
 /// Key of a waiting or claimed job.
 pub(super) type JobKey = (OrganizationId, u64, JobId);
+/// Key of a job in a line.
+pub(super) type LinedUpKey = (OrganizationId, String, Uuid, u64, JobId);
+/// A line: whose jobs, of which kind, and for which target.
+pub(super) type Line = (OrganizationId, String, Option<Uuid>);
+
+/// Where a job stands that waits to be claimed.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// In the queue.
+    Queue(JobKey),
+    /// In a line.
+    Line(LinedUpKey),
+}
+
+impl Place {
+    pub(super) fn job(&self) -> (OrganizationId, JobId) {
+        match self {
+            Place::Queue((organization, _, id)) | Place::Line((organization, _, _, _, id)) => (*organization, *id),
+        }
+    }
+}
 
 /// What is to be done and when, in milliseconds since the epoch; claimed jobs stand at the end of their lease.
 const JOBS: Table<JobKey, JobRow> = Table::new("jobs");
+/// Due jobs that no room was found for, in the order in which they came due: (organization, kind, target or nil, when due
+/// in milliseconds, job).
+const LINED_UP: Table<LinedUpKey, JobRow> = Table::new("lined_up_jobs");
 /// Jobs that were given up.
 const PARKED_JOBS: Table<(OrganizationId, JobId), ParkedRow> = Table::new("parked_jobs");
 
@@ -25,7 +53,7 @@ const PARKED_JOBS: Table<(OrganizationId, JobId), ParkedRow> = Table::new("parke
 const FAILING_JOBS: Table<(OrganizationId, JobId), FailingRow> = Table::new("failing_jobs");
 
 /// Names of this slice's tables.
-pub const TABLES: &[&str] = &["jobs", "parked_jobs", "failing_jobs"];
+pub const TABLES: &[&str] = &[JOBS.name(), LINED_UP.name(), PARKED_JOBS.name(), FAILING_JOBS.name()];
 
 /// Every kind of row, for the fuzz target that reads them.
 #[cfg(any(test, fuzzing))]
@@ -159,20 +187,17 @@ pub(super) async fn organizations(reader: &mut Reader) -> Result<Vec<Organizatio
     }
 }
 
-/// Jobs of `organization` due by `now`, from the first past `cursor`.
+/// The first jobs of `organization` due from `from_ms` to `now`, those in lines not among them.
 pub(super) async fn list_due(
     reader: &mut Reader,
     organization: OrganizationId,
+    from_ms: u64,
     now: Timestamp,
-    cursor: Option<(u64, JobId)>,
     limit: usize,
 ) -> Result<Vec<(JobKey, JobRow)>, StoreError> {
-    let from = (organization, 0_u64);
+    let from = (organization, from_ms);
     let to = (organization, millis(now));
-    let mut scan = Scan::range(Bound::Included(&from), Bound::Included(&to)).limit(limit);
-    if let Some((due_at_ms, id)) = cursor {
-        scan = scan.after(&(organization, due_at_ms, id));
-    }
+    let scan = Scan::range(Bound::Included(&from), Bound::Included(&to)).limit(limit);
     reader.scan(&JOBS, scan).await
 }
 
@@ -193,20 +218,19 @@ pub(super) async fn next_due_ms(
 /// Reads the candidates one by one and not as a range, so that enqueueing beside it is no conflict.
 pub(super) async fn claim(
     tx: &mut Tx,
-    candidates: &[(JobKey, &'static JobKind)],
+    candidates: &[(Place, &'static JobKind)],
     now: Timestamp,
 ) -> Result<Vec<(Claimed, &'static JobKind)>, StoreError> {
-    let keys: Vec<JobKey> = candidates.iter().map(|(key, _)| *key).collect();
-    let rows = tx.get_many(&JOBS, &keys).await?;
+    let rows = find_waiting(tx, candidates.iter().map(|(place, _)| place)).await?;
     let mut claimed = Vec::with_capacity(candidates.len());
-    for ((key, kind), row) in candidates.iter().zip(rows) {
+    for ((place, kind), row) in candidates.iter().zip(rows) {
         let Some(mut row) = row else { continue };
         row.attempts += 1;
         row.token += 1;
         row.claimed = true;
-        let (organization, _, id) = *key;
+        let (organization, id) = place.job();
         let lease_ends_at_ms = millis(now) + millis_of(kind.lease);
-        tx.delete(&JOBS, key);
+        take_away(tx, place);
         tx.put(&JOBS, &(organization, lease_ends_at_ms, id), &row);
         let JobRow {
             subjects,
@@ -229,6 +253,82 @@ pub(super) async fn claim(
         ));
     }
     Ok(claimed)
+}
+
+/// The rows of jobs that wait, in the order of `places`; none where a job is no longer there.
+async fn find_waiting<'a>(
+    reader: &mut Reader,
+    places: impl Iterator<Item = &'a Place> + Clone,
+) -> Result<Vec<Option<JobRow>>, StoreError> {
+    let (mut queued, mut lined_up) = (Vec::new(), Vec::new());
+    for place in places.clone() {
+        match place {
+            Place::Queue(key) => queued.push(*key),
+            Place::Line(key) => lined_up.push(key.clone()),
+        }
+    }
+    let mut queued = reader.get_many(&JOBS, &queued).await?.into_iter();
+    let mut lined_up = reader.get_many(&LINED_UP, &lined_up).await?.into_iter();
+    let row = |place: &Place| match place {
+        Place::Queue(_) => queued.next().flatten(),
+        Place::Line(_) => lined_up.next().flatten(),
+    };
+    Ok(places.map(row).collect())
+}
+
+fn take_away(tx: &mut Tx, place: &Place) {
+    match place {
+        Place::Queue(key) => tx.delete(&JOBS, key),
+        Place::Line(key) => tx.delete(&LINED_UP, key),
+    }
+}
+
+/// Moves due jobs, as far as they are still there, to the end of the lines they belong to. Says how many.
+pub(super) async fn line_up(tx: &mut Tx, keys: &[JobKey]) -> Result<usize, StoreError> {
+    let rows = tx.get_many(&JOBS, keys).await?;
+    let mut moved = 0;
+    for (key, row) in keys.iter().zip(rows) {
+        let Some(row) = row else { continue };
+        let (organization, due_at_ms, id) = *key;
+        let (kind, target) = (row.kind.clone(), row.target.unwrap_or_default());
+        tx.delete(&JOBS, key);
+        tx.put(&LINED_UP, &(organization, kind, target, due_at_ms, id), &row);
+        moved += 1;
+    }
+    Ok(moved)
+}
+
+/// Lines with somebody in them, one short read each.
+pub(super) async fn lines(reader: &mut Reader) -> Result<Vec<Line>, StoreError> {
+    let mut found: Vec<(OrganizationId, String, Uuid)> = Vec::new();
+    loop {
+        let from = found.last().map_or(Bound::Unbounded, Bound::Excluded);
+        let scan = Scan::range(from, Bound::<&OrganizationId>::Unbounded).limit(1);
+        match reader.scan(&LINED_UP, scan).await?.pop() {
+            Some(((organization, kind, target, ..), _)) => found.push((organization, kind, target)),
+            None => break,
+        }
+    }
+    let line = |(organization, kind, target): (OrganizationId, String, Uuid)| {
+        (organization, kind, Some(target).filter(|target| !target.is_nil()))
+    };
+    Ok(found.into_iter().map(line).collect())
+}
+
+/// The first `limit` jobs of a line that were due at `from_ms` or later.
+pub(super) async fn list_line(
+    reader: &mut Reader,
+    (organization, kind, target): &Line,
+    from_ms: u64,
+    limit: usize,
+) -> Result<Vec<(LinedUpKey, JobRow)>, StoreError> {
+    let line = (*organization, kind.clone(), target.unwrap_or_default());
+    let from = (line.0, line.1.clone(), line.2, from_ms);
+    let scan = Scan::range(
+        Bound::Included(&from),
+        Bound::<&(OrganizationId, String, Uuid)>::Included(&line),
+    );
+    reader.scan(&LINED_UP, scan.limit(limit)).await
 }
 
 pub(super) fn millis_of(span: Duration) -> u64 {
@@ -341,22 +441,23 @@ pub(super) async fn park(tx: &mut Tx, claimed: &Claimed, now: Timestamp, reason:
 /// Gives a job up that no runner may claim. Answers its kind, or nothing where another runner was faster.
 pub(super) async fn park_waiting(
     tx: &mut Tx,
-    key: &JobKey,
+    place: &Place,
     now: Timestamp,
     reason: &'static str,
 ) -> Result<Option<String>, StoreError> {
-    let Some(job) = tx.get(&JOBS, key).await? else {
+    let Some(job) = find_waiting(tx, std::iter::once(place)).await?.pop().flatten() else {
         return Ok(None);
     };
-    tx.delete(&JOBS, key);
-    tx.delete(&FAILING_JOBS, &(key.0, key.2));
+    let at = place.job();
+    take_away(tx, place);
+    tx.delete(&FAILING_JOBS, &at);
     let kind = job.kind.clone();
     let row = ParkedRow {
         job,
         parked_at_ms: millis(now),
         reason: reason.to_owned(),
     };
-    tx.put(&PARKED_JOBS, &(key.0, key.2), &row);
+    tx.put(&PARKED_JOBS, &at, &row);
     Ok(Some(kind))
 }
 
@@ -438,12 +539,12 @@ pub(super) async fn retry_parked(
 }
 
 pub(super) async fn count_due(reader: &mut Reader, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-    let mut count = 0;
+    let mut count = reader.scan(&LINED_UP, Scan::prefix(&()).limit(limit)).await?.len();
     for organization in organizations(reader).await? {
-        count += list_due(reader, organization, now, None, limit - count).await?.len();
         if count >= limit {
             break;
         }
+        count += list_due(reader, organization, 0, now, limit - count).await?.len();
     }
     Ok(count)
 }

@@ -330,9 +330,201 @@ async fn a_busy_target_delays_no_other() {
         })
     });
     let mut runner = bench.runner(handler);
-    let _ = tokio::time::timeout(Duration::from_millis(500), runner.run_until_idle()).await;
+    runner.run_but(COUNT_UP.at_once_per_target).await;
     assert_eq!(bench.count(Uuid::from_u128(9_999)).await, 1);
     assert_eq!(running.lock().unwrap()[&slow], COUNT_UP.at_once_per_target);
+}
+
+/// Work for a slow target, beside which others have to get on.
+async fn long_line(bench: &Bench, target: Uuid, length: u128) {
+    let mut tx = bench.store.begin_write().await.unwrap();
+    for n in 0..length {
+        let job = Job::new(bench.ids.uuid(), &COUNT_UP, [Uuid::from_u128(n)]).waiting_for(target);
+        enqueue(&mut tx, bench.organization, job, bench.clock.now());
+    }
+    tx.commit().await.unwrap();
+}
+
+/// Does the work of every target but one, which never gets done.
+fn stuck_at(bench: &Bench, slow: Uuid) -> Handler {
+    let store = bench.store.clone();
+    Arc::new(move |claimed| {
+        let store = store.clone();
+        Box::pin(async move {
+            if claimed.target == Some(slow) {
+                std::future::pending::<()>().await;
+            }
+            count_up(store, claimed).await
+        })
+    })
+}
+
+#[tokio::test]
+async fn a_long_line_is_gone_through_once_and_costs_others_nothing_after_that() {
+    let bench = Bench::new().await;
+    let slow = Uuid::from_u128(100);
+    long_line(&bench, slow, 3_000).await;
+    let mut runner = bench.runner(stuck_at(&bench, slow));
+    runner.run_but(COUNT_UP.at_once_per_target).await;
+    let before = runner.looks();
+    let mut reader = bench.store.begin_read().await.unwrap();
+    let front = store::list_due(&mut reader, bench.organization, 0, bench.clock.now(), 10)
+        .await
+        .unwrap();
+    assert!(front.is_empty(), "what has no room stands in the way");
+
+    for n in 0..20 {
+        bench
+            .enqueue(
+                Uuid::from_u128(9_000 + n),
+                Some(Uuid::from_u128(200 + n)),
+                Duration::ZERO,
+            )
+            .await;
+    }
+    runner.run_but(COUNT_UP.at_once_per_target).await;
+    for n in 0..20 {
+        assert_eq!(bench.count(Uuid::from_u128(9_000 + n)).await, 1);
+    }
+    assert!(runner.looks() - before <= 60, "{} looks", runner.looks() - before);
+
+    // A process that starts anew finds the line where it is.
+    drop(runner);
+    bench.clock.advance(COUNT_UP.lease);
+    bench.runner(bench.counting()).run_until_idle().await.unwrap();
+    for n in 0..3_000 {
+        assert_eq!(bench.count(Uuid::from_u128(n)).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_an_unknown_kind_is_parked_out_of_a_line_too() {
+    let bench = Bench::new().await;
+    let slow = Uuid::from_u128(100);
+    long_line(&bench, slow, 6).await;
+    let mut runner = bench.runner(stuck_at(&bench, slow));
+    runner.run_but(COUNT_UP.at_once_per_target).await;
+    drop(runner);
+    bench.clock.advance(COUNT_UP.lease);
+    let mut knows_nothing = Runner::new(bench.store.clone(), bench.clock.clone(), Wake::default(), vec![]);
+    knows_nothing.run_until_idle().await.unwrap();
+    assert_eq!(bench.parked().await.len(), 6);
+}
+
+#[tokio::test]
+async fn a_target_with_a_budget_is_asked_at_its_pace() {
+    let bench = Bench::new().await;
+    let target = Uuid::from_u128(100);
+    long_line(&bench, target, 10).await;
+    let bounds = Bounds {
+        at_once: 8,
+        at_once_per_target: 8,
+        per_minute_per_target: Some(60),
+    };
+    let mut runner = bench.runner(bench.counting()).bounded(&COUNT_UP, bounds);
+    for done in 1..=10 {
+        runner.run_until_idle().await.unwrap();
+        let mut reader = bench.store.begin_read().await.unwrap();
+        let left = count_due(&mut reader, bench.clock.now(), 100).await.unwrap();
+        assert_eq!(left, 10 - done);
+        bench.clock.advance(Duration::from_secs(1));
+    }
+}
+
+/// Many runners after each other, each of which may die with work in its hands, beside a plain account of what was asked
+/// for: nothing is lost, nothing that nobody took back is left undone, and no target is crowded.
+#[tokio::test]
+async fn whatever_is_enqueued_canceled_and_cut_short_every_job_is_done() {
+    let first = std::env::var("ANTUMBRA_TEST_SEED").map_or(1, |seed| seed.parse().unwrap());
+    for round in first..first + 4_u64 {
+        println!("ANTUMBRA_TEST_SEED={round}");
+        let mut seed = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut below = move |bound: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % bound
+        };
+        let bench = Bench::new().await;
+        let store = bench.store.clone();
+        let under_way: Arc<Mutex<BTreeMap<Uuid, usize>>> = Arc::default();
+        let most = Arc::new(AtomicUsize::new(0));
+        let (seen, most_seen) = (Arc::clone(&under_way), Arc::clone(&most));
+        let handler: Handler = Arc::new(move |claimed| {
+            let (store, seen, most_seen) = (store.clone(), Arc::clone(&seen), Arc::clone(&most_seen));
+            Box::pin(async move {
+                let Some(target) = claimed.target else {
+                    return count_up(store, claimed).await;
+                };
+                let count = {
+                    let mut seen = seen.lock().unwrap();
+                    let count = seen.entry(target).or_default();
+                    *count += 1;
+                    *count
+                };
+                most_seen.fetch_max(count, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                let done = count_up(store, claimed).await;
+                *seen.lock().unwrap().entry(target).or_default() -= 1;
+                done
+            })
+        });
+        let mut waiting = Vec::new();
+        for step in 0..12_u64 {
+            let mut tx = bench.store.begin_write().await.unwrap();
+            for _ in 0..below(60) {
+                let subject = bench.ids.uuid();
+                let mut job = Job::new(bench.ids.uuid(), &COUNT_UP, [subject]);
+                job.target = Some(below(5)).filter(|it| *it > 0).map(|it| Uuid::from_u128(it.into()));
+                let due_at = bench.clock.now() + Duration::from_secs(below(90));
+                waiting.push((subject, enqueue(&mut tx, bench.organization, job, due_at)));
+            }
+            while below(4) == 0 && !waiting.is_empty() {
+                let place = usize::try_from(below(waiting.len() as u64)).unwrap();
+                let (_, taken_back) = waiting.swap_remove(place);
+                cancel(&mut tx, bench.organization, taken_back);
+            }
+            tx.commit().await.unwrap();
+            let mut runner = bench.runner(Arc::clone(&handler));
+            if below(4) == 0 && step < 10 {
+                runner.claim_and_crash().await.unwrap();
+                under_way.lock().unwrap().clear();
+                bench.clock.advance(COUNT_UP.lease);
+            } else {
+                runner.run_until_idle().await.unwrap();
+            }
+            bench.clock.advance(Duration::from_secs(below(30)));
+        }
+        for _ in 0..5 {
+            bench.clock.advance(COUNT_UP.lease + Duration::from_secs(90));
+            bench.runner(Arc::clone(&handler)).run_until_idle().await.unwrap();
+        }
+        let parked: Vec<Uuid> = bench
+            .parked()
+            .await
+            .iter()
+            .flat_map(|job| job.subjects.clone())
+            .collect();
+        for (subject, _) in waiting {
+            let count = bench.count(subject).await;
+            assert!(
+                count == 1 || parked.contains(&subject),
+                "round {round}: done {count} times"
+            );
+        }
+        let most = most.load(Ordering::SeqCst);
+        assert!(
+            most <= COUNT_UP.at_once_per_target,
+            "round {round}: a target was asked {most} times at once"
+        );
+        let mut reader = bench.store.begin_read().await.unwrap();
+        let late = bench.clock.now() + Duration::from_secs(100_000);
+        assert_eq!(
+            count_due(&mut reader, late, 10).await.unwrap(),
+            0,
+            "round {round}: jobs are left over"
+        );
+    }
 }
 
 #[tokio::test]

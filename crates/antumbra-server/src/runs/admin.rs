@@ -1,6 +1,6 @@
 //! What people do to silo runs through the management API: look, decide, ask again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use antumbra_store::{Reader, StoreError, Tx};
 use jiff::Timestamp;
@@ -10,13 +10,14 @@ use super::{
     jobs::{let_go_on, look_once},
     model::{RunId, RunStatus, SiloRun, Verdict},
     store,
+    visual::VisualStatus,
 };
 use crate::{
     audit::{self, AuditEntry},
-    dsr::{self, Deed, DsrId, DsrStatus, Order},
+    dsr::{self, Deed, DsrHead, DsrId, DsrStatus, Order},
     jobs,
     organization::{Action, OrganizationId},
-    silos::DataSiloId,
+    silos::{self, DataSilo, DataSiloId},
 };
 
 /// Which runs to list. `None` and an empty list ask for nothing.
@@ -28,6 +29,8 @@ pub struct RunFilter {
     pub silo: Option<DataSiloId>,
     /// With one of these statuses.
     pub statuses: Vec<RunStatus>,
+    /// That look so.
+    pub visual: Option<VisualStatus>,
     /// Of requests with one of these statuses.
     pub request_statuses: Vec<DsrStatus>,
     /// With data handed over, or without.
@@ -65,20 +68,23 @@ pub async fn list_runs(
     limit: usize,
 ) -> Result<Listed, StoreError> {
     let mut places: Vec<(Timestamp, RunId, DsrId)> = Vec::new();
-    let mut keep = |runs: Vec<SiloRun>| {
-        let kept = runs.iter().filter(|run| filter.lets_through(run));
-        places.extend(kept.map(|run| (run.created_at, run.id, run.request)));
-    };
-    match filter.request {
-        Some(request) => keep(store::list(reader, organization, request).await?),
-        None => {
-            let mut after = None;
-            loop {
-                let batch = store::list_all(reader, organization, after, 1_000).await?;
-                let Some(last) = batch.last() else { break };
-                after = Some((last.request, last.id));
-                keep(batch);
-            }
+    let mut after = None;
+    loop {
+        let batch = match filter.request {
+            Some(request) => store::list(reader, organization, request).await?,
+            None => store::list_all(reader, organization, after, 1_000).await?,
+        };
+        let Some(last) = batch.last() else { break };
+        after = Some((last.request, last.id));
+        let mut kept: Vec<SiloRun> = batch.into_iter().filter(|run| filter.lets_through(run)).collect();
+        if let Some(visual) = filter.visual {
+            let looks = look_at(reader, organization, &kept).await?;
+            let mut looks = looks.into_iter();
+            kept.retain(|_| looks.next() == Some(visual));
+        }
+        places.extend(kept.iter().map(|run| (run.created_at, run.id, run.request)));
+        if filter.request.is_some() {
+            break;
         }
     }
     if !filter.request_statuses.is_empty() {
@@ -104,6 +110,21 @@ pub async fn list_runs(
     })
 }
 
+/// How these runs look, in their order.
+pub async fn look_at(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    runs: &[SiloRun],
+) -> Result<Vec<VisualStatus>, StoreError> {
+    let requests: BTreeSet<DsrId> = runs.iter().map(|run| run.request).collect();
+    let heads = dsr::find_heads(reader, organization, &Vec::from_iter(requests)).await?;
+    let heads: HashMap<DsrId, DsrHead> = heads.into_iter().map(|head| (head.id, head)).collect();
+    let silos = silos::list_silos(reader, organization).await?;
+    let silos: HashMap<DataSiloId, DataSilo> = silos.into_iter().map(|silo| (silo.id, silo)).collect();
+    let look = |run: &SiloRun| VisualStatus::of(run, heads.get(&run.request), silos.get(&run.silo));
+    Ok(runs.iter().map(look).collect())
+}
+
 /// The run. Fails with [`RunError::NotFound`].
 pub async fn get_run(reader: &mut Reader, organization: OrganizationId, id: RunId) -> Result<SiloRun, RunError> {
     store::find_by_id(reader, organization, id)
@@ -122,38 +143,48 @@ pub async fn count_work(
     store::count_work(reader, organization, silo, action, limit).await
 }
 
-/// A person decides how a run stands. Fails with [`RunError::Closed`] once the request has left the run's phase.
+/// A person decides how a run stands. Fails with [`RunError::RequestMovedOn`] once the request has
+/// left the run's phase.
 pub async fn change_status(tx: &mut Tx, deed: &Deed<'_>, id: RunId, verdict: Verdict) -> Result<SiloRun, RunError> {
-    let mut run = open_run(tx, deed, id).await?;
+    let before = open_run(tx, deed, id).await?;
+    let mut run = before.clone();
     run.decide(verdict);
-    keep(tx, deed, run, "silo_run.decided").await
+    keep(tx, deed, &before, run, "silo_run.decided").await
 }
 
-/// A person has a silo asked again. Fails with [`RunError::Closed`] once the request has left the run's phase.
+/// A person has a silo asked again. Fails with [`RunError::RequestMovedOn`] once the request has
+/// left the run's phase.
 pub async fn retry(tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, RunError> {
-    let mut run = open_run(tx, deed, id).await?;
+    let before = open_run(tx, deed, id).await?;
+    let mut run = before.clone();
     run.ask_again();
-    keep(tx, deed, run, "silo_run.retried").await
+    keep(tx, deed, &before, run, "silo_run.retried").await
 }
 
 async fn open_run(tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, RunError> {
     let run = get_run(tx, deed.organization, id).await?;
     let head = dsr::get_head(tx, deed.organization, run.request).await?;
     if run.abandoned || !run.is_of(&head) {
-        return Err(RunError::Closed);
+        return Err(RunError::RequestMovedOn(head.state.status()));
     }
     Ok(run)
 }
 
 /// Keeps a run that a person has changed. Its notices are planned anew by a look at the request's runs, which
 /// knows the silo.
-async fn keep(tx: &mut Tx, deed: &Deed<'_>, mut run: SiloRun, action: &'static str) -> Result<SiloRun, RunError> {
+async fn keep(
+    tx: &mut Tx,
+    deed: &Deed<'_>,
+    before: &SiloRun,
+    mut run: SiloRun,
+    action: &'static str,
+) -> Result<SiloRun, RunError> {
     for profile in &mut run.profiles {
         if let Some(planned) = profile.next_notice.take() {
             jobs::cancel(tx, deed.organization, planned);
         }
     }
-    store::save(tx, deed.organization, &run);
+    store::replace(tx, deed.organization, before, &run);
     let entry = AuditEntry {
         actor: deed.by,
         action,

@@ -1,8 +1,12 @@
 //! The part of the management API that is about silo runs.
 
+use antumbra_store::Reader;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
-use super::{RunError, RunFilter, RunId, RunStatus, SiloRun, Verdict, change_status, count_work, list_runs, retry};
+use super::{
+    RunError, RunFilter, RunId, RunStatus, SiloRun, Verdict, VisualStatus, change_status, count_work, list_runs,
+    look_at, retry,
+};
 use crate::{
     dsr::{self, DsrId, DsrStatus, Order, graphql::RequestNode},
     graphql::{Date, Direction, OrderBy, OrderField, Refusal, Session, bound, parse_id},
@@ -41,7 +45,7 @@ impl RunQueries {
         let mut reader = session.read().await;
         let listed = list_runs(&mut reader, session.organization(), &filter, offset, first).await?;
         Ok(RequestDataSilosPayload {
-            nodes: listed.runs.into_iter().map(RunNode).collect(),
+            nodes: RunNode::all(&mut reader, session, listed.runs).await?,
             total_count: i32::try_from(listed.total).unwrap_or(i32::MAX),
         })
     }
@@ -102,7 +106,7 @@ impl RunMutations {
             .await
             .map_err(refusal)?;
         Ok(ChangeRequestDataSiloStatusPayload {
-            request_data_silo: RunNode(run),
+            request_data_silo: RunNode::one(&mut tx, session, run).await?,
             client_mutation_id: None,
         })
     }
@@ -118,7 +122,7 @@ impl RunMutations {
         let mut tx = session.write().await;
         let run = retry(&mut tx, &session.deed(), id).await.map_err(refusal)?;
         Ok(RetryRequestDataSiloPayload {
-            request_data_silo: RunNode(run),
+            request_data_silo: RunNode::one(&mut tx, session, run).await?,
             client_mutation_id: None,
         })
     }
@@ -134,7 +138,7 @@ fn read_run_id(id: &ID) -> Result<RunId, Refusal> {
 fn refusal(error: RunError) -> Refusal {
     match error {
         RunError::NotFound => Refusal::client(NO_SUCH_RUN),
-        RunError::Closed | RunError::PagesEnded => Refusal::client(error.to_string()),
+        RunError::Closed | RunError::RequestMovedOn(_) | RunError::PagesEnded => Refusal::client(error.to_string()),
         failed => Problem::from(failed).into(),
     }
 }
@@ -159,6 +163,8 @@ struct RequestDataSiloFiltersInput {
     request_id: Option<ID>,
     /// With one of these statuses.
     status: Option<Vec<RunStatus>>,
+    /// That look so.
+    visual_status: Option<VisualStatus>,
     /// Of requests with one of these statuses.
     request_status: Option<Vec<DsrStatus>>,
     /// With files, or without.
@@ -175,6 +181,7 @@ impl RequestDataSiloFiltersInput {
             request: request.map(DsrId),
             silo: silo.map(DataSiloId),
             statuses: self.status.unwrap_or_default(),
+            visual: self.visual_status,
             request_statuses: self.request_status.unwrap_or_default(),
             has_files: self.has_files,
             has_profiles: self.has_profiles,
@@ -237,45 +244,61 @@ impl From<UpdateRequestDataSiloStatus> for Verdict {
 }
 
 /// What a silo was asked about a request.
-struct RunNode(SiloRun);
+struct RunNode {
+    run: SiloRun,
+    visual: VisualStatus,
+}
+
+impl RunNode {
+    async fn all(reader: &mut Reader, session: &Session, runs: Vec<SiloRun>) -> Result<Vec<RunNode>, Refusal> {
+        let looks = look_at(reader, session.organization(), &runs).await?;
+        let nodes = runs.into_iter().zip(looks);
+        Ok(nodes.map(|(run, visual)| RunNode { run, visual }).collect())
+    }
+
+    async fn one(reader: &mut Reader, session: &Session, run: SiloRun) -> Result<RunNode, Refusal> {
+        let mut nodes = RunNode::all(reader, session, vec![run]).await?;
+        nodes.pop().ok_or_else(|| Refusal::client(NO_SUCH_RUN))
+    }
+}
 
 /// What a silo was asked about a request.
 #[Object(name = "RequestDataSilo")]
 impl RunNode {
     /// Its id.
     async fn id(&self) -> ID {
-        self.0.id.0.into()
+        self.run.id.0.into()
     }
 
-    /// How far it has come.
-    async fn status(&self) -> RunStatus {
-        self.0.status()
+    /// How far it has come, or what keeps it from going on.
+    async fn status(&self) -> VisualStatus {
+        self.visual
     }
 
     /// What the silo is asked to do in this phase of the request.
     async fn active_type(&self) -> Action {
-        self.0.action
+        self.run.action
     }
 
     /// When the silo was first to be asked.
     async fn created_at(&self) -> Date {
-        Date(self.0.created_at)
+        Date(self.run.created_at)
     }
 
     /// Why asking failed. What silos say is about people, and is not shown here.
     async fn error(&self) -> Option<&'static str> {
-        (self.0.status() == RunStatus::Error).then_some("The data silo did not accept its notices")
+        (self.run.status() == RunStatus::Error).then_some("The data silo did not accept its notices")
     }
 
     /// What there is to say about it.
     async fn details(&self) -> String {
         let done = self
-            .0
+            .run
             .profiles
             .iter()
             .filter(|profile| profile.status.is_terminal())
             .count();
-        format!("{done} of {} identifiers are done", self.0.profiles.len())
+        format!("{done} of {} identifiers are done", self.run.profiles.len())
     }
 
     /// An address to look at it.
@@ -283,13 +306,13 @@ impl RunNode {
         format!(
             "{}/v1/data-subject-request/{}",
             Session::of(context).app.public_url(),
-            self.0.request
+            self.run.request
         )
     }
 
     /// The silo.
     async fn data_silo(&self, context: &Context<'_>) -> Result<SiloNode, Refusal> {
-        let found = SiloNode::find(Session::of(context), self.0.silo).await?;
+        let found = SiloNode::find(Session::of(context), self.run.silo).await?;
         found.ok_or_else(|| Refusal::not_found("data silo"))
     }
 
@@ -297,7 +320,7 @@ impl RunNode {
     async fn request(&self, context: &Context<'_>) -> Result<RequestNode, Refusal> {
         let session = Session::of(context);
         let keys = session.keys().await?;
-        let found = dsr::get(&mut *session.read().await, &keys, self.0.request).await;
+        let found = dsr::get(&mut *session.read().await, &keys, self.run.request).await;
         Ok(RequestNode(found.map_err(RunError::from).map_err(refusal)?))
     }
 }

@@ -1,49 +1,33 @@
-//! The background jobs of silo runs: opening the runs of a phase, and sending one notice.
+//! The background jobs of silo runs: opening the runs of a phase, letting them follow each other, and taking them up again
+//! where a silo was paused.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
-use antumbra_crypto::value;
-use antumbra_store::{Reader, StoreError, Tx};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use bytes::Bytes;
+use antumbra_store::{StoreError, Tx};
 use jiff::Timestamp;
 
 use super::{
     RunError,
-    model::{Profile, ProfileId, Received, RunId, RunStatus, SiloRun, Verdict},
-    nonce::{self, SiloNonce},
-    notice::Notice,
+    model::{Profile, ProfileId, RunId, RunStatus, SiloRun, Verdict, Windows},
+    send::SEND_NOTICE,
     store,
-    webhooks::{Delivery, TOTAL_MAX},
 };
 use crate::{
     AppState,
     audit::{self, Actor, AuditEntry, Detail},
     dsr::{self, Deed, Dsr, DsrError, DsrEvent, DsrHead, DsrId, DsrStatus, OPEN_RUNS, Phase},
-    jobs::{self, Claimed, Failure, INNER_RETRIES, Job, JobError, JobId, JobKind, Waiting},
-    keyring::{KeyKind, OrganizationKeys},
+    jobs::{self, Claimed, Job, JobError, Waiting},
+    keyring::OrganizationKeys,
     organization::{Action, OrganizationId},
-    silos::{self, DataSilo, DataSiloId, Header},
+    silos::{self, DataPoint, DataSilo, DataSiloId},
     world::Ids,
-};
-
-/// Sends one notice about one profile. Subjects: request, run, profile. Target: the silo.
-///
-/// What the receiver does wrong is no failure of the job: tries are counted with the profile, and the job comes back on the
-/// schedule of [`super::Windows`].
-pub static SEND_NOTICE: JobKind = JobKind {
-    name: "runs.send_notice",
-    lease: Duration::from_secs(2 * TOTAL_MAX.as_secs()),
-    retries: INNER_RETRIES,
-    at_once: 256,
-    at_once_per_target: 16,
 };
 
 /// An open phase is looked at again after this span, whatever has happened in it: the slow sweep.
 const LOOK_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Tries at the transaction that keeps a notice's outcome. The notice itself is not sent again for a conflict.
-const CONFLICTS_MAX: u32 = 16;
 
 /// Does [`OPEN_RUNS`]: makes the runs of the phase a request is in, sees to it that each open profile has its next notice,
 /// and closes what is left of a phase the request is no longer in.
@@ -82,12 +66,13 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
     }
     release(&mut runs);
     for run in &mut runs {
-        let is_noticed = silos.iter().any(|silo| silo.id == run.silo && silo.is_noticed());
-        if is_noticed && run.is_open() && run.waits_for.is_empty() {
-            plan_missing_notices(&app, &mut tx, job.organization, run, now).await?;
+        let silo = silos.iter().find(|silo| silo.id == run.silo);
+        if silo.is_some_and(DataSilo::may_be_told) && run.is_work() {
+            plan_missing_notices(&app, &mut tx, job.organization, run, now, Profile::notice_at).await?;
         }
-        if !kept.contains(run) {
-            store::save(&mut tx, job.organization, run);
+        match kept.iter().find(|before| before.id == run.id) {
+            Some(before) => store::replace(&mut tx, job.organization, before, run),
+            None => store::save(&mut tx, job.organization, run),
         }
     }
     if runs.iter().any(SiloRun::is_open) {
@@ -123,19 +108,20 @@ fn looks_once(job: &Claimed) -> bool {
     job.subjects.len() > 1
 }
 
-async fn done(mut tx: Tx, job: &Claimed) -> Result<(), JobError> {
+pub(super) async fn done(mut tx: Tx, job: &Claimed) -> Result<(), JobError> {
     jobs::finish(&mut tx, job).await?;
     Ok(tx.commit().await?)
 }
 
 fn abandon(tx: &mut Tx, organization: OrganizationId, run: &mut SiloRun) {
+    let before = run.clone();
     run.abandoned = true;
     for profile in &mut run.profiles {
         if let Some(waiting) = profile.next_notice.take() {
             jobs::cancel(tx, organization, waiting);
         }
     }
-    store::save(tx, organization, run);
+    store::replace(tx, organization, &before, run);
 }
 
 /// One run for each silo that takes part, one profile in it for each identifier the silo can look up.
@@ -148,9 +134,13 @@ async fn make_runs(
     silos: &[DataSilo],
 ) -> Result<Vec<SiloRun>, StoreError> {
     let action = dsr.head.rules.action_in(phase);
+    let mut points: HashMap<DataSiloId, Vec<DataPoint>> = HashMap::new();
+    for point in silos::list_all_data_points(tx, keys.organization).await? {
+        points.entry(point.silo).or_default().push(point);
+    }
     let mut runs = Vec::new();
     for silo in silos.iter().filter(|silo| may_take_part(silo, &dsr.head)) {
-        let points = silos::list_data_points(tx, keys.organization, silo.id).await?;
+        let points = points.remove(&silo.id).unwrap_or_default();
         if !silo.serves(action, &points) {
             continue;
         }
@@ -214,6 +204,7 @@ async fn make_runs(
             },
             is_awaited: false,
             abandoned: false,
+            manual_days: silo.manual_days(),
         });
     }
     let awaited: BTreeSet<DataSiloId> = runs.iter().flat_map(|run| run.waits_for.iter().copied()).collect();
@@ -250,27 +241,42 @@ fn may_take_part(silo: &DataSilo, head: &DsrHead) -> bool {
         && !silo.subject_blocklist.contains(&head.subject_type)
 }
 
-/// Lets runs go whose predecessors are done. Where all that is open waits for each other, all of it is let go: a circle in
-/// the configuration must not keep a person's data.
+/// Lets runs go whose predecessors are done, and all those that wait for themselves: a circle, which configuration refuses,
+/// must not keep a person's data where it got through.
 fn release(runs: &mut [SiloRun]) {
     let open: BTreeSet<DataSiloId> = runs.iter().filter(|run| run.is_open()).map(|run| run.silo).collect();
     for run in runs.iter_mut() {
         let silo = run.silo;
         run.waits_for.retain(|other| *other != silo && open.contains(other));
     }
-    let mut waiting = runs.iter_mut().filter(|run| run.is_open()).peekable();
-    if waiting.peek().is_none() {
+    let waits_for: HashMap<DataSiloId, Vec<DataSiloId>> = runs
+        .iter()
+        .filter(|run| run.is_open())
+        .map(|run| (run.silo, run.waits_for.clone()))
+        .collect();
+    let waits_for_itself = |silo: DataSiloId| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![silo]);
+        while let Some(other) = next.pop() {
+            next.extend(
+                waits_for
+                    .get(&other)
+                    .into_iter()
+                    .flatten()
+                    .filter(|it| seen.insert(**it)),
+            );
+        }
+        seen.contains(&silo)
+    };
+    let circle: BTreeSet<DataSiloId> = open.iter().copied().filter(|silo| waits_for_itself(*silo)).collect();
+    if circle.is_empty() {
         return;
     }
-    let mut waiting: Vec<&mut SiloRun> = waiting.collect();
-    if waiting.iter().all(|run| !run.waits_for.is_empty()) {
-        tracing::warn!(
-            runs = waiting.len(),
-            "the dependencies of data silos form a circle; none of them is waited for"
-        );
-        for run in &mut waiting {
-            run.waits_for.clear();
-        }
+    tracing::warn!(
+        runs = circle.len(),
+        "the dependencies of data silos form a circle; none in it waits for another of it"
+    );
+    for run in runs.iter_mut().filter(|run| circle.contains(&run.silo)) {
+        run.waits_for.retain(|other| !circle.contains(other));
     }
 }
 
@@ -281,15 +287,17 @@ async fn plan_missing_notices(
     organization: OrganizationId,
     run: &mut SiloRun,
     now: Timestamp,
+    when: fn(&Profile, &Windows, Timestamp) -> Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let (request, id, silo) = (run.request, run.id, run.silo);
+    let windows = run.windows(&app.config.webhooks.windows);
     for profile in &mut run.profiles {
         if let Some(Waiting { id, .. }) = profile.next_notice {
             if jobs::retry_parked(tx, organization, id, now).await? {
                 let due_at_ms = u64::try_from(now.as_millisecond()).unwrap_or(0);
                 profile.next_notice = Some(Waiting { due_at_ms, id });
             }
-        } else if let Some(at) = profile.notice_at(&app.config.webhooks.windows, now) {
+        } else if let Some(at) = when(profile, &windows, now) {
             let job = notice_job(app, request, id, profile.id, silo);
             profile.next_notice = Some(jobs::enqueue(tx, organization, job, at));
         }
@@ -312,6 +320,7 @@ pub(super) fn replan_notice(
     now: Timestamp,
 ) {
     let (request, id, silo) = (run.request, run.id, run.silo);
+    let windows = run.windows(&app.config.webhooks.windows);
     let Some(profile) = run.profiles.iter_mut().find(|known| known.id == profile) else {
         return;
     };
@@ -319,7 +328,7 @@ pub(super) fn replan_notice(
         return;
     };
     jobs::cancel(tx, organization, planned);
-    if let Some(at) = profile.notice_at(&app.config.webhooks.windows, now) {
+    if let Some(at) = profile.notice_at(&windows, now) {
         let job = notice_job(app, request, id, profile.id, silo);
         profile.next_notice = Some(jobs::enqueue(tx, organization, job, at));
     }
@@ -347,255 +356,67 @@ pub(super) async fn let_go_on(tx: &mut Tx, deed: &Deed<'_>, run: &SiloRun) -> Re
     Ok(())
 }
 
-/// Does [`SEND_NOTICE`]. No transaction is open while the receiver has the word: it may report its result before we have
-/// read its answer.
-pub async fn send_notice(app: AppState, job: Claimed) -> Result<(), JobError> {
-    let about = About {
-        request: DsrId(job.subject(0)?),
-        run: RunId(job.subject(1)?),
-        profile: ProfileId(job.subject(2)?),
-    };
-    let keys = app.keys.organization(job.organization).await.map_err(RunError::from)?;
-    let mut reader = app.store.begin_read().await?;
-    let prepared = prepare(&app, &mut reader, &keys, &about, job.id).await?;
-    drop(reader);
-    let delivery = match prepared {
-        None => None,
-        Some(Prepared {
-            url,
-            headers,
-            own,
-            body,
-        }) => {
-            let posted = app.webhooks.post(&url, own, &headers, body).await;
-            Some(posted.unwrap_or_else(|refused| Delivery {
-                received: Received::Failed,
-                why: refused.to_string(),
-                retry_after: None,
-            }))
-        }
-    };
-    for _ in 0..CONFLICTS_MAX {
-        match keep_outcome(&app, &job, &about, delivery.as_ref()).await {
-            Err(JobError::Store(StoreError::Conflict)) => tokio::task::yield_now().await,
+/// Runs looked at in one transaction.
+const PAGE: usize = 200;
+/// Tries at such a transaction: the silo reports while it is looked at.
+const CONFLICTS_MAX: u32 = 16;
+
+/// Does [`RESUMED`](silos::RESUMED): plans a notice for everything that a silo was not told while it was paused.
+pub async fn go_on_at_silo(app: AppState, job: Claimed) -> Result<(), JobError> {
+    let silo = DataSiloId(job.subject(0)?);
+    let mut after = None;
+    let mut conflicts = 0;
+    loop {
+        match go_on_with_page(&app, &job, silo, after.as_ref()).await {
+            Ok(Some(last)) => after = Some(last),
+            Ok(None) => break,
+            Err(JobError::Store(StoreError::Conflict)) if conflicts < CONFLICTS_MAX => conflicts += 1,
             Err(error) => return Err(error),
-            Ok(next) => return delivery.map_or(Ok(()), |delivery| tell(&job, &about, &delivery, next)),
         }
+        app.jobs.ring();
     }
-    Err(JobError::Failed(
-        "the outcome of a notice could not be kept, others changed the run all the time",
-    ))
+    let mut tx = app.store.begin_write().await?;
+    jobs::finish(&mut tx, &job).await?;
+    Ok(tx.commit().await?)
 }
 
-/// Says in the log what came of a notice, and to the runner whether it failed.
-fn tell(job: &Claimed, about: &About, delivery: &Delivery, next: Option<Next>) -> Result<(), JobError> {
-    let (received, why) = (delivery.received, delivery.why.as_str());
-    let silo = job.target.map(tracing::field::display);
-    if received != Received::Failed {
-        tracing::info!(
-            dsr.id = %about.request, run.id = %about.run.0, silo.id = silo, ?received, why, "a notice was sent to a data silo"
-        );
-        return Ok(());
-    }
-    tracing::warn!(
-        dsr.id = %about.request,
-        run.id = %about.run.0,
-        silo.id = silo,
-        why,
-        failures = next.map(|next| next.failures),
-        next_try_at = next.map(|next| tracing::field::display(next.at)),
-        "a notice to a data silo failed"
-    );
-    Err(JobError::InVain)
-}
-
-/// The try that follows one that failed.
-#[derive(Clone, Copy)]
-struct Next {
-    failures: u32,
-    at: Timestamp,
-}
-
-/// What a notice is about.
-struct About {
-    request: DsrId,
-    run: RunId,
-    profile: ProfileId,
-}
-
-/// A notice ready to be sent.
-struct Prepared {
-    url: String,
-    headers: Vec<Header>,
-    own: HeaderMap,
-    body: Bytes,
-}
-
-/// The notice, unless there is nothing to say any more, or another job has been given it to say: one that was given up and
-/// is tried again waits elsewhere than the run remembers, and could not be canceled when the notice was planned anew.
-async fn prepare(
-    app: &AppState,
-    reader: &mut Reader,
-    keys: &Arc<OrganizationKeys>,
-    about: &About,
-    job: JobId,
-) -> Result<Option<Prepared>, JobError> {
-    let organization = keys.organization;
-    let Some(mut run) = store::find(reader, organization, about.request, about.run).await? else {
-        return Ok(None);
-    };
-    if run.abandoned || run.open_profile(about.profile).is_err() {
-        return Ok(None);
-    }
-    let dsr = match dsr::get(reader, keys, about.request).await {
-        Ok(dsr) => dsr,
-        Err(DsrError::NotFound) => return Ok(None),
-        Err(error) => return Err(RunError::from(error).into()),
-    };
-    if !run.is_of(&dsr.head) || dsr.head.state.status() == DsrStatus::OnHold {
-        return Ok(None);
-    }
-    let Some(silo) = silos::find_silo(reader, organization, run.silo).await? else {
-        return Ok(None);
-    };
-    let planned = |profile: &Profile| profile.next_notice.as_ref().is_some_and(|planned| planned.id == job);
-    let mine = |profile: &&Profile| profile.id == about.profile && planned(profile);
-    let Some(profile) = run.profiles.iter().find(mine) else {
-        return Ok(None);
-    };
-    let identifier = dsr
-        .subject
-        .identifiers
-        .iter()
-        .find(|identifier| identifier.id == profile.identifier);
-    let (Some(url), Some(identifier)) = (silo.url.clone(), identifier) else {
-        return Ok(None);
-    };
-    let poll_id = open_text(reader, keys, &run, profile.poll_id.as_deref()).await?;
-    let headers = silos::open_headers(reader, keys, &silo).await.map_err(RunError::from)?;
-    let settings = app.settings.get(reader, organization).await?;
-    let body = Notice {
-        public_url: app.public_url(),
-        organization: &settings.organization,
-        dsr: &dsr,
-        silo: &silo,
-        run: &run,
-        profile,
-        identifier,
-        poll_id: poll_id.as_deref(),
-    }
-    .to_json();
-    let token = keys.sign_webhook(&crate::keyring::WebhookClaims {
-        core_identifier: &dsr.subject.core_identifier,
-        audience: &settings.organization.uri,
-        issued_at: app.clock.now(),
-        id: app.ids.hidden_uuid(),
-        body: &body,
-    });
-    let nonce = SiloNonce::of(organization, &run, profile).sign(keys);
-    let own = [("x-sombra-token", token), (nonce::HEADER, nonce)]
-        .into_iter()
-        .map(|(name, value)| {
-            let mut value = HeaderValue::try_from(value).expect("tokens are printable ASCII");
-            value.set_sensitive(true);
-            (HeaderName::from_static(name), value)
-        });
-    Ok(Some(Prepared {
-        url,
-        headers,
-        own: own.collect(),
-        body: Bytes::from(body),
-    }))
-}
-
-/// A text of a profile that is sealed under the request's key.
-pub(super) async fn open_text(
-    reader: &mut Reader,
-    keys: &OrganizationKeys,
-    run: &SiloRun,
-    sealed: Option<&[u8]>,
-) -> Result<Option<String>, JobError> {
-    let Some(sealed) = sealed else { return Ok(None) };
-    let key = keys
-        .find_key(reader, KeyKind::Request, run.request.0)
-        .await
-        .map_err(RunError::from)?;
-    let Some(key) = key else { return Ok(None) };
-    let plain = value::open(&key, &text_context(run), sealed).map_err(RunError::from)?;
-    Ok(String::from_utf8(plain.to_vec()).ok())
-}
-
-/// Where texts of a run belong.
-pub(super) fn text_context(run: &SiloRun) -> [&[u8]; 2] {
-    [b"silo-run", run.id.0.as_bytes()]
-}
-
-/// Keeps what came of a notice, and plans the next; `None`: there was nothing to say. Answers when a notice that failed is
-/// sent again, if it is.
-async fn keep_outcome(
+/// Does so for one page of the silo's work. Answers where the next begins.
+async fn go_on_with_page(
     app: &AppState,
     job: &Claimed,
-    about: &About,
-    delivery: Option<&Delivery>,
-) -> Result<Option<Next>, JobError> {
-    let received = delivery.map(|delivery| delivery.received);
-    let reason = delivery.filter(|delivery| delivery.received == Received::Failed);
-    let reason = reason.map(|delivery| delivery.why.as_str());
-    let mut again = None;
-    let mut tx = app.store.begin_write().await?;
-    let organization = job.organization;
-    let run = store::find(&mut tx, organization, about.request, about.run).await?;
-    let Some(mut run) = run else {
-        return done(tx, job).await.map(|()| None);
-    };
+    silo: DataSiloId,
+    after: Option<&store::WorkKey>,
+) -> Result<Option<store::WorkKey>, JobError> {
     let now = app.clock.now();
-    let windows = &app.config.webhooks.windows;
-    let was_open = run.is_open();
-    let Some(profile) = run.profiles.iter_mut().find(|profile| profile.id == about.profile) else {
-        return done(tx, job).await.map(|()| None);
+    let mut tx = app.store.begin_write().await?;
+    let may_be_told = silos::find_silo(&mut tx, job.organization, silo)
+        .await?
+        .is_some_and(|silo| silo.may_be_told());
+    let work = store::list_all_work(&mut tx, job.organization, silo, after, PAGE).await?;
+    let Some(last) = work.last().filter(|_| may_be_told).cloned() else {
+        return Ok(None);
     };
-    let is_mine = |waiting: &Waiting| waiting.id == job.id;
-    if let Some(received) = received {
-        profile.noticed(received, windows.tries);
-    }
-    // A report that came meanwhile may have planned another notice; then this job has no next one.
-    if profile.next_notice.as_ref().is_some_and(is_mine) {
-        let next = profile
-            .notice_at(windows, now)
-            .filter(|_| received.is_some() && was_open);
-        profile.next_notice = match (next, reason) {
-            (Some(next_try_at), Some(reason)) => {
-                let failure = Failure {
-                    at: now,
-                    reason,
-                    next_try_at,
-                };
-                again = Some(Next {
-                    failures: profile.failed_notices,
-                    at: next_try_at,
-                });
-                Some(jobs::fail_until(&mut tx, job, &failure).await?)
-            }
-            (Some(at), None) => Some(jobs::finish_until(&mut tx, job, at).await?),
-            (None, _) => {
-                jobs::finish(&mut tx, job).await?;
-                None
-            }
-        };
-    } else {
-        jobs::finish(&mut tx, job).await?;
-    }
-    store::save(&mut tx, organization, &run);
-    if was_open {
-        let deed = Deed {
-            organization,
-            by: Actor::System,
+    let runs = store::find_work(&mut tx, &work).await?;
+    let ids: BTreeSet<DsrId> = runs.iter().map(|run| run.request).collect();
+    let heads = dsr::find_heads(&mut tx, job.organization, &Vec::from_iter(ids)).await?;
+    let heads: HashMap<DsrId, DsrHead> = heads.into_iter().map(|head| (head.id, head)).collect();
+    for before in runs {
+        let is_worked_on = |head: &DsrHead| before.is_of(head) && head.state.status() != DsrStatus::OnHold;
+        if !before.is_work() || !heads.get(&before.request).is_some_and(is_worked_on) {
+            continue;
+        }
+        let mut run = before.clone();
+        plan_missing_notices(
+            app,
+            &mut tx,
+            job.organization,
+            &mut run,
             now,
-            ids: &app.ids,
-        };
-        let_go_on(&mut tx, &deed, &run).await.map_err(RunError::from)?;
+            Profile::notice_after_rest,
+        )
+        .await?;
+        store::replace(&mut tx, job.organization, &before, &run);
     }
     tx.commit().await?;
-    app.jobs.ring();
-    Ok(again)
+    Ok(Some(last))
 }

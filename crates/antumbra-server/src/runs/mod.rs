@@ -12,24 +12,34 @@ mod model;
 mod nonce;
 mod notice;
 mod report;
+mod send;
 mod store;
+mod visual;
 mod webhooks;
 mod wire;
 
 use antumbra_crypto::OpenFailed;
 use antumbra_store::StoreError;
 
-pub use admin::{Listed, RunFilter, change_status, count_work, get_run, list_runs, retry};
+pub use admin::{Listed, RunFilter, change_status, count_work, get_run, list_runs, look_at, retry};
 pub(crate) use http::*;
-pub use jobs::{SEND_NOTICE, open_runs, send_notice};
+pub use jobs::{go_on_at_silo, open_runs};
 pub use model::{Answer, DataPointAnswer, Profile, ProfileId, RunId, RunStatus, SiloRun, Verdict, Windows};
+pub use send::{SEND_NOTICE, send_notice};
 pub use store::TABLES;
+pub use visual::VisualStatus;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;
 pub use webhooks::{NotAccepted, Webhooks};
 
-use crate::{dsr::DsrError, files::FileError, http::Problem, jobs::JobError, keyring::KeyringError};
+use crate::{
+    dsr::{DsrError, DsrStatus},
+    files::FileError,
+    http::Problem,
+    jobs::JobError,
+    keyring::KeyringError,
+};
 
 /// Why something about a silo run cannot be done. Names nobody.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +50,9 @@ pub enum RunError {
     /// The profile, the run or the request is closed.
     #[error("This job has already been completed")]
     Closed,
+    /// The request no longer works on the phase of the run. Clients look for the first words.
+    #[error("Request must be active: the silos no longer work on it, it is {0}")]
+    RequestMovedOn(DsrStatus),
     /// The last page of a data point has come.
     #[error("The last page of this data point has already been received")]
     PagesEnded,
@@ -102,7 +115,9 @@ impl From<RunError> for Problem {
         match error.storage() {
             Ok(error) => error.into(),
             Err(RunError::NotFound) => Problem::not_found(),
-            Err(error @ (RunError::Closed | RunError::PagesEnded)) => Problem::conflict_state(error.to_string()),
+            Err(error @ (RunError::Closed | RunError::RequestMovedOn(_) | RunError::PagesEnded)) => {
+                Problem::conflict_state(error.to_string())
+            }
             Err(RunError::File(error)) => error.into(),
             Err(RunError::Keys(error)) => error.into(),
             Err(RunError::Dsr(DsrError::NotFound)) => Problem::not_found(),

@@ -152,6 +152,9 @@ pub struct SiloRun {
     pub is_awaited: bool,
     /// The request left the phase before the run was done: canceled, or withdrawn.
     pub abandoned: bool,
+    /// The silo is a person's work, who is reminded of it after so many days.
+    #[serde(default)]
+    pub manual_days: Option<u32>,
 }
 
 /// One identifier that a silo is asked about.
@@ -283,6 +286,8 @@ pub struct Windows {
     pub remote_processing: Duration,
     /// While a person is needed.
     pub action_required: Duration,
+    /// Each wait is longer by up to this many hundredths of itself, so that what failed together is not tried together.
+    pub spread: u32,
 }
 
 impl Default for Windows {
@@ -295,7 +300,16 @@ impl Default for Windows {
             error: 24 * HOUR,
             remote_processing: 12 * HOUR,
             action_required: 7 * 24 * HOUR,
+            spread: 10,
         }
+    }
+}
+
+impl Windows {
+    /// `span` and up to its spread more, as `seed` wants it.
+    fn spread(&self, span: Duration, seed: u64) -> Duration {
+        let part = u32::try_from(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54).unwrap_or(0); // 0..1024
+        span + span * self.spread / 100 * part / 1024
     }
 }
 
@@ -324,6 +338,20 @@ impl SiloRun {
     /// Whether something is still awaited from the silo.
     pub fn is_open(&self) -> bool {
         !self.abandoned && !self.status().is_terminal()
+    }
+
+    /// The spans after which its profiles are brought up again.
+    pub fn windows(&self, windows: &Windows) -> Windows {
+        let by_hand = self.manual_days.map(|days| days * Duration::from_secs(24 * 60 * 60));
+        Windows {
+            waiting: by_hand.unwrap_or(windows.waiting),
+            ..*windows
+        }
+    }
+
+    /// Whether the silo may begin with it: it is open, and no other silo has to finish first.
+    pub fn is_work(&self) -> bool {
+        self.is_open() && self.waits_for.is_empty()
     }
 
     /// Whether any data was handed over.
@@ -526,12 +554,28 @@ impl Profile {
             RunStatus::Resolved | RunStatus::Skipped | RunStatus::SkippedDueToException => return None,
             _ if tried_in_vain => windows.try_again,
             RunStatus::Queued => Duration::ZERO,
+            // It is asked how far it has come.
+            RunStatus::Waiting if self.poll_id.is_some() => windows.remote_processing,
             RunStatus::Waiting => windows.waiting,
             RunStatus::Error => windows.error,
             RunStatus::RemoteProcessing => windows.remote_processing,
             RunStatus::ActionRequired => windows.action_required,
         };
-        Some(self.retry_after.filter(|after| *after > now).unwrap_or(now + span))
+        let seed = self.id.0.as_u64_pair().1 ^ u64::from(self.failed_notices);
+        let at = now + windows.spread(span, seed);
+        Some(self.retry_after.filter(|after| *after > now).unwrap_or(at))
+    }
+
+    /// When the silo is to be noticed that was at rest and goes on: at once about what it has not taken, else as ever.
+    pub fn notice_after_rest(&self, windows: &Windows, now: Timestamp) -> Option<Timestamp> {
+        let taken = match self.status {
+            RunStatus::Queued | RunStatus::Error => false,
+            RunStatus::RemoteProcessing | RunStatus::Waiting | RunStatus::ActionRequired => self.failed_notices == 0,
+            RunStatus::Resolved | RunStatus::Skipped | RunStatus::SkippedDueToException => true,
+        };
+        let at = self.notice_at(windows, now)?;
+        let is_asked_to_wait = self.retry_after.is_some_and(|after| after > now);
+        Some(if taken || is_asked_to_wait { at } else { now })
     }
 
     /// Whether the silo asked not to be bothered with it yet.

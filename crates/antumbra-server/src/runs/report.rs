@@ -13,9 +13,10 @@ use jiff::Timestamp;
 
 use super::{
     RunError,
-    jobs::{let_go_on, replan_notice, text_context},
+    jobs::{let_go_on, replan_notice},
     model::{Profile, RunStatus, SiloRun},
     nonce::SiloNonce,
+    send::text_context,
     store,
 };
 use crate::{
@@ -119,7 +120,7 @@ impl Open<'_> {
         if planning(&self.before) != planning(&self.run) {
             replan_notice(app, tx, organization, &mut self.run, id, now);
         }
-        store::save(tx, organization, &self.run);
+        store::replace(tx, organization, &self.before, &self.run);
         self.record(app, tx, deed, status, now);
         let actor = Actor::DataSilo(self.run.silo.0);
         let deed = Deed {

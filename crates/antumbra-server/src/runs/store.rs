@@ -44,7 +44,7 @@ pub(crate) const RECORDS: &[fn(&[u8])] = &[
     crate::fuzz::same_when_written_again::<HandedOver>,
 ];
 
-type WorkKey = (OrganizationId, DataSiloId, String, u64, Uuid, RunId);
+pub(super) type WorkKey = (OrganizationId, DataSiloId, String, u64, Uuid, RunId);
 
 impl Record for SiloRun {
     const VERSION: u8 = 1;
@@ -82,10 +82,29 @@ pub(super) fn save(tx: &mut Tx, organization: OrganizationId, run: &SiloRun) {
     } else {
         tx.delete(&OPEN_RUNS, &key);
     }
-    if run.is_open() && run.waits_for.is_empty() {
+    if run.is_work() {
         tx.put(&WORK, &work_key(organization, run), &());
     } else {
         tx.delete(&WORK, &work_key(organization, run));
+    }
+}
+
+/// Keeps `run` in the place of `before`, as it was read in this transaction. Writes what differs only.
+pub(super) fn replace(tx: &mut Tx, organization: OrganizationId, before: &SiloRun, run: &SiloRun) {
+    if run == before {
+        return;
+    }
+    let key = (organization, run.request.0, run.id);
+    tx.put(&RUNS, &key, run);
+    match (before.is_open(), run.is_open()) {
+        (false, true) => tx.put(&OPEN_RUNS, &key, &()),
+        (true, false) => tx.delete(&OPEN_RUNS, &key),
+        (true, true) | (false, false) => {}
+    }
+    match (before.is_work(), run.is_work()) {
+        (false, true) => tx.put(&WORK, &work_key(organization, run), &()),
+        (true, false) => tx.delete(&WORK, &work_key(organization, run)),
+        (true, true) | (false, false) => {}
     }
 }
 
@@ -177,6 +196,31 @@ pub(super) async fn list_work(
         .zip(runs)
         .filter_map(|(place, run)| Some((place, run?)))
         .collect())
+}
+
+/// What a silo has still to do for any action, after the last of the page before.
+pub(super) async fn list_all_work(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    silo: DataSiloId,
+    after: Option<&WorkKey>,
+    limit: usize,
+) -> Result<Vec<WorkKey>, StoreError> {
+    let mut scan = Scan::prefix(&(organization, silo)).limit(limit);
+    if let Some(after) = after {
+        scan = scan.after(after);
+    }
+    let rows = reader.scan(&WORK, scan).await?;
+    Ok(rows.into_iter().map(|(key, ())| key).collect())
+}
+
+/// The runs that rows of a work list speak of.
+pub(super) async fn find_work(reader: &mut Reader, work: &[WorkKey]) -> Result<Vec<SiloRun>, StoreError> {
+    let keys: Vec<_> = work
+        .iter()
+        .map(|(organization, _, _, _, request, run)| (*organization, *request, *run))
+        .collect();
+    Ok(reader.get_many(&RUNS, &keys).await?.into_iter().flatten().collect())
 }
 
 /// How many runs a silo has still to do, of one action or of all, at most `limit`.

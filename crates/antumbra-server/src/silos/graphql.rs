@@ -10,9 +10,9 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use super::{
     Attribute, DataPoint, DataPointId, DataSilo, DataSiloId, Encryption, Enricher, EnricherId, EnricherKind, Field,
-    Header, Localized, Named as Class, Query, SaveError, SealedHeader, VendorMailCompletionLink, VendorMailSendType,
-    WorkflowDependencies, find_data_point_by_name, find_enricher, find_silo, list_data_points, list_enrichers,
-    list_silos, open_headers, save_data_point, save_enricher, save_silo,
+    Header, Localized, Named as Class, Query, RESUMED, SaveError, SealedHeader, VendorMailCompletionLink,
+    VendorMailSendType, WorkflowDependencies, find_data_point_by_name, find_enricher, find_silo, list_data_points,
+    list_enrichers, list_silos, open_headers, save_data_point, save_enricher, save_silo,
 };
 use crate::{
     graphql::{
@@ -20,6 +20,7 @@ use crate::{
         parse_id, parse_ids, person,
     },
     http::Problem,
+    jobs::{self, Job},
     organization::{Action, Settings},
 };
 

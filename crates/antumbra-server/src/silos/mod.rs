@@ -8,9 +8,13 @@ pub(crate) mod graphql;
 mod model;
 mod store;
 
+use std::time::Duration;
+
 use antumbra_store::{Corrupt, Key};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::jobs::{INNER_RETRIES, JobKind};
 
 pub use model::{
     Attribute, DataPoint, DataSilo, Encryption, Enricher, EnricherKind, Field, Header, Localized, Named, Query,
@@ -18,12 +22,21 @@ pub use model::{
 };
 pub use store::{
     SaveError, TABLES, delete_data_point, delete_enricher, delete_silo, find_data_point, find_data_point_by_name,
-    find_data_points, find_enricher, find_silo, list_data_points, list_enrichers, list_silos, may_name_data_point,
-    open_headers, save_data_point, save_enricher, save_silo,
+    find_data_points, find_enricher, find_silo, list_all_data_points, list_data_points, list_enrichers, list_silos,
+    may_name_data_point, open_headers, save_data_point, save_enricher, save_silo,
 };
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;
+
+/// A silo that was paused is told again what it has to do. Subject: the silo. The work is done by the slice of silo runs.
+pub static RESUMED: JobKind = JobKind {
+    name: "silos.resumed",
+    lease: Duration::from_secs(10 * 60),
+    retries: INNER_RETRIES,
+    at_once: 4,
+    at_once_per_target: 1,
+};
 
 /// A system that holds personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

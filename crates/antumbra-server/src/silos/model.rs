@@ -49,6 +49,9 @@ pub struct DataSilo {
     pub depends_on_in_workflow: Vec<WorkflowDependencies>,
     /// Whether it takes part in requests that are not tests.
     pub is_live: bool,
+    /// Whether it is left alone for now: its runs are made, and wait until it is resumed.
+    #[serde(default)]
+    pub is_paused: bool,
     /// The country it stands in.
     pub country: Option<String>,
     /// The part of that country.
@@ -252,6 +255,7 @@ impl DataSilo {
             depends_on: BTreeSet::new(),
             depends_on_in_workflow: Vec::new(),
             is_live: true,
+            is_paused: false,
             country: None,
             country_sub_division: None,
             notify_email_address: None,
@@ -297,6 +301,32 @@ impl DataSilo {
     /// Whether notices are sent to it; otherwise it comes for its work itself.
     pub fn is_noticed(&self) -> bool {
         self.url.is_some()
+    }
+
+    /// Whether a notice may be sent to it now.
+    pub fn may_be_told(&self) -> bool {
+        self.is_noticed() && !self.is_paused
+    }
+
+    /// After how many days its person is reminded, where its work is a person's: of `30 days` or `2 weeks`, the days.
+    pub fn manual_days(&self) -> Option<u32> {
+        const DEFAULT: u32 = 30;
+        if self.kind != "promptAPerson" {
+            return None;
+        }
+        let mut words = self.manual_work_retry_frequency.split_whitespace();
+        let number: Option<u32> = words.next().and_then(|word| word.parse().ok());
+        let days = match words.next().map(|unit| unit.trim_end_matches('s')) {
+            None | Some("day") => 1,
+            Some("week") => 7,
+            Some("month") => 30,
+            Some(_) => return Some(DEFAULT),
+        };
+        Some(
+            number
+                .map_or(DEFAULT, |number| number.saturating_mul(days))
+                .clamp(1, 3_650),
+        )
     }
 
     /// Whether a run for `action` is made at this silo, which has `data_points`.
@@ -400,6 +430,28 @@ mod tests {
             silo.actions = own.map(|own| own.iter().copied().collect());
             let points: Vec<DataPoint> = points.iter().map(|actions| data_point(actions)).collect();
             assert_eq!(silo.serves(action, &points), serves, "{own:?} {action:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_works_by_hand_is_reminded_as_often_as_was_asked() {
+        let mut silo = silo();
+        assert_eq!(silo.manual_days(), None);
+        silo.kind = "promptAPerson".into();
+        for (asked, days) in [
+            ("30 days", 30),
+            ("1 day", 1),
+            ("2 weeks", 14),
+            ("3 months", 90),
+            ("12", 12),
+            ("0 days", 1),
+            ("4294967295 months", 3_650),
+            ("now and then", 30),
+            ("5 fortnights", 30),
+            ("", 30),
+        ] {
+            silo.manual_work_retry_frequency = asked.into();
+            assert_eq!(silo.manual_days(), Some(days), "{asked}");
         }
     }
 

@@ -269,6 +269,15 @@ pub async fn list_data_points(
     Ok(rows.into_iter().map(|(_, point)| point).collect())
 }
 
+/// Every data point of every silo, those of one silo together. Nothing is cut off.
+pub async fn list_all_data_points(
+    reader: &mut Reader,
+    organization: OrganizationId,
+) -> Result<Vec<DataPoint>, StoreError> {
+    let rows = reader.scan(&DATA_POINTS, Scan::prefix(&organization)).await?;
+    Ok(rows.into_iter().map(|(_, point)| point).collect())
+}
+
 /// Removes a data point. What was uploaded for it stays with its request.
 pub async fn delete_data_point(
     tx: &mut Tx,

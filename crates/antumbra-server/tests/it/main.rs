@@ -9,6 +9,7 @@
 
 mod access;
 mod bad_input;
+mod checklist;
 mod download_keys;
 mod dsr;
 mod files;

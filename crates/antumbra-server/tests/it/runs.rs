@@ -27,6 +27,7 @@ use crate::support::{
 mod course;
 mod notices;
 mod reports;
+mod rests;
 mod work_lists;
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -341,6 +341,8 @@ pub(crate) struct DataSilo {
     #[serde(rename = "deletion-dependencies")]
     pub(crate) deletion_dependencies: Option<Vec<String>>,
     pub(crate) disabled: Option<bool>,
+    /// Ours: left alone until it is resumed.
+    pub(crate) paused: Option<bool>,
     pub(crate) country: Option<String>,
     #[serde(rename = "countrySubDivision")]
     pub(crate) country_subdivision: Option<String>,

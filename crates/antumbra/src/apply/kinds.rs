@@ -413,7 +413,8 @@ pub(super) const DATA_SILO: Kind = Kind {
     section: "data-silos",
     list: "dataSilos(filterBy: {})",
     pages: Pages::Yes,
-    selection: "id title type outerType description url country countrySubDivision isLive identifiers { name } \
+    selection: "id title type outerType description url country countrySubDivision isLive isPaused \
+        identifiers { name } \
         subjectBlocklist { type } dependentDataSilos { title } headers { name isSecret value }",
     name: "title",
     name_at: "title",
@@ -425,6 +426,7 @@ pub(super) const DATA_SILO: Kind = Kind {
         field("country", "country", "country"),
         field("countrySubDivision", "countrySubDivision", "countrySubDivision"),
         field("isLive", "isLive", "isLive"),
+        field("paused", "isPaused", "isPaused"),
         set("identity-keys", "identifiers[].name", "identifiers"),
         set("data-subjects", "data-subjects", "dataSubjects"),
         set(

@@ -7,6 +7,7 @@ use antumbra_crypto::token::SigningKey;
 use antumbra_server::ServerConfig;
 use antumbra_server::api_keys::internal_key_hash;
 use antumbra_server::config as server;
+use antumbra_server::jobs::Bounds;
 use antumbra_server::keyring::{RootFile, erasure_horizon};
 use antumbra_server::silos::address::Network;
 use antumbra_store::{EmbeddedConfig, PostgresConfig, StoreConfig};
@@ -217,6 +218,11 @@ impl Config {
         windows.tries = self.webhooks.tries.get();
         windows.waiting = span("webhooks.remind_after", self.webhooks.remind_after)?;
         windows.error = windows.waiting;
+        config.webhooks.bounds = Bounds {
+            at_once: self.webhooks.at_once.get(),
+            at_once_per_target: self.webhooks.at_once_per_silo.get(),
+            per_minute_per_target: Some(self.webhooks.per_minute_per_silo).filter(|budget| *budget > 0),
+        };
         let changes_kept = span("preferences.changes_kept", self.preferences.changes_kept)?;
         config.preferences.changes_kept = Some(changes_kept).filter(|kept| !kept.is_zero());
         config.preferences.unauthenticated_per_minute = self.preferences.unauthenticated_per_minute;

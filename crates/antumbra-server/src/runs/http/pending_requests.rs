@@ -19,7 +19,7 @@ use crate::{
         store,
         wire::{Pending, PendingAttribute, PendingItem},
     },
-    silos::{self, DataSiloId},
+    silos::{self, DataSilo, DataSiloId},
 };
 
 /// Items on a page unless the caller says how many.
@@ -31,7 +31,7 @@ const BATCH: usize = 500;
 
 /// `GET /v1/data-silo/{id}/pending-requests/{type}`: what the silo has still to do, oldest request first.
 ///
-/// An item is gone once it is reported on, and while the silo has put it off.
+/// An item is gone once it is reported on, and while the silo has put it off. A silo that is paused has nothing to do.
 #[utoipa::path(
     get, path = "/v1/data-silo/{id}/pending-requests/{type}", tag = "Fulfilment",
     params(
@@ -64,10 +64,13 @@ pub(crate) async fn pending_requests(
     let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let keys = app.keys.organization(caller.organization).await?;
     let mut reader = app.store.begin_read().await?;
-    silos::find_silo(&mut reader, caller.organization, silo)
+    let DataSilo { is_paused, .. } = silos::find_silo(&mut reader, caller.organization, silo)
         .await?
         .ok_or_else(Problem::not_found)?;
     caller.attached_to(silo)?;
+    if is_paused {
+        return Ok(Json(Pending { items: Vec::new() }));
+    }
     let now = app.clock.now();
     let items = list(&mut reader, &keys, silo, action, now, whole(offset), whole(limit)).await?;
     Ok(Json(Pending { items }))

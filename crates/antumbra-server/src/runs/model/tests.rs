@@ -207,6 +207,7 @@ fn run_of(statuses: &str) -> SiloRun {
         waits_for: Vec::new(),
         is_awaited: false,
         abandoned: false,
+        manual_days: None,
     }
 }
 
@@ -249,7 +250,10 @@ fn a_person_can_close_reopen_and_ask_again() {
 
 #[test]
 fn an_unfinished_profile_is_brought_up_again_after_its_window() {
-    let windows = Windows::default();
+    let windows = Windows {
+        spread: 0,
+        ..Windows::default()
+    };
     let now: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
     let hours = |status: RunStatus, failed: u32, retry_after: Option<&str>| {
         let mut profile = profile_asked_for("");
@@ -276,4 +280,63 @@ fn an_unfinished_profile_is_brought_up_again_after_its_window() {
     ] {
         assert_eq!(hours(closed, 0, None), None);
     }
+}
+
+#[test]
+fn waits_are_spread_by_a_tenth_at_most_and_never_shorter_than_they_say() {
+    let (windows, now) = (Windows::default(), Timestamp::UNIX_EPOCH);
+    let waits: std::collections::BTreeSet<i64> = (0..200)
+        .map(|number| {
+            let mut profile = profile_asked_for("");
+            profile.id = ProfileId(Uuid::from_u128(number));
+            profile.status = RunStatus::Waiting;
+            profile.notice_at(&windows, now).unwrap().as_second()
+        })
+        .collect();
+    let day = 24 * 3600;
+    assert!(*waits.first().unwrap() >= day && *waits.last().unwrap() <= day + day / 10);
+    assert!(waits.len() > 100);
+}
+
+#[test]
+fn what_a_silo_polls_for_and_what_people_do_by_hand_have_windows_of_their_own() {
+    let windows = Windows {
+        spread: 0,
+        ..Windows::default()
+    };
+    let now = Timestamp::UNIX_EPOCH;
+    let mut run = run_of("WAITING");
+    let hours = |run: &SiloRun| {
+        let at = run.profiles[0].notice_at(&run.windows(&windows), now);
+        at.unwrap().as_second() / 3600
+    };
+    assert_eq!(hours(&run), 24);
+    run.manual_days = Some(30);
+    assert_eq!(hours(&run), 30 * 24);
+    run.profiles[0].poll_id = Some(vec![1]);
+    assert_eq!(hours(&run), 12);
+}
+
+#[test]
+fn after_a_rest_a_silo_is_told_at_once_what_it_has_not_taken() {
+    let windows = Windows {
+        spread: 0,
+        ..Windows::default()
+    };
+    let now: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
+    let hours = |status: RunStatus, failed: u32, retry_after: Option<&str>| {
+        let mut profile = profile_asked_for("");
+        profile.status = status;
+        profile.failed_notices = failed;
+        profile.retry_after = retry_after.map(|at| at.parse().unwrap());
+        let at = profile.notice_after_rest(&windows, now)?;
+        Some((at.as_second() - now.as_second()) / 3600)
+    };
+    assert_eq!(hours(RunStatus::Queued, 0, None), Some(0));
+    assert_eq!(hours(RunStatus::Queued, 3, None), Some(0));
+    assert_eq!(hours(RunStatus::Error, 5, None), Some(0));
+    assert_eq!(hours(RunStatus::Waiting, 0, None), Some(24));
+    assert_eq!(hours(RunStatus::Waiting, 2, None), Some(0));
+    assert_eq!(hours(RunStatus::Waiting, 0, Some("2026-03-04T00:00:00Z")), Some(72));
+    assert_eq!(hours(RunStatus::Resolved, 0, None), None);
 }

@@ -107,6 +107,8 @@ pub(super) struct DataSiloSettings {
     pub(super) identifiers: Option<Vec<String>>,
     /// Whether it takes part in requests that are not tests.
     pub(super) is_live: Option<bool>,
+    /// Whether it is left alone for now: its runs wait until it is resumed. Ours.
+    pub(super) is_paused: Option<bool>,
     /// The data subject types it holds nothing about, by id.
     pub(super) data_subject_block_list_ids: Option<Vec<ID>>,
     /// The data subject types it holds something about, by what `subjectType` says.
@@ -250,6 +252,8 @@ impl DataSiloSettings {
         put(&mut silo.notify_email_address, text(self.notify_email_address));
         put(&mut silo.identity_keys, self.identifiers);
         put(&mut silo.is_live, self.is_live);
+        let was_paused = silo.is_paused;
+        put(&mut silo.is_paused, self.is_paused);
         put(&mut silo.owners, self.owner_emails);
         put(&mut silo.teams, self.team_names);
         put(&mut silo.attributes, self.attributes.map(read_attributes));
@@ -282,6 +286,15 @@ impl DataSiloSettings {
         let saved = save_silo(&mut tx, &keys, &session.app.addresses, silo, headers.as_deref()).await;
         let silo = saved.map_err(about("data silo", &title))?;
         session.record(&mut tx, deed, ("data_silo", silo.id.0));
+        match (was_paused, silo.is_paused) {
+            (false, true) => session.record(&mut tx, "data_silo.paused", ("data_silo", silo.id.0)),
+            (true, false) => {
+                session.record(&mut tx, "data_silo.resumed", ("data_silo", silo.id.0));
+                let job = Job::new(session.app.ids.uuid(), &RESUMED, [silo.id.0]).waiting_for(silo.id.0);
+                jobs::enqueue(&mut tx, session.organization(), job, session.now);
+            }
+            (true, true) | (false, false) => {}
+        }
         if let Some(id) = &self.api_key_id {
             session.attach_key(&mut tx, &around.keys, id, silo.id).await?;
         }

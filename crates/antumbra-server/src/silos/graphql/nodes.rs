@@ -182,6 +182,11 @@ impl SiloNode {
         self.silo.is_live
     }
 
+    /// Whether it is left alone for now: its runs wait until it is resumed.
+    async fn is_paused(&self) -> bool {
+        self.silo.is_paused
+    }
+
     /// Days between two mails to its vendor.
     async fn prompt_a_vendor_email_send_frequency(&self) -> i32 {
         i32::try_from(self.silo.vendor_mail.every_days).unwrap_or(i32::MAX)

@@ -120,7 +120,10 @@ async fn the_management_api_lists_runs_decides_about_them_and_has_silos_asked_ag
     assert_eq!(story.status_of(request).await, "APPROVING");
 
     for (id, words) in [
-        (run, "Client error: This job has already been completed"),
+        (
+            run,
+            "Client error: Request must be active: the silos no longer work on it, it is APPROVING",
+        ),
         (
             json!(story::nobody().to_string()),
             "Client error: Failed to find RequestDataSilo",
