@@ -152,6 +152,7 @@ impl Runner {
                 () = tokio::time::sleep(pause) => {}
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended).await,
             }
+            self.reap().await;
         }
         let ended_in_time = tokio::time::timeout(grace, async {
             while let Some(ended) = self.tasks.join_next_with_id().await {
@@ -176,6 +177,7 @@ impl Runner {
                 Some(ended) => self.ended(ended).await,
                 None => return Ok(()),
             }
+            self.reap().await;
         }
     }
 
