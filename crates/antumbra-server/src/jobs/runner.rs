@@ -169,15 +169,22 @@ impl Runner {
 
     /// Runs whatever is due, and whatever that makes due, until nothing is. For tests, which move the clock by hand.
     pub async fn run_until_idle(&mut self) -> Result<(), StoreError> {
+        let mut reach = Reach::All;
         loop {
-            if self.look(Reach::All).await? == Look::Again {
+            if self.look(reach).await? == Look::Again {
+                reach = Reach::Front;
                 continue;
             }
             match self.tasks.join_next_with_id().await {
                 Some(ended) => self.ended(ended).await,
-                None => return Ok(()),
+                None if reach == Reach::All => return Ok(()),
+                None => {
+                    reach = Reach::All;
+                    continue;
+                }
             }
             self.reap().await;
+            reach = Reach::Front;
         }
     }
 
