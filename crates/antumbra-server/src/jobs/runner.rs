@@ -32,6 +32,8 @@ const PAGE: usize = 512;
 const AT_ONCE: usize = 512;
 /// Longest sleep between two looks at the queue, so that jobs of other processes are found without being told of.
 const POLL: Duration = Duration::from_secs(1);
+/// Between two looks at all while jobs are under way: it may pass over every row removed of late, which is not little then.
+const ALL_EVERY: Duration = Duration::from_secs(10);
 /// Attempts at a transaction that conflicts with another, before the conflict counts as a failure.
 const CONFLICTS_MAX: u32 = 8;
 
@@ -222,7 +224,8 @@ impl Runner {
     }
 
     async fn look_or_log(&mut self) -> Look {
-        let is_fresh = self.looked_at.is_some_and(|at| at.elapsed() < POLL);
+        let every = if self.running.is_empty() { POLL } else { ALL_EVERY };
+        let is_fresh = self.looked_at.is_some_and(|at| at.elapsed() < every);
         let reach = if is_fresh { Reach::Front } else { Reach::All };
         if !is_fresh {
             self.looked_at = Some(Instant::now());
