@@ -37,6 +37,8 @@ pub struct RunFilter {
     pub has_files: Option<bool>,
     /// With an identifier to look up, or without.
     pub has_profiles: Option<bool>,
+    /// Only the last run of each request at each silo, and none of earlier phases and rounds: clients expect one.
+    pub newest_only: bool,
     /// Which end comes first.
     pub order: Order,
 }
@@ -68,6 +70,7 @@ pub async fn list_runs(
     limit: usize,
 ) -> Result<Listed, StoreError> {
     let mut places: Vec<(Timestamp, RunId, DsrId)> = Vec::new();
+    let mut newest: HashMap<(DsrId, DataSiloId), RunId> = HashMap::new();
     let mut after = None;
     loop {
         let batch = match filter.request {
@@ -76,6 +79,8 @@ pub async fn list_runs(
         };
         let Some(last) = batch.last() else { break };
         after = Some((last.request, last.id));
+        // Runs come in the order in which they were made.
+        newest.extend(batch.iter().map(|run| ((run.request, run.silo), run.id)));
         let mut kept: Vec<SiloRun> = batch.into_iter().filter(|run| filter.lets_through(run)).collect();
         if let Some(visual) = filter.visual {
             let looks = look_at(reader, organization, &kept).await?;
@@ -86,6 +91,10 @@ pub async fn list_runs(
         if filter.request.is_some() {
             break;
         }
+    }
+    if filter.newest_only {
+        let newest: BTreeSet<RunId> = newest.into_values().collect();
+        places.retain(|(_, run, _)| newest.contains(run));
     }
     if !filter.request_statuses.is_empty() {
         let ids: BTreeSet<DsrId> = places.iter().map(|(_, _, request)| *request).collect();

@@ -185,6 +185,7 @@ impl RequestDataSiloFiltersInput {
             request_statuses: self.request_status.unwrap_or_default(),
             has_files: self.has_files,
             has_profiles: self.has_profiles,
+            newest_only: true,
             order,
         })
     }

@@ -295,6 +295,16 @@ async fn line_25_an_erasure_in_two_phases_shows_first_and_erases_after_its_delay
     assert_eq!(removal.json()["type"], "ERASURE");
     assert_eq!(story.pending(Action::Erasure, "").await.len(), 1);
     expect(story.put_report(&preview.nonce(), json!({})).await, 409).await;
+    let silo = story.silo.0;
+    let runs = ask(&format!(
+        "{{ requestDataSilos(filterBy: {{ requestId: \"{request}\", dataSiloId: \"{silo}\" }}) {{ nodes {{ activeType }} }} }}"
+    ))
+    .await;
+    assert_eq!(
+        runs["nodes"],
+        json!([{ "activeType": "ERASURE" }]),
+        "clients expect one"
+    );
 
     let cancel = format!("mutation {{ cancelRequest(input: {{ requestId: \"{request}\" }}) {{ clientMutationId }} }}");
     let refused = manage_refused(&story.server, &story.admin_key, &cancel).await;
