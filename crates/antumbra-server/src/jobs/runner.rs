@@ -88,6 +88,9 @@ impl Runner {
         if let Some(known) = self.kinds.get_mut(kind.name) {
             known.bounds = bounds;
         }
+        // Whatever one kind may take, the others find places beside it.
+        let most = self.kinds.values().map(|known| known.bounds.at_once).max();
+        self.room = Room::new(AT_ONCE.max(most.unwrap_or(0).saturating_add(AT_ONCE / 2)));
         self
     }
 

@@ -220,13 +220,11 @@ async fn line_22_a_notice_has_a_length_and_its_nonce_serves_on_all_four_routes_e
     assert_eq!(story.run_of(request).await.status(), RunStatus::Skipped);
     expect(story.put_report(&nonce, json!({})).await, 409).await;
 
-    let call = story
-        .server
-        .client()
-        .put(story.server.url("/v1/data-silo"))
-        .bearer_auth(&story.silo_key);
+    let (client, key) = (story.server.client().clone(), story.silo_key.clone());
+    let url = story.server.url("/v1/data-silo");
     story.receiver.answers_as(move |notice| {
-        let call = call.try_clone().unwrap().header("x-transcend-nonce", notice.nonce());
+        let call = client.put(&url).bearer_auth(&key);
+        let call = call.header("x-transcend-nonce", notice.nonce());
         async move {
             assert_eq!(call.json(&json!({})).send().await.unwrap().status().as_u16(), 200);
             status(200)
