@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use crate::{
     AppState, ServerConfig, api_keys, audit, dsr, files, http, jobs, keyring, messages, organization, preferences,
-    purposes, routes, runs, silos, testing,
+    preflights, purposes, routes, runs, silos, testing,
 };
 
 /// A name, and what takes any bytes.
@@ -233,6 +233,7 @@ fn records(bytes: &[u8]) {
         preferences::sync::RECORDS,
         preferences::feed::RECORDS,
         purposes::RECORDS,
+        preflights::RECORDS,
         runs::RECORDS,
         silos::RECORDS,
     ];

@@ -4,7 +4,8 @@
 //! * [`http`] is the shell around the handlers: callers, problems, bodies, limits, the connection.
 //! * [`world`] holds time and randomness, [`config`] what the operator may set.
 //! * Each slice is everything about one domain word, from the wire to the disk: [`organization`], [`purposes`], [`silos`],
-//!   [`dsr`], [`messages`], [`runs`], [`files`], [`preferences`], [`api_keys`], [`keyring`], [`audit`], [`jobs`]; [`graphql`] merges the
+//!   [`dsr`], [`messages`], [`preflights`], [`runs`], [`files`], [`preferences`], [`api_keys`], [`keyring`], [`audit`], [`jobs`];
+//!   [`graphql`] merges the
 //!   slices' parts of the management API.
 
 pub mod api_keys;
@@ -22,6 +23,7 @@ pub mod keyring;
 pub mod messages;
 pub mod organization;
 pub mod preferences;
+pub mod preflights;
 pub mod purposes;
 pub mod routes;
 pub mod runs;
@@ -52,6 +54,7 @@ pub fn tables() -> Vec<&'static str> {
         organization::TABLES,
         preferences::TABLES,
         preferences::sync::TABLES,
+        preflights::TABLES,
         purposes::TABLES,
         runs::TABLES,
         silos::TABLES,
@@ -62,7 +65,9 @@ pub fn tables() -> Vec<&'static str> {
 /// Every kind of job, and what does it.
 fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
     vec![
-        handles(app, &dsr::SETTLE_IDENTITIES, dsr::settle_identities),
+        handles(app, &dsr::SETTLE_IDENTITIES, preflights::settle_identities),
+        handles(app, &preflights::ASK, preflights::ask),
+        handles(app, &preflights::WAKE, preflights::wake),
         handles(app, &dsr::ELAPSED, dsr::elapsed),
         handles(app, &dsr::COMPOSE_MESSAGE, dsr::compose_message),
         handles(app, &messages::SEND, messages::send),

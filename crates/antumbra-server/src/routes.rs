@@ -16,12 +16,12 @@ use crate::{
     api_keys::ScopeName,
     dsr, graphql,
     http::{Access, Answers, Budget, Dialect, docs, metrics, probes, shell},
-    preferences, runs,
+    preferences, preflights, runs,
 };
 
 #[rustfmt::skip] // A table: one line a handler.
 fn table() -> Vec<Route> {
-    use ScopeName::{MakeDataSubjectRequest, ManageStoredPreferences, ViewManagedConsentDatabaseAdminApi, ViewRequestCompilation, ViewRequests};
+    use ScopeName::{MakeDataSubjectRequest, ManageRequestIdentities, ManageStoredPreferences, ViewManagedConsentDatabaseAdminApi, ViewRequestCompilation, ViewRequests};
     use budgets::{
         APPEND_IDENTIFIERS, DELETE_IDENTIFIERS, DSR, PREFERENCES_DELETE, PREFERENCES_QUERY, PREFERENCES_RECORDS,
         PREFERENCES_UPSERT, UPDATE_IDENTIFIERS,
@@ -33,6 +33,8 @@ fn table() -> Vec<Route> {
         scope(routes!(dsr::http::download_keys), ViewRequestCompilation).budget(DSR),
         scope(routes!(dsr::http::request_identifiers), ViewRequestCompilation).budget(DSR),
         any_key(routes!(dsr::http::download_file)).budget(DSR),
+        // What is found out before data silos are asked.
+        scope(routes!(preflights::enrich_identifiers), ManageRequestIdentities).may_be_closed().budget(DSR),
         // What data silos hand over.
         attached(routes!(runs::hand_over)).may_be_closed().budget(DSR),
         attached(routes!(runs::report)).may_be_closed().budget(DSR),

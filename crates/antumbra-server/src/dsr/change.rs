@@ -7,9 +7,10 @@ use uuid::Uuid;
 use super::{
     DsrError,
     jobs::{ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES},
-    model::{DsrHead, DsrId},
+    model::{DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Verifier},
     state::{DsrEffect, DsrEvent},
     store,
+    submission::IDENTIFIERS_MAX,
     tell::compose_job,
 };
 use crate::{
@@ -138,32 +139,131 @@ pub async fn remove_identifiers(
     id: DsrId,
     identifiers: &[Uuid],
 ) -> Result<usize, DsrError> {
-    let dsr = super::get(tx, keys, id).await?;
-    if !dsr.head.state.is_open() {
-        return Err(DsrError::NotStoppable(dsr.head.state.status()));
-    }
-    let mut subject = dsr.subject;
+    let mut subject = open_subject(tx, keys, id).await?;
     let had = subject.identifiers.len();
     subject.identifiers.retain(|identifier| {
         identifier.kind == IdentifierKind::CoreIdentifier || !identifiers.contains(&identifier.id)
     });
     let removed = had - subject.identifiers.len();
     if removed > 0 {
-        let key = keys
-            .find_key(tx, KeyKind::Request, id.0)
-            .await?
-            .ok_or(DsrError::NotFound)?;
-        store::put_subject(tx, deed.organization, id, &key, &subject)?;
-        record(
-            tx,
-            deed,
-            id,
-            "dsr.identifiers_removed",
-            vec![("count", audit::Detail::Count(removed as u64))],
-        );
-        enqueue(tx, deed, id, [DsrEffect::SettleIdentities]);
+        keep_subject(tx, keys, deed, id, &subject, ("dsr.identifiers_removed", removed)).await?;
+        settle_soon(tx, deed, id);
     }
     Ok(removed)
+}
+
+/// An identifier that an enricher found: its value is in the form in which it is kept.
+pub struct FoundIdentifier {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: IdentifierKind,
+    /// Its value.
+    pub value: String,
+}
+
+/// Adds what an enricher found about the person to an open request. It counts as verified, and so from now on does what the
+/// request had already and the enricher names too. Says how many identifiers are new, or verified by that.
+pub async fn add_identifiers(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    deed: &Deed<'_>,
+    id: DsrId,
+    found: Vec<FoundIdentifier>,
+) -> Result<usize, DsrError> {
+    if found.is_empty() {
+        return Ok(0);
+    }
+    let mut subject = open_subject(tx, keys, id).await?;
+    let mut changed = 0;
+    for FoundIdentifier { name, kind, value } in found {
+        let same = |known: &DsrIdentifier| known.name == name && known.value == value;
+        match subject.identifiers.iter().position(same) {
+            Some(at) if subject.identifiers[at].verified_at.is_some() => {}
+            Some(at) => {
+                verify(&mut subject.identifiers[at], deed.now);
+                changed += 1;
+            }
+            None if subject.identifiers.len() >= IDENTIFIERS_MAX => return Err(DsrError::TooManyIdentifiers),
+            None => {
+                subject.identifiers.push(DsrIdentifier {
+                    id: deed.ids.uuid(),
+                    name,
+                    kind,
+                    value,
+                    source: IdentifierSource::Enricher,
+                    verified_at: Some(deed.now),
+                    verified_by: Verifier::Preflight,
+                });
+                changed += 1;
+            }
+        }
+    }
+    if changed > 0 {
+        keep_subject(tx, keys, deed, id, &subject, ("dsr.identifiers_found", changed)).await?;
+    }
+    Ok(changed)
+}
+
+/// Has these identifiers of an open request count as verified. Says how many did not before.
+pub async fn verify_identifiers(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    deed: &Deed<'_>,
+    id: DsrId,
+    identifiers: &[Uuid],
+) -> Result<usize, DsrError> {
+    let mut subject = open_subject(tx, keys, id).await?;
+    let named = subject
+        .identifiers
+        .iter_mut()
+        .filter(|known| identifiers.contains(&known.id));
+    let mut verified = 0;
+    for known in named.filter(|known| known.verified_at.is_none()) {
+        verify(known, deed.now);
+        verified += 1;
+    }
+    if verified > 0 {
+        keep_subject(tx, keys, deed, id, &subject, ("dsr.identifiers_verified", verified)).await?;
+    }
+    Ok(verified)
+}
+
+fn verify(known: &mut DsrIdentifier, now: Timestamp) {
+    known.verified_at = Some(now);
+    known.verified_by = Verifier::Preflight;
+}
+
+/// What is about the person of an open request.
+async fn open_subject(tx: &mut Tx, keys: &OrganizationKeys, id: DsrId) -> Result<DsrSubject, DsrError> {
+    let dsr = super::get(tx, keys, id).await?;
+    if !dsr.head.state.is_open() {
+        return Err(DsrError::NotStoppable(dsr.head.state.status()));
+    }
+    Ok(dsr.subject)
+}
+
+/// Keeps what is about the person, and how many of their identifiers `what` was done to.
+async fn keep_subject(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    deed: &Deed<'_>,
+    id: DsrId,
+    subject: &DsrSubject,
+    (what, count): (&'static str, usize),
+) -> Result<(), DsrError> {
+    let key = keys
+        .find_key(tx, KeyKind::Request, id.0)
+        .await?
+        .ok_or(DsrError::NotFound)?;
+    store::put_subject(tx, deed.organization, id, &key, subject)?;
+    record(tx, deed, id, what, vec![("count", audit::Detail::Count(count as u64))]);
+    Ok(())
+}
+
+/// Has the identities of a request looked at again.
+pub fn settle_soon(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) {
+    enqueue(tx, deed, id, [DsrEffect::SettleIdentities]);
 }
 
 /// One job for each effect, in the same transaction as the state that wants it.

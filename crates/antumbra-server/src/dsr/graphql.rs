@@ -262,6 +262,7 @@ fn refusal(error: DsrError) -> Refusal {
         DsrError::NotApproving(_)
         | DsrError::NotStoppable(_)
         | DsrError::PastStopping(_)
+        | DsrError::TooManyIdentifiers
         | DsrError::OutOfPlace(_)
         | DsrError::Duplicate => Refusal::client(error.to_string()),
         DsrError::Store(failed) => failed.into(),

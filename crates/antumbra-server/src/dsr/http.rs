@@ -138,6 +138,7 @@ impl From<DsrError> for Problem {
             DsrError::NotApproving(_)
             | DsrError::NotStoppable(_)
             | DsrError::PastStopping(_)
+            | DsrError::TooManyIdentifiers
             | DsrError::OutOfPlace(_) => Problem::conflict_state(error.to_string()),
             DsrError::Store(error) => error.into(),
             DsrError::Keys(error) => error.into(),

@@ -2,19 +2,15 @@
 
 use std::time::Duration;
 
-use super::{
-    Deed, DsrError,
-    change::{advance, record},
-    model::{DsrId, Identities, identities},
-    state::{DsrEvent, DsrState},
-};
+use super::{Deed, DsrError, change::advance, model::DsrId, state::DsrEvent};
 use crate::{
     AppState,
-    audit::{Actor, Detail},
+    audit::Actor,
     jobs::{self, Claimed, INNER_RETRIES, JobError, JobKind},
 };
 
-/// Looks whether every identifier is verified, and lets the request go on if so. Subject: the request.
+/// Sees to it that enrichers run and identifiers are verified, and lets the request go on once nothing of it is left to do.
+/// Subject: the request. The work is done by the slice of preflights.
 pub static SETTLE_IDENTITIES: JobKind = inner("dsr.settle_identities");
 
 /// Opens the silo runs of the phase a request is in, or looks again at those that are open; when every one has ended,
@@ -32,58 +28,6 @@ pub(super) const fn inner(name: &'static str) -> JobKind {
         at_once: 16,
         at_once_per_target: 16,
     }
-}
-
-/// Does [`SETTLE_IDENTITIES`].
-///
-/// What an API key holder submits counts as verified when it arrives, but for an address they themselves call unverified.
-/// Such a request stays where it is until somebody removes the address or cancels the request; the audit log and a
-/// warning say so, each time that the request is looked at.
-pub async fn settle_identities(app: AppState, job: Claimed) -> Result<(), JobError> {
-    let id = DsrId(job.subject(0)?);
-    let keys = app.keys.organization(job.organization).await.map_err(failed)?;
-    let mut tx = app.store.begin_write().await?;
-    let deed = by_the_system(&app, &job);
-    let dsr = match super::get(&mut tx, &keys, id).await {
-        Ok(dsr) => Some(dsr).filter(|dsr| dsr.head.state == DsrState::Enriching),
-        Err(DsrError::NotFound) => None,
-        Err(error) => return Err(failed(error)),
-    };
-    let unverified = match dsr.as_ref().map(|dsr| identities(&dsr.subject)) {
-        Some(Identities::Settled) => {
-            advance(&mut tx, &deed, id, DsrEvent::IdentitiesSettled)
-                .await
-                .map_err(failed)?;
-            None
-        }
-        Some(Identities::Unverified(count)) => {
-            record(
-                &mut tx,
-                &deed,
-                id,
-                "dsr.verification_awaited",
-                vec![
-                    ("count", Detail::Count(count as u64)),
-                    ("waits_for", "verified identifiers".into()),
-                    ("continued_by", "removeRequestIdentifiers".into()),
-                ],
-            );
-            Some(count)
-        }
-        None => None,
-    };
-    jobs::finish(&mut tx, &job).await?;
-    tx.commit().await?;
-    app.jobs.ring();
-    if let Some(count) = unverified {
-        tracing::warn!(
-            dsr.id = %id,
-            count,
-            "the request waits: it was submitted with identifiers that are not verified. Nothing verifies them later: the \
-             mutation removeRequestIdentifiers takes them out and lets the request go on, cancelRequest ends it"
-        );
-    }
-    Ok(())
 }
 
 /// Does [`ELAPSED`]. A request that has moved on, or that waits for a later time, is left alone.

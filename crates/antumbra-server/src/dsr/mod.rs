@@ -25,8 +25,11 @@ mod wire;
 use antumbra_crypto::OpenFailed;
 use antumbra_store::{Corrupt, Reader, StoreError};
 
-pub use change::{Deed, advance, approve, begin_early, cancel, hold, remove_identifiers, resume, set_silent, withdraw};
-pub use jobs::{ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES, elapsed, settle_identities};
+pub use change::{
+    Deed, FoundIdentifier, add_identifiers, advance, approve, begin_early, cancel, hold, remove_identifiers, resume,
+    set_silent, settle_soon, verify_identifiers, withdraw,
+};
+pub use jobs::{ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES, elapsed};
 pub use list::{Cursor, Filter, Page, count, list};
 pub use model::{
     Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Region, SiloChoice,
@@ -39,6 +42,7 @@ pub use state::{
     DelayRule, Delivery, DsrEffect, DsrEvent, DsrState, DsrStatus, OutOfPlace, Phase, PreflightEnd, Rules,
 };
 pub use store::{Order, TABLES};
+pub(crate) use submission::{IDENTIFIERS_MAX, fit};
 pub use tell::{COMPOSE_MESSAGE, Words, choose_words, compose_message, letter, tell};
 pub(crate) use wire::{PartitionOut, PurposeOut};
 
@@ -70,6 +74,9 @@ pub enum DsrError {
     /// Somebody insists on one like it, and it can no longer be stopped.
     #[error("An equivalent request of this person is {0} and can no longer be changed")]
     PastStopping(DsrStatus),
+    /// It has as many identifiers as a request can have.
+    #[error("A request has at most {} identifiers", submission::IDENTIFIERS_MAX)]
+    TooManyIdentifiers,
     /// The event does not fit where it stands.
     #[error(transparent)]
     OutOfPlace(#[from] OutOfPlace),
@@ -128,6 +135,17 @@ pub async fn get(reader: &mut Reader, keys: &OrganizationKeys, id: DsrId) -> Res
 /// The requests of these heads, opened, in their order and in two round trips.
 pub async fn open(reader: &mut Reader, keys: &OrganizationKeys, heads: Vec<DsrHead>) -> Result<Vec<Dsr>, DsrError> {
     store::open(reader, keys, heads).await
+}
+
+/// How the other requests about the person of this one stand, oldest first.
+pub async fn list_about_same_person(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    head: &DsrHead,
+) -> Result<Vec<DsrHead>, StoreError> {
+    let ids = store::list_by_core_index(reader, organization, head.core_index).await?;
+    let others: Vec<DsrId> = ids.into_iter().filter(|id| *id != head.id).collect();
+    store::find_heads(reader, organization, &others).await
 }
 
 /// Where an administrator finds the request.

@@ -304,28 +304,6 @@ impl ImportedEnd {
     }
 }
 
-/// Whether identities stand in the way of asking silos.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Identities {
-    /// Every identifier is verified.
-    Settled,
-    /// So many are not, and somebody has to verify or reject them.
-    Unverified(usize),
-}
-
-/// Looks at every identifier of a request.
-pub(crate) fn identities(subject: &DsrSubject) -> Identities {
-    match subject
-        .identifiers
-        .iter()
-        .filter(|identifier| identifier.verified_at.is_none())
-        .count()
-    {
-        0 => Identities::Settled,
-        unverified => Identities::Unverified(unverified),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,6 +387,5 @@ mod tests {
             subject,
         };
         assert!(!format!("{dsr:?} {:?} {:?}", dsr.subject.identifiers, dsr.subject.attributes).contains("ada"));
-        assert_eq!(identities(&dsr.subject), Identities::Unverified(1));
     }
 }

@@ -440,6 +440,28 @@ impl DsrState {
         }
     }
 
+    /// Whether preflights still matter to it, also while it is parked.
+    pub fn is_at_preflight(&self) -> bool {
+        match self {
+            DsrState::Enriching => true,
+            DsrState::OnHold { held } => held.is_at_preflight(),
+            DsrState::RequestMade
+            | DsrState::Waiting { .. }
+            | DsrState::Compiling
+            | DsrState::Approving { .. }
+            | DsrState::Delayed { .. }
+            | DsrState::Secondary
+            | DsrState::SecondaryApproving
+            | DsrState::SecondaryCompleted { .. }
+            | DsrState::Downloadable { .. }
+            | DsrState::ViewCategories { .. }
+            | DsrState::Completed { .. }
+            | DsrState::Canceled { .. }
+            | DsrState::Revoked { .. }
+            | DsrState::FailedVerification { .. } => false,
+        }
+    }
+
     /// The phase the silos work on, also while the request is parked; none before, between and after phases.
     pub fn phase(&self) -> Option<Phase> {
         match self {

@@ -307,7 +307,16 @@ pub(super) async fn list_by_core_identifier(
     keys: &OrganizationKeys,
     core_identifier: &str,
 ) -> Result<Vec<DsrId>, StoreError> {
-    let prefix = (keys.organization.0, blind_core(keys, core_identifier));
+    list_by_core_index(reader, keys.organization, blind_core(keys, core_identifier)).await
+}
+
+/// The requests about the person whose core identifier has this blind index, oldest first.
+pub(super) async fn list_by_core_index(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    core: [u8; 16],
+) -> Result<Vec<DsrId>, StoreError> {
+    let prefix = (organization.0, core);
     let rows = reader.scan(&DSRS_BY_CORE_IDENTIFIER, Scan::prefix(&prefix)).await?;
     Ok(rows.into_iter().map(|((.., id), ())| DsrId(id)).collect())
 }

@@ -316,7 +316,7 @@ impl Draft {
 }
 
 /// The normalised value, if the organization would take it for that identifier.
-fn fit(known: &KnownIdentifier, value: &str) -> Result<String, String> {
+pub(crate) fn fit(known: &KnownIdentifier, value: &str) -> Result<String, String> {
     let value = normalize(known.identifier.kind, value)?;
     if known.accepts(&value) {
         return Ok(value);

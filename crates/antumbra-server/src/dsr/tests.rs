@@ -14,7 +14,7 @@ use super::{submission::Configured, wire::Submit, *};
 use crate::{
     ServerConfig,
     audit::{self, Actor},
-    jobs::{Handler, Runner},
+    jobs::{Claimed, Handler, JobError, Runner},
     keyring,
     organization::{Action, ActionSettings, Changes, Days, Delay, IdentifierKind},
     testing::Place,
@@ -163,7 +163,7 @@ impl Office {
 /// A runner that does this slice's jobs, and of [`OPEN_RUNS`] only notes for whom it was enqueued.
 fn runner(app: &AppState, opened: Arc<Mutex<Vec<DsrId>>>) -> Runner {
     let (settling, waking, opening) = (app.clone(), app.clone(), app.clone());
-    let settle: Handler = Arc::new(move |job| Box::pin(settle_identities(settling.clone(), job)));
+    let settle: Handler = Arc::new(move |job| Box::pin(settle_verified(settling.clone(), job)));
     let wake: Handler = Arc::new(move |job| Box::pin(elapsed(waking.clone(), job)));
     let open: Handler = Arc::new(move |job| {
         let (app, opened) = (opening.clone(), opened.clone());
@@ -176,6 +176,26 @@ fn runner(app: &AppState, opened: Arc<Mutex<Vec<DsrId>>>) -> Runner {
     });
     let kinds = vec![(&SETTLE_IDENTITIES, settle), (&ELAPSED, wake), (&OPEN_RUNS, open)];
     Runner::new(app.store.clone(), app.clock.clone(), app.jobs.clone(), kinds)
+}
+
+/// What preflights do about a request that no enricher runs for.
+async fn settle_verified(app: AppState, job: Claimed) -> Result<(), JobError> {
+    let id = DsrId(job.subject(0)?);
+    let keys = app.keys.organization(job.organization).await.unwrap();
+    let mut tx = app.store.begin_write().await?;
+    let dsr = get(&mut tx, &keys, id).await.unwrap();
+    let deed = Deed {
+        organization: job.organization,
+        by: Actor::System,
+        now: app.clock.now(),
+        ids: &app.ids,
+    };
+    let is_verified = dsr.subject.identifiers.iter().all(|known| known.verified_at.is_some());
+    if is_verified && dsr.head.state == DsrState::Enriching {
+        advance(&mut tx, &deed, id, DsrEvent::IdentitiesSettled).await.unwrap();
+    }
+    crate::jobs::finish(&mut tx, &job).await?;
+    Ok(tx.commit().await?)
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use async_graphql::{EmptySubscription, MergedObject, Schema};
 use crate::{
     api_keys, dsr, jobs, messages, organization,
     preferences::{self, access_tokens, sync},
-    purposes, runs, silos,
+    preflights, purposes, runs, silos,
 };
 
 pub use access::{FieldAccess, Recorded, fields};
@@ -56,6 +56,7 @@ struct Query(
     organization::graphql::OrganizationQueries,
     preferences::feed::graphql::ChangeWebhookQueries,
     preferences::graphql::TriggerQueries,
+    preflights::graphql::PreflightQueries,
     purposes::graphql::PurposeQueries,
     runs::graphql::RunQueries,
     silos::graphql::SiloQueries,
@@ -74,6 +75,7 @@ struct Mutation(
     organization::graphql::OrganizationMutations,
     preferences::feed::graphql::ChangeWebhookMutations,
     preferences::graphql::TriggerMutations,
+    preflights::graphql::PreflightMutations,
     purposes::graphql::PurposeMutations,
     runs::graphql::RunMutations,
     silos::graphql::SiloMutations,

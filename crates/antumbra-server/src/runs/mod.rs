@@ -31,7 +31,7 @@ pub use visual::VisualStatus;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;
-pub use webhooks::{NotAccepted, Webhooks};
+pub use webhooks::{NotAccepted, Reply, Webhooks};
 
 use crate::{
     dsr::{DsrError, DsrStatus},

@@ -26,6 +26,8 @@ use crate::silos::{
 pub(super) const TOTAL_MAX: Duration = Duration::from_secs(30);
 /// An answer's body is read this far, so that the connection may serve again; nobody looks at it.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// The longest answer of somebody whose answer counts.
+const SAID_BYTES_MAX: usize = 1024 * 1024;
 /// Connections that wait for another notice.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
@@ -68,6 +70,16 @@ pub struct NotAccepted {
     pub why: String,
     /// What the receiver asks for before it is told again.
     pub retry_after: Option<RetryAfter>,
+}
+
+/// What came back from somebody who was asked something.
+pub enum Reply {
+    /// Accepted, with this to say.
+    Said(Bytes),
+    /// Accepted, and there is nothing to say (204).
+    Nothing,
+    /// Not accepted, or the answer could not be read to its end.
+    Refused(NotAccepted),
 }
 
 /// When a receiver wants to be told again, as its `Retry-After` says.
@@ -150,6 +162,41 @@ impl Webhooks {
                 why: refused.to_string(),
                 retry_after: None,
             }),
+        }
+    }
+
+    /// Posts `body` to somebody whose answer counts, with their own `headers` below ours. Takes at most [`TOTAL_MAX`].
+    pub async fn ask(&self, url: &str, own: HeaderMap, headers: &[Header], body: Bytes) -> Reply {
+        let refused = |why: String, retry_after| Reply::Refused(NotAccepted { why, retry_after });
+        // The client connects to literal addresses without asking the resolver.
+        let url = match self.addresses.parse_url(url) {
+            Ok(url) => url,
+            Err(unfit) => return refused(unfit.to_string(), None),
+        };
+        let request = self.client.post(url).headers(merged(own, headers)).body(body);
+        let mut answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return refused(why(&error).to_owned(), None),
+        };
+        let retry_after = RetryAfter::read(answer.headers());
+        match meaning(answer.status()) {
+            Received::Nobody => Reply::Nothing,
+            Received::Failed => {
+                let status = answer.status().as_u16();
+                drain(answer, self.patience.answer).await;
+                refused(format!("answered {status}"), retry_after)
+            }
+            Received::Accepted => {
+                let mut said = Vec::new();
+                loop {
+                    match answer.chunk().await {
+                        Ok(Some(chunk)) if said.len() + chunk.len() <= SAID_BYTES_MAX => said.extend_from_slice(&chunk),
+                        Ok(Some(_)) => return refused("answered more than is read".to_owned(), None),
+                        Ok(None) => return Reply::Said(said.into()),
+                        Err(_) => return refused("the answer broke off".to_owned(), None),
+                    }
+                }
+            }
         }
     }
 

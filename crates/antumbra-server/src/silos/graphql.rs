@@ -28,8 +28,8 @@ mod inputs;
 mod nodes;
 
 use inputs::*;
-pub(crate) use nodes::SiloNode;
 use nodes::*;
+pub(crate) use nodes::{EnricherNode, SiloNode};
 
 /// Queries about data silos and what is in them.
 #[derive(Default)]
@@ -190,8 +190,8 @@ impl SiloQueries {
     async fn initializer(&self, context: &Context<'_>) -> Result<EnricherNode, Refusal> {
         let settings = Session::of(context).settings().await?;
         let id = EnricherId(settings.organization.id.0);
-        let mut enricher = blank_enricher(id, "Request Ingestion".to_owned(), EnricherKind::Sombra);
-        enricher.created_at = settings.organization.created_at;
+        let made = settings.organization.created_at;
+        let mut enricher = Enricher::new(id, "Request Ingestion".to_owned(), EnricherKind::Sombra, made);
         enricher.output_identifiers = settings
             .identifiers
             .iter()
@@ -288,8 +288,8 @@ impl SiloMutations {
     ) -> Result<CreateEnricherPayload, Refusal> {
         let session = Session::of(context);
         let id = EnricherId(session.app.ids.uuid());
-        let mut enricher = blank_enricher(id, input.title, input.r#type.unwrap_or(EnricherKind::Server));
-        enricher.created_at = session.now;
+        let kind = input.r#type.unwrap_or(EnricherKind::Server);
+        let enricher = Enricher::new(id, input.title, kind, session.now);
         let enricher = input.settings.save(session, enricher, "enricher.created").await?;
         Ok(CreateEnricherPayload {
             enricher: EnricherNode(enricher),
@@ -333,28 +333,6 @@ fn put<T>(place: &mut T, given: Option<T>) {
 /// An empty text removes.
 fn text(given: Option<String>) -> Option<Option<String>> {
     given.map(|text| Some(text).filter(|text| !text.is_empty()))
-}
-
-fn blank_enricher(id: EnricherId, title: String, kind: EnricherKind) -> Enricher {
-    Enricher {
-        id,
-        title,
-        kind,
-        description: None,
-        url: None,
-        headers: Vec::new(),
-        input_identifier: None,
-        output_identifiers: Vec::new(),
-        subject_types: BTreeSet::new(),
-        actions: BTreeSet::new(),
-        regions: Vec::new(),
-        expiration: None,
-        test_regex: None,
-        transition_request_status: None,
-        phone_numbers: Vec::new(),
-        looker_query_title: None,
-        created_at: jiff::Timestamp::UNIX_EPOCH,
-    }
 }
 
 /// Refuses silos that wait for each other in a circle: an erasure among them would never begin.

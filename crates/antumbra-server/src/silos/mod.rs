@@ -18,12 +18,13 @@ use crate::jobs::{INNER_RETRIES, JobKind};
 
 pub use model::{
     Attribute, DataPoint, DataSilo, Encryption, Enricher, EnricherKind, Field, Header, Localized, Named, Query,
-    SealedHeader, SiloError, VendorMail, VendorMailCompletionLink, VendorMailSendType, WorkflowDependencies, is_ours,
+    REMINDERS_MAX, SealedHeader, SiloError, VendorMail, VendorMailCompletionLink, VendorMailSendType,
+    WorkflowDependencies, is_ours,
 };
 pub use store::{
     SaveError, TABLES, delete_data_point, delete_enricher, delete_silo, find_data_point, find_data_point_by_name,
     find_data_points, find_enricher, find_silo, list_all_data_points, list_data_points, list_enrichers, list_silos,
-    may_name_data_point, open_headers, save_data_point, save_enricher, save_silo,
+    may_name_data_point, open_enricher_headers, open_headers, save_data_point, save_enricher, save_silo,
 };
 
 #[cfg(any(test, fuzzing))]

@@ -12,7 +12,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use data_point::{DataPoint, Encryption, Field, Localized, Named, Query};
-pub use enricher::{Enricher, EnricherKind};
+pub use enricher::{Enricher, EnricherKind, REMINDERS_MAX};
 
 use super::{
     DataSiloId,
@@ -197,6 +197,14 @@ pub enum SiloError {
     /// The address may not be called.
     #[error("url {0}")]
     Url(#[from] Refused),
+    /// The pattern cannot be run.
+    #[error(
+        "testRegex is not a regular expression that this server can run; look-around and back-references are not supported"
+    )]
+    BadPattern,
+    /// A span of time is longer than any request lasts.
+    #[error("expirationDuration and reminders must be at most 366 days")]
+    TooLong,
     /// The name is no header's, or belongs to the server.
     #[error("header {name} cannot be set: the name is not valid, or the server sets it")]
     HeaderName {

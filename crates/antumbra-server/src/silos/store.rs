@@ -118,10 +118,29 @@ pub async fn open_headers(
     keys: &OrganizationKeys,
     silo: &DataSilo,
 ) -> Result<Vec<Header>, KeyringError> {
-    if silo.headers.is_empty() {
+    open_all(reader, keys, silo.id, &silo.headers).await
+}
+
+/// The headers of an enricher's webhooks, in clear. Only for whoever sends them.
+pub async fn open_enricher_headers(
+    reader: &mut Reader,
+    keys: &OrganizationKeys,
+    enricher: &Enricher,
+) -> Result<Vec<Header>, KeyringError> {
+    open_all(reader, keys, DataSiloId(enricher.id.0), &enricher.headers).await
+}
+
+/// Headers that are sealed under the key of `owner`.
+async fn open_all(
+    reader: &mut Reader,
+    keys: &OrganizationKeys,
+    owner: DataSiloId,
+    sealed: &[SealedHeader],
+) -> Result<Vec<Header>, KeyringError> {
+    if sealed.is_empty() {
         return Ok(Vec::new());
     }
-    let key = keys.find_key(reader, KeyKind::Silo, silo.id.0).await?;
+    let key = keys.find_key(reader, KeyKind::Silo, owner.0).await?;
     let open = |header: &SealedHeader| {
         let opened = value::open(
             key.as_ref()?,
@@ -136,11 +155,11 @@ pub async fn open_headers(
             is_secret: header.is_secret,
         })
     };
-    silo.headers
+    sealed
         .iter()
         .map(|header| {
             open(header).ok_or(KeyringError::Sealed {
-                what: "header of a data silo",
+                what: "header of a webhook",
                 source: antumbra_crypto::OpenFailed::Refused,
             })
         })

@@ -22,6 +22,7 @@ mod messages;
 mod openapi;
 mod organization;
 mod preferences;
+mod preflights;
 mod purposes;
 mod runs;
 mod silos;

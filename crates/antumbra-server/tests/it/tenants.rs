@@ -93,8 +93,11 @@ async fn furnish(story: &Story) -> Things {
         "/consentPartition/id",
     )
     .await;
-    let made = "createEnricher(input: {title: \"Lookup\", type: SERVER, url: \"https://lookup.example.test/\", \
-        inputIdentifier: \"email\", identifiers: [\"loyaltyCard\"]}) { enricher { id } }";
+    let made = format!(
+        "createEnricher(input: {{title: \"Lookup\", type: SERVER, url: \"{}\", inputIdentifier: \"loyaltyCard\", \
+         identifiers: [\"email\"]}}) {{ enricher {{ id }} }}",
+        story.receiver.url()
+    );
     ask("enricher", &format!("mutation {{ {made} }}"), "/enricher/id").await;
     let made = "createApiKey(input: {title: \"Shop key\"}) { apiKey { id } }";
     ask("api_key", &format!("mutation {{ {made} }}"), "/apiKey/id").await;
@@ -120,7 +123,14 @@ async fn furnish(story: &Story) -> Things {
     server.run_jobs_until_idle().await;
     let _ = story.receiver.take_one();
     let list = format!("{{ messages(requestId: \"{told}\") {{ nodes {{ id }} }} }}");
-    let mut things = ask("message", &list, "/nodes/0/id").await;
+    ask("message", &list, "/nodes/0/id").await;
+    let card = json!({ "subject": { "coreIdentifier": "acct_4", "attestedExtraIdentifiers": {
+        "custom": [{ "name": "loyaltyCard", "value": "LC-1" }] } } });
+    let enriching = story.submit_with(Action::Access, "acct_4", "", card).await;
+    server.run_jobs_until_idle().await;
+    let preflight_nonce = story.receiver.take_one().nonce();
+    let list = format!("{{ requestEnrichers(input: {{requestId: \"{enriching}\"}}) {{ nodes {{ id }} }} }}");
+    let mut things = ask("preflight", &list, "/nodes/0/id").await;
     let file = story.files_of(second).await.remove(0);
 
     let put = server.client().put(server.url("/v1/preferences")).bearer_auth(key);
@@ -182,6 +192,8 @@ async fn furnish(story: &Story) -> Things {
         ("request", request.to_string()),
         ("silo", story.silo.0.to_string()),
         ("nonce", nonce),
+        ("enriching", enriching.to_string()),
+        ("preflight_nonce", preflight_nonce),
         ("download_key", file["downloadKey"].as_str().unwrap().to_owned()),
         ("record", record["value"].as_str().unwrap().to_owned()),
         ("changes", changes),
@@ -406,6 +418,21 @@ fn calls() -> Vec<Call> {
         get("/v1/data-subject-request/@request/download-keys"),
         query("/v1/request-identifiers", json!({ "requestId": "@request" })),
         get("/v1/files?downloadKey=@download_key"),
+        call(
+            Method::POST,
+            "/v1/enrich-identifiers",
+            &[("x-transcend-nonce", "@preflight_nonce")],
+            json!({}),
+        ),
+        call(
+            Method::POST,
+            "/v1/enrich-identifiers",
+            &[
+                ("x-transcend-request-id", "@enriching"),
+                ("x-transcend-enricher-id", "@enricher"),
+            ],
+            json!({}),
+        ),
         call(Method::POST, "/v1/data-silo", NONCE, json!({ "status": "READY" })),
         call(Method::PUT, "/v1/data-silo", NONCE, json!({})),
         call(Method::POST, "/v1/datapoint", NONCE, json!("bytes")),
@@ -605,6 +632,9 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("removeRequestIdentifiers", "mutation { removeRequestIdentifiers(input: {requestId: \"@request\", requestIdentifierIds: [\"@request_identifier\"]}) { count } }"),
     ("retryMessages", "mutation { retryMessages(input: {ids: [\"@message\"]}) { count } }"),
     ("retryRequestDataSilo", "mutation { retryRequestDataSilo(id: \"@run\") { clientMutationId } }"),
+    ("requestEnrichers", "{ requestEnrichers(input: {requestId: \"@enriching\"}) { nodes { id } } }"),
+    ("retryRequestEnricher", "mutation { retryRequestEnricher(id: \"@preflight\") { clientMutationId } }"),
+    ("skipRequestEnricher", "mutation { skipRequestEnricher(id: \"@preflight\") { clientMutationId } }"),
     ("retryJob", "mutation { retryJob(id: \"@job\") { clientMutationId } }"),
     ("revealConsentIdentifierEncryptionKey", "mutation { revealConsentIdentifierEncryptionKey { clientMutationId } }"),
     ("setTokenSecret", "mutation { setTokenSecret(input: {id: \"@partition_id\"}) { clientMutationId } }"),

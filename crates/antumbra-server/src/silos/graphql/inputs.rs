@@ -502,16 +502,22 @@ pub(super) struct EnricherSettings {
     pub(super) actions: Option<Vec<Action>>,
     /// The regions it runs for.
     pub(super) region_list: Option<Vec<String>>,
-    /// Milliseconds that it waits for an answer.
+    /// Milliseconds that the data subject has to verify an identifier, or that it waits.
     pub(super) expiration_duration: Option<String>,
     /// For `REGEX_MATCH`: the pattern.
     pub(super) test_regex: Option<String>,
-    /// The status a request gets when the rule says no.
+    /// The status a request gets when what the rule asks for is the case, or when an identifier is not verified in time.
     pub(super) transition_request_status: Option<PreflightRequestStatus>,
     /// Who is called.
     pub(super) phone_numbers: Option<Vec<String>>,
     /// For `LOOKER`: the query.
     pub(super) looker_query_title: Option<String>,
+    /// For `email`: milliseconds after the first message at which the data subject is reminded, three at most.
+    pub(super) reminder_durations: Option<Vec<String>>,
+    /// The enrichers that are to end first, by id or title.
+    pub(super) depends_on: Option<Vec<String>>,
+    /// Whether it does not run for the time being.
+    pub(super) is_paused: Option<bool>,
 }
 
 impl EnricherSettings {
@@ -557,11 +563,17 @@ impl EnricherSettings {
             enricher.subject_types = slugs.into_iter().collect();
         }
         if let Some(given) = self.expiration_duration {
-            let millis = given
-                .parse()
-                .map_err(|_| Refusal::client("expirationDuration must be whole milliseconds"))?;
-            enricher.expiration = Some(Duration::from_millis(millis)).filter(|duration| !duration.is_zero());
+            enricher.expiration = Some(millis("expirationDuration", &given)?).filter(|duration| !duration.is_zero());
         }
+        if let Some(given) = &self.reminder_durations {
+            let spans = given.iter().map(|given| millis("reminderDurations", given));
+            enricher.reminders = Some(spans.collect::<Result<_, _>>()?);
+        }
+        if let Some(given) = &self.depends_on {
+            let others = list_enrichers(&mut *session.read().await, session.organization()).await?;
+            enricher.depends_on = find_all(given, &others, enricher.id)?;
+        }
+        put(&mut enricher.is_paused, self.is_paused);
         put(&mut enricher.description, text(self.description));
         put(&mut enricher.url, text(self.url));
         put(
@@ -587,4 +599,35 @@ impl EnricherSettings {
         session.record(&mut tx, deed, ("enricher", enricher.id.0));
         Ok(enricher)
     }
+}
+
+fn millis(field: &str, given: &str) -> Result<Duration, Refusal> {
+    let millis = given
+        .parse()
+        .map_err(|_| Refusal::client(format!("{field} must be whole milliseconds")))?;
+    Ok(Duration::from_millis(millis))
+}
+
+/// The enrichers that `given` names by id or title. None may wait for itself, also not by way of others.
+fn find_all(given: &[String], others: &[Enricher], own: EnricherId) -> Result<BTreeSet<EnricherId>, Refusal> {
+    let find = |name: &String| {
+        let mut others = others.iter();
+        let found = others.find(|other| other.title == *name || other.id.0.to_string() == *name);
+        found
+            .map(|other| other.id)
+            .ok_or_else(|| Refusal::client(format!("There is no such enricher: {name}")))
+    };
+    let direct: BTreeSet<EnricherId> = given.iter().map(find).collect::<Result<_, _>>()?;
+    let (mut seen, mut next) = (direct.clone(), Vec::from_iter(direct.iter().copied()));
+    while let Some(id) = next.pop() {
+        if id == own {
+            return Err(Refusal::client("an enricher would wait for itself"));
+        }
+        let further = others
+            .iter()
+            .filter(|other| other.id == id)
+            .flat_map(|other| &other.depends_on);
+        next.extend(further.copied().filter(|id| seen.insert(*id)));
+    }
+    Ok(direct)
 }

@@ -592,7 +592,7 @@ pub(super) struct EnrichersPayload {
 }
 
 /// A lookup of further identifiers, or a rule.
-pub(super) struct EnricherNode(pub(super) Enricher);
+pub(crate) struct EnricherNode(pub(crate) Enricher);
 
 /// A lookup of further identifiers, or a rule.
 #[Object(name = "Enricher")]
@@ -632,7 +632,7 @@ impl EnricherNode {
         self.0.headers.iter().map(node).collect()
     }
 
-    /// Milliseconds that it waits for an answer; `0` for no bound of its own.
+    /// Milliseconds that the data subject has to verify an identifier, or that it waits; `0` for the usual time.
     async fn expiration_duration(&self) -> String {
         self.0.expiration.unwrap_or_default().as_millis().to_string()
     }
@@ -647,7 +647,7 @@ impl EnricherNode {
         self.0.test_regex.as_deref()
     }
 
-    /// The status a request gets when the rule says no.
+    /// The status a request gets when what the rule asks for is the case, or when an identifier is not verified in time.
     async fn transition_request_status(&self) -> Option<PreflightRequestStatus> {
         self.0
             .transition_request_status
@@ -691,6 +691,22 @@ impl EnricherNode {
     /// The actions it runs for; empty means all.
     async fn actions(&self) -> Vec<Action> {
         self.0.actions.iter().copied().collect()
+    }
+
+    /// For `email`: milliseconds after the first message at which the data subject is reminded; null for the usual times.
+    async fn reminder_durations(&self) -> Option<Vec<String>> {
+        let reminders = self.0.reminders.as_ref()?;
+        Some(reminders.iter().map(|span| span.as_millis().to_string()).collect())
+    }
+
+    /// The ids of the enrichers that are to end first.
+    async fn depends_on(&self) -> Vec<ID> {
+        self.0.depends_on.iter().map(|id| id.0.into()).collect()
+    }
+
+    /// Whether it does not run for the time being.
+    async fn is_paused(&self) -> bool {
+        self.0.is_paused
     }
 }
 

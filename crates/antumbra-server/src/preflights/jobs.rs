@@ -1,0 +1,360 @@
+//! The background jobs of preflights: looking at a request, asking an enricher's address, and the end of a span of time.
+
+use std::{sync::Arc, time::Duration};
+
+use antumbra_store::{Reader, StoreError, Tx};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{
+    PreflightError, answer,
+    look::look,
+    model::{Preflight, PreflightEvent, PreflightId, Reason},
+    nonce::{self, nonce_of},
+    notice::Notice,
+    store,
+    wire::{Answer, Enrichment},
+};
+use crate::{
+    AppState,
+    audit::Actor,
+    dsr::{self, Deed, DsrError, DsrId, DsrState},
+    jobs::{self, Claimed, Failure, INNER_RETRIES, Job, JobError, JobKind, Waiting},
+    keyring::{OrganizationKeys, WebhookClaims},
+    runs::{NotAccepted, Reply},
+    silos::{self, EnricherKind, Header},
+    world::Ids,
+};
+
+/// Asks an enricher's address about one identifier. Subjects: request, run. Target: the enricher.
+///
+/// What the receiver does wrong is no failure of the job: tries are counted with the run, and the job comes back on the
+/// schedule of the webhooks' windows.
+pub static ASK: JobKind = JobKind {
+    name: "preflights.ask",
+    lease: Duration::from_secs(90),
+    retries: INNER_RETRIES,
+    at_once: 64,
+    at_once_per_target: 16,
+};
+
+/// A run's time is over, or somebody is to be reminded. Subjects: request, run.
+pub static WAKE: JobKind = JobKind {
+    name: "preflights.wake",
+    lease: Duration::from_secs(60),
+    retries: INNER_RETRIES,
+    at_once: 16,
+    at_once_per_target: 16,
+};
+
+/// Tries at the transaction that keeps what came of a webhook. The webhook itself is not sent again for a conflict.
+const CONFLICTS_MAX: u32 = 16;
+
+pub(super) fn ask_job(ids: &Ids, run: &Preflight) -> Job {
+    Job::new(ids.uuid(), &ASK, [run.request.0, run.id.0]).waiting_for(run.enricher.0)
+}
+
+pub(super) fn wake_job(ids: &Ids, run: &Preflight) -> Job {
+    Job::new(ids.uuid(), &WAKE, [run.request.0, run.id.0])
+}
+
+/// Does [`dsr::SETTLE_IDENTITIES`].
+pub async fn settle_identities(app: AppState, job: Claimed) -> Result<(), JobError> {
+    let id = DsrId(job.subject(0)?);
+    let keys = organization_keys(&app, &job).await?;
+    let mut tx = app.store.begin_write().await?;
+    look(&app, &mut tx, &keys, &by_the_system(&app, &job), id).await?;
+    jobs::finish(&mut tx, &job).await?;
+    tx.commit().await?;
+    app.jobs.ring();
+    Ok(())
+}
+
+/// Does [`WAKE`].
+pub async fn wake(app: AppState, job: Claimed) -> Result<(), JobError> {
+    let mut tx = app.store.begin_write().await?;
+    let deed = by_the_system(&app, &job);
+    if let Some(mut run) = find_mine(&mut tx, &job).await? {
+        run.next = None;
+        let is_over = run.ends_at.is_some_and(|at| at <= deed.now);
+        if is_under_way(&mut tx, &run, &job).await? && is_over && run.kind == EnricherKind::WaitPeriod {
+            run.step(PreflightEvent::Answered).map_err(PreflightError::from)?;
+            dsr::settle_soon(&mut tx, &deed, run.request);
+            answer::keep(&mut tx, &deed, &run, "preflight.waited");
+        } else {
+            store::save(&mut tx, job.organization, &run);
+        }
+    }
+    jobs::finish(&mut tx, &job).await?;
+    tx.commit().await?;
+    app.jobs.ring();
+    Ok(())
+}
+
+/// The open run that waits for this job.
+async fn find_mine(reader: &mut Reader, job: &Claimed) -> Result<Option<Preflight>, JobError> {
+    let id = PreflightId(job.subject(1)?);
+    let is_mine = |run: &Preflight| run.is_open() && run.next.is_some_and(|next: Waiting| next.id == job.id);
+    Ok(store::find(reader, job.organization, id).await?.filter(is_mine))
+}
+
+/// Whether the run's request is at its preflight checks, not parked, and was not restarted since.
+async fn is_under_way(reader: &mut Reader, run: &Preflight, job: &Claimed) -> Result<bool, JobError> {
+    match dsr::get_head(reader, job.organization, run.request).await {
+        Ok(head) => Ok(head.state == DsrState::Enriching && head.round == run.round),
+        Err(DsrError::NotFound) => Ok(false),
+        Err(error) => Err(PreflightError::from(error).into()),
+    }
+}
+
+/// Does [`ASK`]. No transaction is open while the receiver has the word: it may post its answer before we have read what it
+/// says to the webhook.
+pub async fn ask(app: AppState, job: Claimed) -> Result<(), JobError> {
+    let keys = organization_keys(&app, &job).await?;
+    let mut reader = app.store.begin_read().await?;
+    let prepared = prepare(&app, &mut reader, &keys, &job).await?;
+    drop(reader);
+    let reply = match prepared {
+        None => None,
+        Some(Prepared {
+            url,
+            headers,
+            own,
+            body,
+        }) => Some(app.webhooks.ask(&url, own, &headers, body).await),
+    };
+    for _ in 0..CONFLICTS_MAX {
+        match keep_outcome(&app, &job, &keys, reply.as_ref()).await {
+            Err(JobError::Store(StoreError::Conflict)) => tokio::task::yield_now().await,
+            outcome => return outcome,
+        }
+    }
+    Err(JobError::Failed(
+        "what came of a preflight webhook could not be kept, others changed the run all the time",
+    ))
+}
+
+/// A webhook ready to be sent.
+struct Prepared {
+    url: String,
+    headers: Vec<Header>,
+    own: HeaderMap,
+    body: Bytes,
+}
+
+/// The webhook, unless there is nothing to ask any more, or another job has been given it to ask.
+async fn prepare(
+    app: &AppState,
+    reader: &mut Reader,
+    keys: &Arc<OrganizationKeys>,
+    job: &Claimed,
+) -> Result<Option<Prepared>, JobError> {
+    let Some(run) = find_mine(reader, job).await? else {
+        return Ok(None);
+    };
+    if !is_under_way(reader, &run, job).await? {
+        return Ok(None);
+    }
+    let dsr = dsr::get(reader, keys, run.request)
+        .await
+        .map_err(PreflightError::from)?;
+    let Some(enricher) = silos::find_enricher(reader, job.organization, run.enricher).await? else {
+        return Ok(None);
+    };
+    let settings = app.settings.get(reader, job.organization).await?;
+    let input = dsr.subject.identifiers.iter().find(|input| input.id == run.input);
+    let configured = input.and_then(|input| settings.find_identifier(&input.name));
+    let (Some(url), Some(input), Some(configured)) = (enricher.url.clone(), input, configured) else {
+        return Ok(None);
+    };
+    let headers = silos::open_enricher_headers(reader, keys, &enricher)
+        .await
+        .map_err(PreflightError::from)?;
+    let body = Notice {
+        link: dsr::link(app, run.request),
+        organization: &settings.organization,
+        dsr: &dsr,
+        enricher: &enricher,
+        run: &run,
+        input,
+        configured: &configured.identifier,
+    }
+    .to_json();
+    let token = keys.sign_webhook(&WebhookClaims {
+        core_identifier: &dsr.subject.core_identifier,
+        audience: &settings.organization.uri,
+        issued_at: app.clock.now(),
+        id: app.ids.hidden_uuid(),
+        body: &body,
+    });
+    let own = [("x-sombra-token", token), (nonce::HEADER, nonce_of(keys, &run))]
+        .into_iter()
+        .map(|(name, value)| {
+            let mut value = HeaderValue::try_from(value).expect("tokens are printable ASCII");
+            value.set_sensitive(true);
+            (HeaderName::from_static(name), value)
+        });
+    Ok(Some(Prepared {
+        url,
+        headers,
+        own: own.collect(),
+        body: Bytes::from(body),
+    }))
+}
+
+/// What a reply to a webhook comes to.
+enum Outcome {
+    /// There was nothing to ask.
+    Nothing,
+    /// Taken; the answer will be posted.
+    Accepted,
+    /// Nobody, or nothing to find.
+    NothingFound,
+    /// The answer itself.
+    Answered(Answer),
+    /// Not taken.
+    Refused(Reason, String),
+}
+
+/// Keeps what came of a webhook, and plans the next.
+async fn keep_outcome(
+    app: &AppState,
+    job: &Claimed,
+    keys: &OrganizationKeys,
+    reply: Option<&Reply>,
+) -> Result<(), JobError> {
+    let mut tx = app.store.begin_write().await?;
+    let deed = by_the_system(app, job);
+    // An answer that was posted meanwhile has ended the run, or taken this job from it.
+    let Some(mut run) = find_mine(&mut tx, job).await? else {
+        jobs::finish(&mut tx, job).await?;
+        return Ok(tx.commit().await?);
+    };
+    let settings = app.settings.get(&mut tx, job.organization).await?;
+    let outcome = match reply {
+        Some(reply) if at_preflight(&mut tx, &deed, &run).await? => read(reply, &settings),
+        Some(_) | None => Outcome::Nothing,
+    };
+    let mut failed = None;
+    run.next = None;
+    let event = match outcome {
+        Outcome::Nothing => None,
+        Outcome::Accepted => Some(PreflightEvent::Begun),
+        Outcome::NothingFound => {
+            dsr::settle_soon(&mut tx, &deed, run.request);
+            Some(PreflightEvent::NothingFound)
+        }
+        Outcome::Answered(answer) => {
+            answer::take(&mut tx, keys, &deed, std::slice::from_mut(&mut run), answer).await?;
+            jobs::finish(&mut tx, job).await?;
+            tx.commit().await?;
+            app.jobs.ring();
+            return Ok(());
+        }
+        Outcome::Refused(why, words) => {
+            failed = Some(words);
+            let last = run.tries + 1 >= app.config.webhooks.windows.tries;
+            Some(PreflightEvent::Refused { last, why })
+        }
+    };
+    if let Some(event) = event {
+        run.step(event).map_err(PreflightError::from)?;
+    }
+    plan_next(app, &mut tx, job, &mut run, event.is_some(), failed.as_deref()).await?;
+    match event {
+        Some(_) => answer::keep(&mut tx, &deed, &run, "preflight.asked"),
+        None => store::save(&mut tx, job.organization, &run),
+    }
+    tx.commit().await?;
+    app.jobs.ring();
+    match failed {
+        None => Ok(()),
+        Some(why) => {
+            tracing::warn!(
+                dsr.id = %run.request,
+                preflight.id = %run.id.0,
+                enricher.id = %run.enricher.0,
+                why,
+                tries = run.tries,
+                "a webhook of a preflight failed"
+            );
+            Err(JobError::InVain)
+        }
+    }
+}
+
+/// When the webhook is sent again, if it is; one whose request is parked comes back with a look at the request.
+async fn plan_next(
+    app: &AppState,
+    tx: &mut Tx,
+    job: &Claimed,
+    run: &mut Preflight,
+    was_asked: bool,
+    failed: Option<&str>,
+) -> Result<(), JobError> {
+    let now = app.clock.now();
+    let next = run.ask_at(&app.config.webhooks.windows, now).filter(|_| was_asked);
+    run.next = match (next, failed) {
+        (Some(next_try_at), Some(reason)) => {
+            let failure = Failure {
+                at: now,
+                reason,
+                next_try_at,
+            };
+            Some(jobs::fail_until(tx, job, &failure).await?)
+        }
+        (Some(at), None) => Some(jobs::finish_until(tx, job, at).await?),
+        (None, _) => {
+            jobs::finish(tx, job).await?;
+            None
+        }
+    };
+    Ok(())
+}
+
+/// Whether an answer still matters: also while the request is parked.
+async fn at_preflight(reader: &mut Reader, deed: &Deed<'_>, run: &Preflight) -> Result<bool, JobError> {
+    match answer::open_head(reader, deed, run.request).await {
+        Ok(head) => Ok(head.round == run.round),
+        Err(PreflightError::RequestMovedOn | PreflightError::NotFound) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read(reply: &Reply, settings: &crate::organization::Settings) -> Outcome {
+    let body = match reply {
+        Reply::Nothing => return Outcome::NothingFound,
+        Reply::Refused(NotAccepted { why, .. }) => return Outcome::Refused(Reason::NotAccepted, why.clone()),
+        Reply::Said(body) => body,
+    };
+    match Enrichment::said_in(body) {
+        Ok(None) => Outcome::Accepted,
+        Ok(Some(said)) => match said.read_leniently(settings) {
+            Ok(answer) => Outcome::Answered(answer),
+            Err(broken) => {
+                let rules: Vec<String> = broken.into_iter().map(|(_, rule)| rule).take(3).collect();
+                Outcome::Refused(Reason::BadAnswer, format!("its answer {}", rules.join("; ")))
+            }
+        },
+        Err(_) => Outcome::Refused(
+            Reason::BadAnswer,
+            "its answer is not of the form that is asked for".to_owned(),
+        ),
+    }
+}
+
+async fn organization_keys(app: &AppState, job: &Claimed) -> Result<Arc<OrganizationKeys>, JobError> {
+    let keys = app.keys.organization(job.organization).await;
+    Ok(keys.map_err(PreflightError::from)?)
+}
+
+fn by_the_system<'a>(app: &'a AppState, job: &Claimed) -> Deed<'a> {
+    let now: Timestamp = app.clock.now();
+    Deed {
+        organization: job.organization,
+        by: Actor::System,
+        now,
+        ids: &app.ids,
+    }
+}
