@@ -396,3 +396,86 @@ pub enum RunJobs {
     /// Whoever holds the server: tests, which move the clock by hand.
     WhenAsked,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_server_is_named_by_its_url_and_is_not_spoken_to_in_the_clear_unless_that_is_said() {
+        let read = |url: &str| MailConfig::new(url, "Privacy <privacy@example.test>");
+        for (url, host, port, encryption, has_login) in [
+            (
+                "smtps://mail.example.test",
+                "mail.example.test",
+                465,
+                MailEncryption::Tls,
+                false,
+            ),
+            (
+                "smtps://a%40b:c@mail.example.test:4650/",
+                "mail.example.test",
+                4650,
+                MailEncryption::Tls,
+                true,
+            ),
+            (
+                "smtp://a:b@mail.example.test",
+                "mail.example.test",
+                587,
+                MailEncryption::StartTls,
+                true,
+            ),
+            (
+                "smtp://mail.example.test:25?tls=required",
+                "mail.example.test",
+                25,
+                MailEncryption::StartTls,
+                false,
+            ),
+            (
+                "smtp://mail.example.test?tls=none",
+                "mail.example.test",
+                25,
+                MailEncryption::None,
+                false,
+            ),
+            (
+                "smtp://a:b@[::1]:2525?tls=none",
+                "::1",
+                2525,
+                MailEncryption::None,
+                true,
+            ),
+        ] {
+            let config = read(url).unwrap();
+            let login = config.login.is_some();
+            let found = (config.host.as_str(), config.port, config.encryption, login);
+            assert_eq!(found, (host, port, encryption, has_login), "{url}");
+            assert!(!format!("{config:?}").contains("example"));
+        }
+        for url in [
+            "",
+            "mail.example.test",
+            "https://mail.example.test",
+            "smtp:///x",
+            "smtp://mail.example.test/ehlo",
+            "smtp://mail.example.test?tls=opportunistic",
+            "smtps://mail.example.test?tls=none",
+            "smtp://a:canary@mail.example.test?tls=none",
+        ] {
+            let fault = read(url).unwrap_err();
+            assert!(!fault.to_string().contains("canary"), "{url}: {fault}");
+        }
+        for from in [
+            "",
+            "privacy",
+            "a@example.test, b@example.test",
+            "a@example.test\r\nBcc: b@example.test",
+        ] {
+            let fault = MailConfig::new("smtps://mail.example.test", from).unwrap_err();
+            assert_eq!(fault, MailFault::From, "{from}");
+        }
+        assert_eq!(read("smtps://mail.example.test").unwrap().check(), Ok(()));
+    }
+}
