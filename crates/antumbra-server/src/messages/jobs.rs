@@ -26,8 +26,8 @@ pub static SEND: JobKind = JobKind {
     name: "messages.send",
     lease: Duration::from_secs(200),
     retries: INNER_RETRIES,
-    at_once: 32,
-    at_once_per_target: 32,
+    at_once: 16,
+    at_once_per_target: 16,
 };
 
 /// Others may be changing the message at the same moment; few do so often.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use lettre::transport::smtp::{
     Error,
     authentication::Mechanism,
@@ -25,8 +25,10 @@ use super::{
 };
 use crate::config::{MailConfig, MailEncryption};
 
-/// How long a message waits that found every connection in use.
-const BUSY: SignedDuration = SignedDuration::from_secs(2);
+/// How long a message waits at least that found every connection in use, and how long a conversation is thought to take: those
+/// that wait come back one after another. In milliseconds.
+const BUSY: i64 = 1_000;
+const CONVERSATION: i64 = 200;
 /// So much of a minute's messages may go out at once.
 const BURST: i64 = 5_000;
 /// Saying goodbye: the server has the message by then.
@@ -86,16 +88,18 @@ impl Mailer {
         let Some(mailer) = &self.0 else {
             return Admission::NoServer;
         };
-        let Ok(connection) = Arc::clone(&mailer.connections).try_acquire_owned() else {
-            return Admission::Later(now + BUSY);
-        };
+        let config = &mailer.config;
+        let later = |at| Admission::Later(Timestamp::from_millisecond(at).unwrap_or(now));
         let mut pace = mailer.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        match pace.take(now.as_millisecond(), mailer.config.per_minute.map(|count| count.get())) {
+        let Ok(connection) = Arc::clone(&mailer.connections).try_acquire_owned() else {
+            return later(pace.wait(now.as_millisecond(), config.connections.get()));
+        };
+        match pace.take(now.as_millisecond(), config.per_minute.map(|count| count.get())) {
             Ok(()) => Admission::Now(Turn {
                 mailer: Arc::clone(mailer),
                 _connection: connection,
             }),
-            Err(at) => Admission::Later(Timestamp::from_millisecond(at).unwrap_or(now + BUSY)),
+            Err(at) => later(at),
         }
     }
 }
@@ -112,6 +116,13 @@ impl Pace {
         }
         self.waiting = self.waiting.max(next - BURST) + interval;
         Err(self.waiting)
+    }
+
+    /// When to come back at `now`, since all of so many connections are in use.
+    fn wait(&mut self, now: i64, connections: usize) -> i64 {
+        let apart = CONVERSATION / i64::try_from(connections).unwrap_or(i64::MAX);
+        self.waiting = self.waiting.max(now + BUSY) + apart.max(1);
+        self.waiting
     }
 }
 
@@ -274,5 +285,7 @@ mod tests {
         assert_eq!(pace.take(102_000, per_minute), Ok(()));
         assert_eq!(pace.take(103_000, per_minute), Ok(()));
         assert_eq!(pace.take(103_000, None), Ok(()));
+        let mut pace = Pace::default();
+        assert_eq!([pace.wait(100_000, 4), pace.wait(100_000, 4)], [101_050, 101_100]);
     }
 }
