@@ -368,6 +368,7 @@ mod tests {
             value: "ada@example.test".into(),
             source: IdentifierSource::Input,
             verified_at: None,
+            verified_by: Verifier::Submitter,
         };
         let subject = DsrSubject {
             core_identifier: "ada".into(),

@@ -20,6 +20,7 @@ fn settings(templates: Vec<Template>) -> Settings {
         consent_manager: Uuid::nil(),
         created_at: Timestamp::UNIX_EPOCH,
         iab_contradiction: None,
+        restart_time_limit_days: None,
     };
     Settings::new(organization, vec![], vec![], vec![], vec![], templates)
 }
