@@ -29,6 +29,7 @@ fn table() -> Vec<Route> {
     vec![
         // Asking, and getting the answer.
         scope(routes!(dsr::http::submit), MakeDataSubjectRequest).budget(DSR),
+        scope(routes!(dsr::http::submit_bulk), MakeDataSubjectRequest).budget(DSR),
         scope(routes!(dsr::http::status), ViewRequests).budget(DSR),
         scope(routes!(dsr::http::download_keys), ViewRequestCompilation).budget(DSR),
         scope(routes!(dsr::http::request_identifiers), ViewRequestCompilation).budget(DSR),

@@ -6,9 +6,10 @@ use uuid::Uuid;
 
 use super::{
     DsrError,
+    holds::{self, Followed},
     jobs::{ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES},
     model::{DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Verifier},
-    state::{DsrEffect, DsrEvent},
+    state::{DsrEffect, DsrEvent, DsrState},
     store,
     submission::IDENTIFIERS_MAX,
     tell::compose_job,
@@ -41,7 +42,14 @@ pub struct Deed<'a> {
 /// written nothing.
 pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -> Result<DsrHead, DsrError> {
     let before = super::get_head(tx, deed.organization, id).await?;
-    let (state, effects) = before.state.clone().step(event, &before.rules, deed.now)?;
+    let (mut state, mut effects) = before.state.clone().step(event, &before.rules, deed.now)?;
+    if holds::begins_to_erase(&before, &state) && holds::is_held(tx, deed.organization, before.core_index).await? {
+        if let DsrState::OnHold { .. } = before.state {
+            return Err(DsrError::LegallyHeld);
+        }
+        (state, effects) = before.state.clone().step(DsrEvent::Held, &before.rules, deed.now)?;
+        record(tx, deed, id, "dsr.stopped_by_legal_hold", vec![]);
+    }
     let after = DsrHead {
         state,
         updated_at: deed.now,
@@ -59,7 +67,21 @@ pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -
     );
     let wanted = effects.into_iter().filter(|effect| after.wants(effect));
     enqueue(tx, deed, id, wanted);
+    follow_holds(tx, deed, &after).await?;
     Ok(after)
+}
+
+/// Has legal holds follow how a request stands now; what erases the data of a person who is held from now on is parked.
+pub(super) async fn follow_holds(tx: &mut Tx, deed: &Deed<'_>, head: &DsrHead) -> Result<(), DsrError> {
+    if holds::follow(tx, deed.organization, head).await? == Followed::Nothing {
+        return Ok(());
+    }
+    record(tx, deed, head.id, "dsr.legal_hold_placed", vec![]);
+    for erasing in holds::erasing(tx, deed.organization, head.core_index).await? {
+        record(tx, deed, erasing, "dsr.stopped_by_legal_hold", vec![]);
+        Box::pin(advance(tx, deed, erasing, DsrEvent::Held)).await?;
+    }
+    Ok(())
 }
 
 /// Approves what a phase brought: a report, or the end of the second phase.

@@ -12,7 +12,10 @@ use crate::{
     organization::{Action, check_words},
 };
 
+mod drop_runs;
 mod purpose;
+
+pub(crate) use drop_runs::{DropMutations, DropQueries};
 
 use purpose::{RequestPartition, RequestPurpose};
 
@@ -263,8 +266,9 @@ fn refusal(error: DsrError) -> Refusal {
         | DsrError::NotStoppable(_)
         | DsrError::PastStopping(_)
         | DsrError::TooManyIdentifiers
+        | DsrError::LegallyHeld
         | DsrError::OutOfPlace(_)
-        | DsrError::Duplicate => Refusal::client(error.to_string()),
+        | DsrError::Duplicate(_) => Refusal::client(error.to_string()),
         DsrError::Store(failed) => failed.into(),
         DsrError::Keys(failed) => Problem::from(failed).into(),
         DsrError::Files(failed) => Problem::from(failed).into(),
@@ -457,9 +461,9 @@ impl RequestNode {
         self.0.subject.occasion.as_ref().map(RequestPurpose::new)
     }
 
-    /// The partition of the preferences that brought it about.
+    /// The partition that it is about, or that the preferences are in that brought it about.
     async fn partition(&self) -> Option<RequestPartition> {
-        self.0.subject.occasion.as_ref().map(RequestPartition::new)
+        self.0.subject.partition().map(RequestPartition::new)
     }
 
     /// Labels.

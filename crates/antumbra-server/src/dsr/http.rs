@@ -3,21 +3,18 @@
 mod download_file;
 mod download_keys;
 
-use antumbra_store::Reader;
 use axum::extract::State;
 
 use super::{
     Deed, DsrError, DsrId,
-    restart::{self, Standing},
-    submission::{Configured, Draft},
+    bulk::{self, Outcome},
+    restart::Standing,
     wire,
 };
 use crate::{
     AppState,
     audit::Actor,
     http::{Caller, Code, Json, Path, Problem, parse_uuid, scope},
-    organization::OrganizationId,
-    silos,
 };
 
 pub(crate) use download_file::{__path_download_file, download_file};
@@ -40,17 +37,14 @@ pub(crate) async fn submit(
     let keys = app.keys.organization(caller.organization).await?;
     let mut tx = app.store.begin_write().await?;
     let settings = app.settings.get(&mut tx, caller.organization).await?;
-    let configured = configured(&mut tx, caller.organization, &draft).await?;
+    let configured = bulk::configured(&mut tx, caller.organization, &[&draft]).await?;
     let deed = Deed::by(&app, &caller);
     let standing = Standing::of(&mut tx, &keys, &draft).await?;
-    let asked = draft.restart.clone();
-    let submission = draft.check(&settings, &configured, standing.as_ref(), deed.now, checks)?;
-    let review = app.config.dsr.review;
-    let dsr = match (asked, standing) {
-        (Some(asked), Some(Standing::Known(standing))) => {
-            restart::restart(&mut tx, &keys, &deed, *standing, &asked, submission, review).await?
-        }
-        _ => super::submit::submit(&mut tx, &keys, &deed, submission, review).await?,
+    let ready = bulk::ready(draft, &settings, &configured, standing.as_ref(), deed.now, checks)?;
+    let taken = bulk::keep_one(&mut tx, &keys, &deed, app.config.dsr.review, ready).await?;
+    let dsr = match taken? {
+        (_, Outcome::AlreadyOpen | Outcome::DropRecordsLinked) => return Err(Problem::new(Code::DuplicateRequest)),
+        (dsr, Outcome::Created | Outcome::Restarted) => dsr,
     };
     tx.commit().await?;
     app.jobs.ring();
@@ -58,18 +52,44 @@ pub(crate) async fn submit(
     Ok(Json(wire::Submitted::new(dsr, link)))
 }
 
-/// What the organization has configured of what the draft names.
-async fn configured(reader: &mut Reader, organization: OrganizationId, draft: &Draft) -> Result<Configured, Problem> {
-    let mut configured = Configured::default();
-    if !draft.named_silos().1.is_empty() {
-        let silos = silos::list_silos(reader, organization).await?;
-        configured.silos = silos.into_iter().map(|silo| silo.id.0).collect();
-    }
-    if draft.skipped_enrichers.as_ref().is_some_and(|named| !named.is_empty()) {
-        let enrichers = silos::list_enrichers(reader, organization).await?;
-        configured.enrichers = enrichers.into_iter().map(|enricher| enricher.id.0).collect();
-    }
-    Ok(configured)
+/// `POST /v1/data-subject-request-bulk`: takes up to 100 requests in, all or none of them.
+///
+/// One that repeats an open request is answered with that.
+#[utoipa::path(
+    post,
+    path = "/v1/data-subject-request-bulk",
+    tag = "data subject requests",
+    request_body = wire::Batch,
+    responses((status = 200, description = "What became of each input, in order", body = wire::BatchTaken)),
+)]
+pub(crate) async fn submit_bulk(
+    State(app): State<AppState>,
+    caller: Caller<scope::MakeDataSubjectRequest>,
+    Json(body): Json<wire::Batch>,
+) -> Result<Json<wire::BatchTaken>, Problem> {
+    let taken = take_all(&app, &caller, body).await;
+    taken.map(Json).map_err(Problem::of_many_submissions)
+}
+
+async fn take_all(
+    app: &AppState,
+    caller: &Caller<scope::MakeDataSubjectRequest>,
+    body: wire::Batch,
+) -> Result<wire::BatchTaken, Problem> {
+    let keys = app.keys.organization(caller.organization).await?;
+    let mut tx = app.store.begin_write().await?;
+    let settings = app.settings.get(&mut tx, caller.organization).await?;
+    let deed = Deed::by(app, caller);
+    let inputs = body.read(&settings)?;
+    let ready = bulk::check_all(&mut tx, &keys, &settings, &deed, inputs).await?;
+    let taken = bulk::keep_all(&mut tx, &keys, &deed, app.config.dsr.review, ready).await?;
+    tx.commit().await?;
+    app.jobs.ring();
+    let linked = taken.into_iter().map(|(dsr, outcome)| {
+        let link = super::link(app, dsr.head.id);
+        (dsr, outcome, link)
+    });
+    Ok(wire::BatchTaken::new(linked.collect(), &settings))
 }
 
 /// `GET /v1/data-subject-request/{id}`: how a request stands.
@@ -134,11 +154,12 @@ impl From<DsrError> for Problem {
     fn from(error: DsrError) -> Problem {
         match error {
             DsrError::NotFound => Problem::not_found(),
-            DsrError::Duplicate => Problem::new(Code::DuplicateRequest),
+            DsrError::Duplicate(_) => Problem::new(Code::DuplicateRequest),
             DsrError::NotApproving(_)
             | DsrError::NotStoppable(_)
             | DsrError::PastStopping(_)
             | DsrError::TooManyIdentifiers
+            | DsrError::LegallyHeld
             | DsrError::OutOfPlace(_) => Problem::conflict_state(error.to_string()),
             DsrError::Store(error) => error.into(),
             DsrError::Keys(error) => error.into(),

@@ -4,8 +4,11 @@
 //! names the person. Nobody changes a state but [`advance`]: it keeps the new state, writes the audit entry and enqueues
 //! the jobs that the state wants, all in the caller's transaction. Ring [`crate::jobs::Wake`] after the commit.
 
+mod bulk;
 mod change;
+mod drop_runs;
 pub(crate) mod graphql;
+mod holds;
 pub(crate) mod http;
 mod jobs;
 mod list;
@@ -13,6 +16,7 @@ mod locales;
 mod model;
 mod occasion;
 mod prompt;
+mod refusal;
 mod regions;
 mod restart;
 mod state;
@@ -29,6 +33,7 @@ pub use change::{
     Deed, FoundIdentifier, add_identifiers, advance, approve, begin_early, cancel, hold, remove_identifiers, resume,
     set_silent, settle_soon, verify_identifiers, withdraw,
 };
+pub use drop_runs::{DropLink, DropList, DropRecordId, DropRun, DropRunId};
 pub use jobs::{ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES, elapsed};
 pub use list::{Cursor, Filter, Page, count, list};
 pub use model::{
@@ -64,7 +69,7 @@ pub enum DsrError {
     NotFound,
     /// An equivalent request is open.
     #[error("an equivalent request is open")]
-    Duplicate,
+    Duplicate(DsrId),
     /// It waits for nobody's approval.
     #[error("Request must be in an approving state, but it is {0}")]
     NotApproving(DsrStatus),
@@ -77,6 +82,9 @@ pub enum DsrError {
     /// It has as many identifiers as a request can have.
     #[error("A request has at most {} identifiers", submission::IDENTIFIERS_MAX)]
     TooManyIdentifiers,
+    /// What it would erase must be kept.
+    #[error("The data subject is on legal hold: nothing of theirs is erased until they are removed from it")]
+    LegallyHeld,
     /// The event does not fit where it stands.
     #[error(transparent)]
     OutOfPlace(#[from] OutOfPlace),

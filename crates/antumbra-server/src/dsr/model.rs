@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    occasion::Occasion,
+    drop_runs::DropLink,
+    occasion::{Occasion, OccasionPartition},
     restart::Restarted,
     state::{DsrState, Phase, Rules},
 };
@@ -133,6 +134,22 @@ pub struct DsrSubject {
     /// The choice that brought it about; none for requests that somebody submitted.
     #[serde(default)]
     pub occasion: Option<Occasion>,
+    /// The partition that it is about, where its submitter said so.
+    #[serde(default)]
+    pub partition: Option<OccasionPartition>,
+    /// Records of deletion platforms that it answers.
+    #[serde(default)]
+    pub drop: Vec<DropLink>,
+}
+
+impl DsrSubject {
+    /// The partition that the request is about.
+    pub fn partition(&self) -> Option<&OccasionPartition> {
+        self.occasion
+            .as_ref()
+            .map(|occasion| &occasion.partition)
+            .or(self.partition.as_ref())
+    }
 }
 
 /// An identifier of the person, as one request knows it.

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::purposes::Partition;
+
 /// A choice about a purpose that brought a request about.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Occasion {
@@ -32,6 +34,16 @@ pub struct OccasionPartition {
     pub name: String,
     /// What clients call it.
     pub key: String,
+}
+
+impl From<Partition> for OccasionPartition {
+    fn from(partition: Partition) -> OccasionPartition {
+        OccasionPartition {
+            id: partition.id.0,
+            name: partition.name,
+            key: partition.key,
+        }
+    }
 }
 
 /// The answer to a preference topic.

@@ -165,6 +165,8 @@ impl Prompt {
             silos: self.silos,
             reply_to: Vec::new(),
             occasion: Some(self.occasion),
+            partition: None,
+            drop: None,
         })
     }
 

@@ -5,6 +5,8 @@
 //! carry, from the npm package `iso-3166` 4.0.0 (MIT). Somebody's address does not become wrong because their province
 //! was renamed. Names are left out: nobody reads them here.
 
+use super::model::Region;
+
 /// The canonical form of a country code, whatever its case; nothing if there is no such country.
 pub(crate) fn find_country(code: &str) -> Option<&'static str> {
     let upper = code.to_ascii_uppercase();
@@ -18,6 +20,18 @@ pub(crate) fn find_subdivision(code: &str) -> Option<(&'static str, String)> {
     let country = find_part(&SUBDIVISIONS, country, part).or_else(|| find_part(&EARLIER, country, part))?;
     Some((country, upper.clone()))
 }
+
+/// Whether `region` lies in `offered`: a country, a subdivision, or `EU` for each of its member states.
+pub(crate) fn covers(offered: &str, region: &Region) -> bool {
+    let is_member = |country: &str| EU_MEMBERS.split(' ').any(|member| member == country);
+    let country = region.country.as_deref();
+    region.subdivision.as_deref() == Some(offered)
+        || country == Some(offered)
+        || (offered == "EU" && country.is_some_and(is_member))
+}
+
+/// The member states of the European Union.
+const EU_MEMBERS: &str = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK";
 
 fn find_part(table: &[(&'static str, &str)], country: &str, part: &str) -> Option<&'static str> {
     let at = table.binary_search_by(|(of, _)| (*of).cmp(country)).ok()?;

@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     Deed, DsrError,
     change::{advance, record},
+    drop_runs::{self, DropLink, DropRecordId},
     locales,
     model::{Dsr, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Verifier},
+    refusal::{Checks, InputCode},
     state::DsrEvent,
     store,
-    submission::{Checks, Draft, EmailClaim, Submission},
+    submission::{Draft, EmailClaim, Submission},
     submit,
 };
 use crate::{
@@ -24,7 +26,7 @@ use crate::{
     files,
     keyring::{KeyKind, OrganizationKeys},
     messages,
-    organization::Settings,
+    organization::{Days, Settings},
 };
 
 /// The same words within this span are the same call once more: clients repeat calls whose answer was lost.
@@ -63,14 +65,12 @@ impl Strategy {
 }
 
 /// A restart that a submission asks for.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Restart {
     /// Of this request.
     pub(crate) id: DsrId,
     /// What becomes of its identifiers.
     pub(crate) strategy: Strategy,
-    /// All that is asked, in one form, so that a repeat is known again.
-    pub(crate) words: Vec<u8>,
 }
 
 /// When a request was last restarted, and by which words.
@@ -119,31 +119,31 @@ impl Draft {
     ) {
         let Some(standing) = standing else { return };
         let Dsr { head, subject } = match standing {
-            Standing::Unknown => return checks.broken("requestId", "is not a request of this organization"),
+            Standing::Unknown => {
+                let rule = "is not a request of this organization";
+                return checks.refused(InputCode::RestartRequestNotFound, "requestId", rule);
+            }
             Standing::Erased => {
                 let rule = "is a request whose identifiers have been erased: submit a new one instead";
-                return checks.broken("requestId", rule);
+                return checks.refused(InputCode::RestartRequestNotFound, "requestId", rule);
             }
             Standing::Known(dsr) => &**dsr,
         };
-        let days = settings.organization.restart_time_limit_days;
-        if let Some(days) = days.filter(|days| head.moved_at() + days.span() < now) {
-            let rule = format!(
-                "can no longer be restarted: {} days after its status last changed this is over",
-                days.0
-            );
-            checks.broken("requestId", rule);
+        let limit = settings.organization.restart_time_limit_days;
+        if let Some(Days(days)) = limit.filter(|limit| head.moved_at() + limit.span() < now) {
+            let rule = format!("can no longer be restarted: {days} days after its status last changed this is over");
+            checks.refused(InputCode::RestartTimeLimitExceeded, "requestId", rule);
         }
         let differs = "is not that of the request that is restarted";
         if self.action.is_some_and(|action| action != head.action()) {
-            checks.broken("type", differs);
+            checks.refused(InputCode::TypeNotMatchingWorkflow, "type", differs);
         }
         if self
             .subject_type
             .as_ref()
             .is_some_and(|slug| *slug != head.subject_type)
         {
-            checks.broken("subjectType", differs);
+            checks.refused(InputCode::SubjectTypeNotMatchingWorkflow, "subjectType", differs);
         }
         if self
             .core_identifier
@@ -181,12 +181,13 @@ pub(super) async fn restart(
     keys: &OrganizationKeys,
     deed: &Deed<'_>,
     standing: Dsr,
-    asked: &Restart,
+    asked: Restart,
+    words: &[u8],
     submission: Submission,
     review: Review,
 ) -> Result<Dsr, DsrError> {
     let id = asked.id;
-    let words = keys.index.blind(&[b"dsr-restart", id.0.as_bytes(), &asked.words]);
+    let words = keys.index.blind(&[b"dsr-restart", id.0.as_bytes(), words]);
     if standing
         .head
         .restarted
@@ -197,12 +198,13 @@ pub(super) async fn restart(
     }
     let submission = Submission {
         occasion: standing.subject.occasion.clone(),
+        partition: submission.partition.or_else(|| standing.subject.partition.clone()),
         ..submission
     };
     let blinds = submit::blinds(keys, &submission);
     let equivalent = store::list_equivalent(tx, deed.organization, &blinds).await?;
-    if equivalent.iter().any(|other| *other != id) {
-        return Err(DsrError::Duplicate);
+    if let Some(other) = equivalent.into_iter().find(|other| *other != id) {
+        return Err(DsrError::Duplicate(other));
     }
     let claim = submission.email_claim;
     let (before, was) = (standing.head, standing.subject);
@@ -213,8 +215,12 @@ pub(super) async fn restart(
             None => was.attributes,
             Some(_) => submitted.attributes,
         },
+        drop: join(was.drop, submitted.drop),
         ..submitted
     };
+    for link in &subject.drop {
+        drop_runs::link(tx, keys, id, link);
+    }
     let begun = begin(
         &before,
         submit::head(submission, deed, &blinds, review),
@@ -257,6 +263,17 @@ fn begin(before: &DsrHead, fresh: DsrHead, words: [u8; 16], now: Timestamp) -> D
         restarted: Some(Restarted { at: now, words }),
         ..fresh
     }
+}
+
+/// Old and new records, each once.
+fn join(mut known: Vec<DropLink>, new: Vec<DropLink>) -> Vec<DropLink> {
+    for mut link in new {
+        let of_run = known.iter().filter(|known| known.run == link.run);
+        let old: Vec<DropRecordId> = of_run.flat_map(|known| known.records.clone()).collect();
+        link.records.retain(|record| !old.contains(record));
+        known.push(link);
+    }
+    known
 }
 
 /// Old and new identifiers, each once, the old ones first.

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    DsrError,
+    DsrError, bulk, drop_runs, holds,
     model::{Dsr, DsrHead, DsrId, DsrSubject},
-    occasion::Occasion,
+    occasion::{Occasion, OccasionPartition},
     state::DsrStatus,
     tell::WORDS,
 };
@@ -45,6 +45,11 @@ pub const TABLES: &[&str] = &[
     OPEN_DSRS.name(),
     DSRS_BY_CORE_IDENTIFIER.name(),
     WORDS.name(),
+    drop_runs::RUNS.name(),
+    drop_runs::RECORDS.name(),
+    drop_runs::LINKS.name(),
+    bulk::NAMED.name(),
+    holds::HOLDS.name(),
 ];
 
 /// Every kind of row, for the fuzz target that reads them.
@@ -54,6 +59,9 @@ pub(crate) const RECORDS: &[fn(&[u8])] = &[
     crate::fuzz::same_when_written_again::<DsrSubject>,
     crate::fuzz::same_when_written_again::<OpenDsr>,
     crate::fuzz::same_when_written_again::<super::tell::Words>,
+    drop_runs::ROWS[0],
+    drop_runs::ROWS[1],
+    bulk::ROWS[0],
 ];
 
 impl Record for DsrHead {
@@ -89,6 +97,7 @@ pub(super) struct Sameness<'a> {
     pub(super) is_test: bool,
     pub(super) core_identifier: &'a str,
     pub(super) occasion: Option<&'a Occasion>,
+    pub(super) partition: Option<&'a OccasionPartition>,
 }
 
 impl Blinds {
@@ -104,6 +113,8 @@ impl Blinds {
         ];
         if let Some(occasion) = same.occasion {
             equivalence.extend([occasion.partition.id.as_bytes(), occasion.purpose.as_bytes()]);
+        } else if let Some(partition) = same.partition {
+            equivalence.push(partition.id.as_bytes());
         }
         Blinds {
             core: blind_core(keys, same.core_identifier),

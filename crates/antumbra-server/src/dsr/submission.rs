@@ -2,7 +2,7 @@
 //!
 //! A body is read in two steps that share one list of broken rules, so that its sender learns all of them at once:
 //! [`super::wire`] turns JSON into a [`Draft`], whatever could be read of it, and [`Draft::check`] turns that into a
-//! [`Submission`]. No rule repeats a value that was sent: it may be personal.
+//! [`Submission`].
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,14 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{
+    drop_runs::DropLink,
     model::{ImportedEnd, Region, SiloChoice},
-    occasion::Occasion,
+    occasion::{Occasion, OccasionPartition},
+    refusal::{Checks, InputCode},
     restart::{Restart, Standing},
 };
-use crate::{
-    http::Problem,
-    organization::{Action, ActionSettings, AttributeKey, AttributeKind, IdentifierKind, KnownIdentifier, Settings},
+use crate::organization::{
+    Action, ActionSettings, AttributeKey, AttributeKind, IdentifierKind, KnownIdentifier, Settings,
 };
 
 /// Bytes of a core identifier, or of any other identifier's value.
@@ -37,31 +38,6 @@ pub(crate) const REPLY_TO_MAX: usize = 50;
 pub(crate) const WORD_BYTES_MAX: usize = 256;
 /// Clocks differ: a request may be this much younger than now.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
-/// Broken rules that are worth listing.
-const BROKEN_MAX: usize = 100;
-
-/// The rules that a body breaks, each with its place.
-#[derive(Debug, Default)]
-pub(crate) struct Checks(Vec<(String, String)>);
-
-impl Checks {
-    /// Notes a broken rule. `rule` is about the field, never about the value that was sent.
-    pub(crate) fn broken(&mut self, path: impl Into<String>, rule: impl Into<String>) {
-        if self.0.len() < BROKEN_MAX {
-            self.0.push((path.into(), rule.into()));
-        }
-    }
-
-    /// Refuses if any rule is broken.
-    pub(crate) fn finish(self) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::validation(self.0))
-        }
-    }
-}
-
 /// As much of a submitted body as could be read.
 #[derive(Default)]
 pub(crate) struct Draft {
@@ -87,6 +63,12 @@ pub(crate) struct Draft {
     pub(crate) reply_to: Option<Vec<String>>,
     /// The request that shall begin again, if one shall.
     pub(crate) restart: Option<Restart>,
+    /// The key of the partition that it is about.
+    pub(crate) partition: Option<String>,
+    /// What its sender calls this submission, so that it is taken once.
+    pub(crate) idempotency_key: Option<String>,
+    /// All that is submitted, in one form, so that a repeat is known again.
+    pub(crate) words: Vec<u8>,
 }
 
 /// What a submitter says about an e-mail address.
@@ -130,6 +112,8 @@ pub(crate) struct Configured {
     pub(crate) silos: BTreeSet<Uuid>,
     /// Its enrichers.
     pub(crate) enrichers: BTreeSet<Uuid>,
+    /// Its partitions.
+    pub(crate) partitions: Vec<OccasionPartition>,
 }
 
 /// A submission that keeps every rule.
@@ -157,6 +141,10 @@ pub(crate) struct Submission {
     pub(crate) reply_to: Vec<String>,
     /// The choice that prompts it, if nobody submits it.
     pub(crate) occasion: Option<Occasion>,
+    /// The partition that it is about, where that is said.
+    pub(crate) partition: Option<OccasionPartition>,
+    /// The records of a deletion platform that it answers.
+    pub(crate) drop: Option<DropLink>,
 }
 
 impl Draft {
@@ -179,28 +167,33 @@ impl Draft {
         standing: Option<&Standing>,
         now: Timestamp,
         mut checks: Checks,
-    ) -> Result<Submission, Problem> {
+    ) -> Result<Submission, Checks> {
         self.check_subject_type(settings, &mut checks);
         self.check_ids(settings, configured, &mut checks);
         self.take_up(standing, settings, now, &mut checks);
         let is_silent = self.is_silent.unwrap_or(false);
         if self.email.is_none() && !is_silent {
-            checks.broken("subject.email", "is required unless isSilent is true");
+            let rule = "is required unless isSilent is true";
+            checks.refused(InputCode::MissingRequiredEmail, "subject.email", rule);
         }
         if self.created_at.is_some_and(|at| at > now + CLOCK_SKEW) {
             checks.broken("createdAt", "must not be in the future");
         }
+        let partition = self.find_partition(configured, &mut checks);
         let identifiers = self.resolve_extras(settings, &mut checks);
         let attributes = self.resolve_attributes(settings, &mut checks);
         let action = self.action.and_then(|action| settings.find_action(action));
         if self.action.is_some() && action.is_none() {
             checks.broken("type", "is not an action of this organization");
         }
-        checks.finish()?;
+        if !checks.is_empty() {
+            return Err(checks);
+        }
         let (Some(action), Some(subject_type), Some(core_identifier)) =
             (action, self.subject_type, self.core_identifier)
         else {
-            return Err(Problem::validation([("", "lacks a required field")]));
+            checks.broken("", "lacks a required field");
+            return Err(checks);
         };
         Ok(Submission {
             settings: action.clone(),
@@ -224,18 +217,21 @@ impl Draft {
             silos: self.silos.unwrap_or_default(),
             reply_to: self.reply_to.unwrap_or_default(),
             occasion: None,
+            partition,
+            drop: None,
         })
     }
 
     fn check_subject_type(&self, settings: &Settings, checks: &mut Checks) {
         let Some(slug) = &self.subject_type else { return };
+        let mut refused = |path, rule| checks.refused(InputCode::SubjectTypeNotMatchingWorkflow, path, rule);
         match (settings.find_subject_type(slug), self.action) {
-            (None, _) => checks.broken("subjectType", "is not a data subject type of this organization"),
+            (None, _) => refused("subjectType", "is not a data subject type of this organization"),
             (Some(subject_type), _) if !subject_type.active => {
-                checks.broken("subjectType", "is a data subject type that takes no new requests");
+                refused("subjectType", "is a data subject type that takes no new requests");
             }
             (Some(subject_type), Some(action)) if !subject_type.actions.contains(&action) => {
-                checks.broken("type", "is not an action that this data subject type may demand");
+                refused("type", "is not an action that this data subject type may demand");
             }
             (Some(_), _) => {}
         }
@@ -245,7 +241,8 @@ impl Draft {
         let (field, silos) = self.named_silos();
         for (at, silo) in silos.iter().enumerate() {
             if !configured.silos.contains(silo) {
-                checks.broken(format!("{field}[{at}]"), "is not a data silo of this organization");
+                let rule = "is not a data silo of this organization";
+                checks.refused(InputCode::DataSiloNotInWorkflow, format!("{field}[{at}]"), rule);
             }
         }
         for (at, enricher) in self.skipped_enrichers.iter().flatten().enumerate() {
@@ -258,8 +255,18 @@ impl Draft {
         }
         let known = |id: Uuid| settings.templates.iter().any(|template| template.id.0 == id);
         if self.receipt_template.is_some_and(|id| !known(id)) {
-            checks.broken("emailReceiptTemplateId", "is not a template of this organization");
+            let rule = "is not a template of this organization";
+            checks.refused(InputCode::ReceiptTemplateNotFound, "emailReceiptTemplateId", rule);
         }
+    }
+
+    fn find_partition(&self, configured: &Configured, checks: &mut Checks) -> Option<OccasionPartition> {
+        let key = self.partition.as_ref()?;
+        let found = configured.partitions.iter().find(|known| known.key == *key).cloned();
+        if found.is_none() {
+            checks.broken("partitionKey", "is not a partition of this organization");
+        }
+        found
     }
 
     /// Name, kind and normalised value of each identifier beyond the core identifier and the address, each once.
@@ -269,7 +276,7 @@ impl Draft {
         for extra in &self.extras {
             let Some(known) = settings.find_identifier(&extra.name) else {
                 let rule = "The organization does not support identifiers with this name at submission time";
-                checks.broken(&extra.path, rule);
+                checks.refused(InputCode::UnsupportedIdentifierName, &extra.path, rule);
                 continue;
             };
             match fit(known, &extra.value) {
@@ -278,7 +285,10 @@ impl Draft {
                         identifiers.push((extra.name.clone(), known.identifier.kind, value));
                     }
                 }
-                Err(rule) => checks.broken(format!("{}.value", extra.path), rule),
+                Err(rule) => {
+                    let path = format!("{}.value", extra.path);
+                    checks.refused(InputCode::IdentifierValidationFailed, path, rule);
+                }
             }
         }
         identifiers

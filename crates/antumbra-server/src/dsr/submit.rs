@@ -5,7 +5,8 @@ use jiff::Timestamp;
 
 use super::{
     Deed, DsrError,
-    change::{enqueue, record},
+    change::{enqueue, follow_holds, record},
+    drop_runs,
     model::{Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Verifier},
     state::{DsrEvent, DsrState, Rules},
     store::{self, Blinds, Sameness},
@@ -30,8 +31,8 @@ pub(super) async fn submit(
             store::find_imported(tx, deed.organization, blinds.core, action, created_at).await?
         }
     };
-    if duplicate.is_some() {
-        return Err(DsrError::Duplicate);
+    if let Some(known) = duplicate {
+        return Err(DsrError::Duplicate(known));
     }
     keep(tx, keys, deed, submission, &blinds, review).await
 }
@@ -58,6 +59,9 @@ pub(super) async fn keep(
     };
     let dsr = Dsr { head, subject };
     store::insert(tx, keys, &dsr, blinds.email).await?;
+    for link in &dsr.subject.drop {
+        drop_runs::link(tx, keys, dsr.head.id, link);
+    }
     let details = vec![
         ("action", dsr.head.action().as_str().into()),
         ("status", dsr.head.state.status().as_str().into()),
@@ -65,6 +69,7 @@ pub(super) async fn keep(
     record(tx, deed, dsr.head.id, "dsr.submitted", details);
     let wanted = effects.into_iter().filter(|effect| dsr.head.wants(effect));
     enqueue(tx, deed, dsr.head.id, wanted);
+    follow_holds(tx, deed, &dsr.head).await?;
     Ok(dsr)
 }
 
@@ -76,6 +81,7 @@ pub(super) fn blinds(keys: &OrganizationKeys, submission: &Submission) -> Blinds
         is_test: submission.is_test,
         core_identifier: &submission.core_identifier,
         occasion: submission.occasion.as_ref(),
+        partition: submission.partition.as_ref(),
     };
     Blinds::of(keys, &same, submission.email.as_deref())
 }
@@ -101,7 +107,10 @@ pub(super) fn head(submission: Submission, deed: &Deed<'_>, blinds: &Blinds, rev
             .map_or(DsrState::RequestMade, |end| end.state(deed.now)),
         rules,
         subject_type: submission.subject_type,
-        origin: Origin::Api,
+        origin: match submission.drop {
+            Some(_) => Origin::Drop,
+            None => Origin::Api,
+        },
         is_silent: submission.is_silent,
         is_test: submission.is_test,
         skips_receipt: submission.skips_receipt,
@@ -172,5 +181,7 @@ pub(super) fn subject(submission: &Submission, ids: &Ids, now: Timestamp) -> Dsr
         attributes: attributes.collect(),
         reply_to: submission.reply_to.clone(),
         occasion: submission.occasion.clone(),
+        partition: submission.partition.clone(),
+        drop: submission.drop.iter().cloned().collect(),
     }
 }

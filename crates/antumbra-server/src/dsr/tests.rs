@@ -353,7 +353,7 @@ async fn an_ended_request_makes_room_for_the_next() {
     let id = office.submitted("acct_1").await;
     assert!(matches!(
         office.submit("acct_1", json!({})).await,
-        Err(DsrError::Duplicate)
+        Err(DsrError::Duplicate(_))
     ));
     office.happens(id, DsrEvent::Canceled).await.unwrap();
     office.submitted("acct_1").await;
@@ -692,6 +692,8 @@ fn kept() -> (DsrHead, DsrSubject) {
         }],
         reply_to: vec!["team@example.test".into()],
         occasion: None,
+        partition: None,
+        drop: Vec::new(),
     };
     (head, subject)
 }

@@ -14,10 +14,12 @@ use crate::{
     organization::{Action, IdentifierKind},
 };
 
+mod bulk;
 mod files;
 mod purpose;
 mod submit;
 
+pub(crate) use bulk::{Batch, BatchTaken, batch_refused};
 pub(crate) use files::{DataPoint, DataSilo, DownloadKeys, File, Size, Window};
 pub(crate) use purpose::{PartitionOut, PreferenceOut, PurposeOut};
 pub(crate) use submit::Submit;
@@ -79,6 +81,13 @@ impl Submitted {
     /// The answer about `dsr`, which an administrator finds under `link`.
     pub(crate) fn new(dsr: Dsr, link: String) -> Submitted {
         let (id, status) = (dsr.head.id.0, dsr.head.state.status());
+        let request = Request::new(dsr, link);
+        Submitted { request, id, status }
+    }
+}
+
+impl Request {
+    fn new(dsr: Dsr, link: String) -> Request {
         let values = |attribute: super::model::DsrAttribute| {
             let key = attribute.key;
             attribute.values.into_iter().map(move |(_, name)| AttributeValue {
@@ -86,10 +95,10 @@ impl Submitted {
                 name,
             })
         };
-        let request = Request {
-            id,
+        Request {
+            id: dsr.head.id.0,
             link,
-            status,
+            status: dsr.head.state.status(),
             r#type: dsr.head.action(),
             subject_type: dsr.head.subject_type,
             email: dsr.subject.email,
@@ -100,8 +109,7 @@ impl Submitted {
             country: dsr.head.region.country,
             country_sub_division: dsr.head.region.subdivision,
             attribute_values: dsr.subject.attributes.into_iter().flat_map(values).collect(),
-        };
-        Submitted { request, id, status }
+        }
     }
 }
 

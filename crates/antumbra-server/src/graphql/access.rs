@@ -66,6 +66,8 @@ const QUERIES: &[FieldAccess] = &[
     needs("dataPoints", &[ViewDataMap]),
     needs("dataSilo", &[ViewDataMap]),
     needs("dataSilos", &[ViewDataMap]),
+    needs("dropRunLinks", &[ViewRequestCompilation]),
+    needs("dropRuns", &[ViewRequests]),
     needs("enrichers", &[ViewRequestIdentitySettings]),
     needs("failingJobs", &[FullAdmin]),
     recorded("getTokenSecrets", &[ManageConsentManagerDeveloperSettings]),
@@ -93,14 +95,17 @@ const QUERIES: &[FieldAccess] = &[
 /// The mutations.
 #[rustfmt::skip]
 const MUTATIONS: &[FieldAccess] = &[
+    needs("addDropRecords", &[MakeDataSubjectRequest]),
     needs("approveRequest", &[RequestApproval]),
     needs("cancelRequest", &[RequestApproval]),
     needs("changeRequestDataSiloStatus", &[ManageRequestCompilation]),
+    needs("closeDropRun", &[MakeDataSubjectRequest]),
     needs("createApiKey", &[ManageApiKeys]),
     needs("createAttributeKey", &[ManageGlobalAttributes]),
     needs("createAttributeValues", &[ManageGlobalAttributes]),
     needs("createConsentPartition", &[ManageConsentManagerDeveloperSettings]),
     needs("createDataSilos", &[ConnectDataSilos]),
+    needs("createDropRun", &[MakeDataSubjectRequest]),
     needs("createEnricher", &[ManageRequestIdentities]),
     needs("createIdentifier", &[ManageRequestIdentities]),
     needs("createOrUpdateConsentWorkflowTrigger", &[ManageConsentManager, ManagePreferenceStoreSettings]),

@@ -50,6 +50,7 @@ const FIELDS_MAX: usize = 1_000;
 #[graphql(name = "Query")]
 struct Query(
     api_keys::graphql::ApiKeyQueries,
+    dsr::graphql::DropQueries,
     dsr::graphql::DsrQueries,
     jobs::graphql::JobQueries,
     messages::graphql::MessageQueries,
@@ -69,6 +70,7 @@ struct Query(
 struct Mutation(
     access_tokens::graphql::AccessTokenMutations,
     api_keys::graphql::ApiKeyMutations,
+    dsr::graphql::DropMutations,
     dsr::graphql::DsrMutations,
     jobs::graphql::JobMutations,
     messages::graphql::MessageMutations,

@@ -31,7 +31,7 @@ pub use json::{DEPTH_MAX, Json, JsonOrList, LongJson, VALUES_MAX, parse};
 pub(crate) use known::{Known, Slips, careful};
 pub(crate) use metrics::Answers;
 pub(crate) use parameters::{Path, Query, parse_uuid};
-pub use problem::{Code, Detail, Problem};
+pub use problem::{Code, Detail, InputProblem, Problem};
 pub(crate) use problem::{Dialect, chain};
 pub use scope::Access;
 pub use shell::Gates;

@@ -22,6 +22,18 @@ pub enum Code {
     ValidationFailed,
     /// The data subject has already made this request.
     DuplicateRequest,
+    /// Some inputs of a bulk submission break rules; each says which.
+    BatchRefused,
+    /// A bulk submission of nothing.
+    NoInputsProvided,
+    /// A bulk submission of too much.
+    SubmissionLimitExceeded,
+    /// Some inputs of a bulk submission come with a context of encryption, and others without.
+    MixedCekContext,
+    /// Inputs of a bulk submission come with a context of encryption that the call as a whole lacks.
+    DhContextRequired,
+    /// Others kept submitting about the same people. The shell runs the handler again, so callers rarely see it.
+    ConcurrentSubmission,
     /// A download key that has expired, or whose file is gone.
     DownloadKeyExpired,
     /// A cursor from before all that is kept of a feed.
@@ -71,6 +83,36 @@ impl Code {
                 S::BAD_REQUEST,
                 "DUPLICATE_REQUEST",
                 "You have already made this request.",
+            ),
+            Code::BatchRefused => (
+                S::BAD_REQUEST,
+                "BATCH_REFUSED",
+                "The batch was refused and nothing was created.",
+            ),
+            Code::NoInputsProvided => (
+                S::BAD_REQUEST,
+                "NO_INPUTS_PROVIDED",
+                "input must be a list with at least one entry",
+            ),
+            Code::SubmissionLimitExceeded => (
+                S::BAD_REQUEST,
+                "SUBMISSION_LIMIT_EXCEEDED",
+                "input must have at most 100 entries",
+            ),
+            Code::MixedCekContext => (
+                S::BAD_REQUEST,
+                "MIXED_CEK_CONTEXT",
+                "Either every input comes with encryptedCEKContext or none does",
+            ),
+            Code::DhContextRequired => (
+                S::BAD_REQUEST,
+                "DH_CONTEXT_REQUIRED",
+                "dhEncrypted is required where inputs come with encryptedCEKContext",
+            ),
+            Code::ConcurrentSubmission => (
+                S::BAD_REQUEST,
+                "CONCURRENT_SUBMISSION_CONFLICT",
+                "Others submit about the same people just now; nothing was created, submit again",
             ),
             Code::DownloadKeyExpired => (
                 S::BAD_REQUEST,
@@ -129,6 +171,11 @@ impl Code {
         }
     }
 
+    /// Whether the handler met others at their work, and may do better when it is run again.
+    pub(crate) const fn is_worth_another_run(self) -> bool {
+        matches!(self, Code::WriteConflict | Code::ConcurrentSubmission)
+    }
+
     /// The text that clients look for in the embedded copy of an answer, where it is not the answer's own.
     const fn upstream_says(self) -> Option<&'static str> {
         match self {
@@ -147,12 +194,24 @@ pub struct Detail {
     pub message: String,
 }
 
+/// Why one input of a bulk call is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InputProblem {
+    /// Its place among the inputs.
+    pub index: usize,
+    /// What clients branch on.
+    pub code: &'static str,
+    /// What people read, without any value the caller sent that could be personal.
+    pub message: String,
+}
+
 /// A refusal or a failure, on its way to the caller.
 #[derive(Clone, Debug)]
 pub struct Problem {
     code: Code,
     message: Option<String>,
     details: Vec<Detail>,
+    inputs: Vec<InputProblem>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -163,6 +222,7 @@ impl Problem {
             code,
             message: None,
             details: Vec::new(),
+            inputs: Vec::new(),
             headers: Vec::new(),
         }
     }
@@ -171,6 +231,20 @@ impl Problem {
     pub fn saying(mut self, message: impl Into<String>) -> Problem {
         self.message = Some(message.into());
         self
+    }
+
+    /// Says which inputs of a bulk call are refused, and why.
+    pub fn with_inputs(mut self, inputs: Vec<InputProblem>) -> Problem {
+        self.inputs = inputs;
+        self
+    }
+
+    /// The same, but a conflict with others is one that bulk submission has a name for.
+    pub(crate) fn of_many_submissions(self) -> Problem {
+        match self.code {
+            Code::WriteConflict => Problem::new(Code::ConcurrentSubmission),
+            _ => self,
+        }
     }
 
     /// Adds a header to the answer.
@@ -348,12 +422,29 @@ struct Envelope<'a> {
     status_code: u16,
     code: &'static str,
     error: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<String>,
+    #[serde(skip_serializing_if = "Errors::is_empty")]
+    errors: Errors<'a>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     details: &'a [Detail],
     request_id: &'a str,
     upstream: String,
+}
+
+/// Several problems at once: as lines, or where inputs of a bulk call are refused, as those.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Errors<'a> {
+    Lines(Vec<String>),
+    Inputs(&'a [InputProblem]),
+}
+
+impl Errors<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Errors::Lines(lines) => lines.is_empty(),
+            Errors::Inputs(inputs) => inputs.is_empty(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -374,6 +465,8 @@ struct ProblemJson<'a> {
     code: &'static str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     details: &'a [Detail],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [InputProblem],
     request_id: &'a str,
 }
 
@@ -385,6 +478,9 @@ impl Problem {
         for detail in &mut self.details {
             detail.message = plain(std::mem::take(&mut detail.message), passing, "is not valid");
             detail.path = plain(std::mem::take(&mut detail.path), passing, "");
+        }
+        for input in &mut self.inputs {
+            input.message = plain(std::mem::take(&mut input.message), passing, "is not valid");
         }
         let said = plain(self.say(title), passing, title);
         let as_text = |body: String, kind| {
@@ -427,10 +523,10 @@ impl Problem {
             said.to_owned()
         };
         let status_code = status.as_u16();
-        let errors = if self.details.len() > 1 {
-            self.details.iter().map(line).collect()
-        } else {
-            Vec::new()
+        let errors = match self.details.len() {
+            _ if !self.inputs.is_empty() => Errors::Inputs(&self.inputs),
+            0 | 1 => Errors::Lines(Vec::new()),
+            _ => Errors::Lines(self.details.iter().map(line).collect()),
         };
         let upstream = json(&Upstream {
             message: self.code.upstream_says().unwrap_or(&message),
@@ -471,6 +567,7 @@ impl Problem {
             detail: said,
             code,
             details: &self.details,
+            errors: &self.inputs,
             request_id,
         })
     }

@@ -243,7 +243,7 @@ async fn run(app: &AppState, parts: Parts, body: Bytes, next: Next) -> Response 
         let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
         let response = next.clone().run(request).await;
         let problem = response.extensions().get::<Problem>();
-        if problem.is_none_or(|problem| problem.code() != Code::WriteConflict) || turn == RUNS_MAX {
+        if problem.is_none_or(|problem| !problem.code().is_worth_another_run()) || turn == RUNS_MAX {
             return response;
         }
         ::metrics::counter!("antumbra_http_reruns_total").increment(1);

@@ -66,7 +66,7 @@ impl Notice<'_> {
                     attributes: self.attributes(),
                     country: head.region.country.as_deref(),
                     country_sub_division: head.region.subdivision.as_deref(),
-                    partition: subject.occasion.as_ref().map(PartitionOut::new),
+                    partition: subject.partition().map(PartitionOut::new),
                 },
                 organization: OrganizationOut {
                     id: self.organization.id.0,

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use crate::support::TestServer;
 
+mod bulk;
+mod legal_hold;
 mod restart;
 
 /// A server with a caller who may do everything about requests.

@@ -99,6 +99,8 @@ async fn furnish(story: &Story) -> Things {
         story.receiver.url()
     );
     ask("enricher", &format!("mutation {{ {made} }}"), "/enricher/id").await;
+    let made = "createDropRun(input: {title: \"Spring\"}) { dropRun { id } }";
+    ask("drop_run", &format!("mutation {{ {made} }}"), "/dropRun/id").await;
     let made = "createApiKey(input: {title: \"Shop key\"}) { apiKey { id } }";
     ask("api_key", &format!("mutation {{ {made} }}"), "/apiKey/id").await;
     ask("data_point", "{ dataPoints { nodes { id } } }", "/nodes/0/id").await;
@@ -385,6 +387,19 @@ fn calls() -> Vec<Call> {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         call(Method::POST, "/v1/data-subject-request", &[], body)
     };
+    let bulk = |input: Value| {
+        let mut whole = json!({ "workflowConfigId": "@name", "attestedAuthContext": { "coreIdentifier": "@name" } });
+        whole
+            .as_object_mut()
+            .unwrap()
+            .extend(input.as_object().unwrap().clone());
+        call(
+            Method::POST,
+            "/v1/data-subject-request-bulk",
+            &[],
+            json!({ "input": [whole] }),
+        )
+    };
     let subject =
         |extras: Value| submit(json!({ "subject": { "coreIdentifier": "@name", "attestedExtraIdentifiers": extras } }));
     let ours = |more: Value| {
@@ -411,6 +426,10 @@ fn calls() -> Vec<Call> {
         submit(json!({ "emailReceiptTemplateId": "@template" })),
         submit(json!({ "requestId": "@request" })),
         submit(json!({ "attributes": [{ "key": "@attribute_name", "values": ["Gold"] }] })),
+        bulk(json!({ "workflowConfigId": "@action" })),
+        bulk(json!({ "requestId": "@request" })),
+        bulk(json!({ "partitionKey": "@partition" })),
+        bulk(json!({ "dropRunId": "@drop_run", "dropRecords": [{ "dropRecordId": "1", "dropListType": "email" }] })),
         // The same person next door stands in nobody's way, and is found by nobody.
         submit(json!({ "subject": { "coreIdentifier": "@core" } })),
         subject(json!({ "custom": [{ "name": "@identifier_name", "value": "1" }] })),
@@ -561,6 +580,8 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("dataSilo", "{ dataSilo(id: \"@silo\") { id title } }"),
     ("dataSilos", "{ dataSilos(filterBy: {ids: [\"@silo\"]}) { nodes { id } } }"),
     ("dataSilos", "{ dataSilos(filterBy: {titles: [\"@silo_title\"]}) { nodes { id } } }"),
+    ("dropRunLinks", "{ dropRunLinks(id: \"@drop_run\") { nodes { requestId } } }"),
+    ("dropRuns", "{ dropRuns { nodes { id title } } }"),
     ("enrichers", "{ enrichers(filterBy: {text: \"Look\"}) { nodes { id } } }"),
     ("failingJobs", "{ failingJobs { nodes { id } } }"),
     ("getTokenSecrets", "{ getTokenSecrets(id: \"@partition_id\") { tokenSecrets { secrets } } }"),
@@ -587,6 +608,9 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("requests", "{ requests(filterBy: {attributeValueIds: [\"@value\"]}) { totalCount nodes { id } } }"),
     ("subDataPoints", "{ subDataPoints(filterBy: {dataPoints: [\"@data_point\"]}) { nodes { id } } }"),
     ("templates", "{ templates(filterBy: {text: \"Goodbye\"}) { nodes { id } } }"),
+    ("addDropRecords", "mutation { addDropRecords(input: {dropRunId: \"@drop_run\", records: [{dropRecordId: \"1\", dropListType: email}]}) { dropRun { id } } }"),
+    ("closeDropRun", "mutation { closeDropRun(input: {id: \"@drop_run\"}) { dropRun { id } } }"),
+    ("createDropRun", "mutation { createDropRun(input: {title: \"@name\"}) { dropRun { title } } }"),
     ("approveRequest", "mutation { approveRequest(input: {requestId: \"@request\"}) { request { id } } }"),
     ("cancelRequest", "mutation { cancelRequest(input: {requestId: \"@request\"}) { request { id } } }"),
     ("changeRequestDataSiloStatus", "mutation { changeRequestDataSiloStatus(input: {id: \"@run\", status: SKIPPED}) { clientMutationId } }"),

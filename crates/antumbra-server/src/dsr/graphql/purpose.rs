@@ -4,7 +4,7 @@ use async_graphql::{ID, SimpleObject};
 
 use crate::{
     dsr::{
-        occasion::{Labelled, Occasion, TopicAnswer, TopicChoice},
+        occasion::{Labelled, Occasion, OccasionPartition, TopicAnswer, TopicChoice},
         wire::PreferenceOut,
     },
     graphql::Message,
@@ -143,8 +143,7 @@ pub(super) struct RequestPartition {
 }
 
 impl RequestPartition {
-    pub(super) fn new(occasion: &Occasion) -> RequestPartition {
-        let partition = &occasion.partition;
+    pub(super) fn new(partition: &OccasionPartition) -> RequestPartition {
         RequestPartition {
             id: partition.id.into(),
             name: partition.name.clone(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::dsr::occasion::{Labelled, Occasion, TopicAnswer, TopicChoice};
+use crate::dsr::occasion::{Labelled, Occasion, OccasionPartition, TopicAnswer, TopicChoice};
 
 /// A purpose, and what was chosen about it.
 #[derive(Serialize, ToSchema)]
@@ -78,8 +78,7 @@ impl PreferenceOut {
 }
 
 impl PartitionOut {
-    pub(crate) fn new(occasion: &Occasion) -> PartitionOut {
-        let partition = &occasion.partition;
+    pub(crate) fn new(partition: &OccasionPartition) -> PartitionOut {
         PartitionOut {
             id: partition.id,
             name: partition.name.clone(),

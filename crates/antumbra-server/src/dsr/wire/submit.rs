@@ -12,10 +12,11 @@ use uuid::Uuid;
 use crate::dsr::{
     locales,
     model::{DsrId, ImportedEnd, Region, SiloChoice},
+    refusal::{Checks, InputCode},
     regions,
     restart::{Restart, Strategy},
     submission::{
-        ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, Checks, DETAILS_BYTES_MAX, Draft, EmailClaim, Extra, IDENTIFIER_BYTES_MAX,
+        ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DETAILS_BYTES_MAX, Draft, EmailClaim, Extra, IDENTIFIER_BYTES_MAX,
         IDENTIFIERS_MAX, IDS_MAX, Labels, REPLY_TO_MAX, WORD_BYTES_MAX, normalize_email,
     },
 };
@@ -90,6 +91,12 @@ pub(crate) struct Submit {
     /// `REMOVE_ENRICHED_IDENTIFIERS`; the first, if nothing is said.
     #[schema(value_type = Option<String>)]
     restart_identifier_strategy: Value,
+    /// The partition that the request is about.
+    #[schema(value_type = Option<String>)]
+    partition_key: Value,
+    /// What the sender calls this submission: said once more under this name, it is answered as it was the first time.
+    #[schema(value_type = Option<String>)]
+    idempotency_key: Value,
 }
 
 impl Submit {
@@ -98,6 +105,7 @@ impl Submit {
         let mut checks = Checks::default();
         let on = &mut checks;
         let restart = self.read_restart(on);
+        let words = serde_json::to_vec(&self).expect("values that were JSON have no way to fail");
         let mut draft = Draft {
             action: named(self.r#type, "type", on, Action::parse, "is not an action"),
             subject_type: required(
@@ -120,6 +128,9 @@ impl Submit {
             silos: read_silos(self.data_silo_ids, self.ignore_data_silo_ids, on),
             reply_to: given(&self.reply_to_email_addresses).then(|| read_reply_to(self.reply_to_email_addresses, on)),
             restart,
+            partition: optional(text(self.partition_key, "partitionKey", 1..=WORD_BYTES_MAX, on)),
+            idempotency_key: optional(text(self.idempotency_key, "idempotencyKey", 1..=WORD_BYTES_MAX, on)),
+            words,
             ..Draft::default()
         };
         if !self.completed_request_status.is_null() {
@@ -152,7 +163,6 @@ impl Submit {
         Some(Restart {
             id: DsrId(request),
             strategy: strategy?,
-            words: serde_json::to_vec(self).expect("values that were JSON have no way to fail"),
         })
     }
 }
@@ -172,28 +182,29 @@ fn read_subject(value: Value, draft: &mut Draft, checks: &mut Checks) {
         return checks.broken("subject", rule);
     };
     let mut take = |field: &str| subject.remove(field).unwrap_or_default();
-    let core = text(
-        take("coreIdentifier"),
-        "subject.coreIdentifier",
-        1..=IDENTIFIER_BYTES_MAX,
-        checks,
-    );
-    let core = required(core, "subject.coreIdentifier", checks);
-    draft.core_identifier = core.filter(|core| {
-        let fits = !core.trim().is_empty() && !core.chars().any(char::is_control);
-        if !fits {
-            checks.broken(
-                "subject.coreIdentifier",
-                "must hold something, and no control characters",
-            );
+    const CORE: &str = "subject.coreIdentifier";
+    draft.core_identifier = match text(take("coreIdentifier"), CORE, 0..=IDENTIFIER_BYTES_MAX, checks) {
+        Ok(Some(core)) if core.is_empty() => {
+            checks.refused(InputCode::MissingCoreIdentifier, CORE, "must not be empty");
+            None
         }
-        fits
-    });
+        Ok(Some(core)) if core.trim().is_empty() || core.chars().any(char::is_control) => {
+            checks.broken(CORE, "must hold something, and no control characters");
+            None
+        }
+        Ok(None) => {
+            checks.refused(InputCode::MissingCoreIdentifier, CORE, "is required");
+            None
+        }
+        Ok(core) => core,
+        Err(Reported) => None,
+    };
     draft.email = match text(take("email"), "subject.email", 0..=IDENTIFIER_BYTES_MAX, checks) {
         Ok(None) => None,
         Ok(Some(email)) if email.trim().is_empty() => None,
         Ok(Some(email)) => normalize_email(&email).or_else(|| {
-            checks.broken("subject.email", "must be an e-mail address");
+            let rule = "must be an e-mail address";
+            checks.refused(InputCode::IdentifierValidationFailed, "subject.email", rule);
             Some(String::new())
         }),
         // An address that was given and is wrong is not also reported missing: the draft is refused in any case.
@@ -220,7 +231,8 @@ fn read_extras(value: Value, checks: &mut Checks) -> Vec<Extra> {
     let mut extras = Vec::new();
     for (kind, items) in by_kind {
         let Some(kind) = IdentifierKind::parse(&kind) else {
-            checks.broken(PATH, "has a key that is not an identifier type");
+            let rule = "has a key that is not an identifier type";
+            checks.refused(InputCode::UnsupportedIdentifierName, PATH, rule);
             continue;
         };
         let path = format!("{PATH}.{}", kind.as_str());
@@ -411,10 +423,10 @@ fn read_time(value: Value, path: &str, checks: &mut Checks) -> Option<Timestamp>
 }
 
 /// It is there and wrong, and stands among the broken rules already.
-struct Reported;
+pub(super) struct Reported;
 
 /// A string, or nothing if it is absent.
-fn text(
+pub(super) fn text(
     value: Value,
     path: &str,
     bytes: std::ops::RangeInclusive<usize>,
@@ -442,7 +454,7 @@ fn required<T>(read: Result<Option<T>, Reported>, path: &str, checks: &mut Check
     }
 }
 
-fn optional<T>(read: Result<Option<T>, Reported>) -> Option<T> {
+pub(super) fn optional<T>(read: Result<Option<T>, Reported>) -> Option<T> {
     read.unwrap_or(None)
 }
 
@@ -484,7 +496,7 @@ fn flag(value: Value, path: &str, checks: &mut Checks) -> Option<bool> {
     }
 }
 
-fn id(value: Value, path: &str, checks: &mut Checks) -> Option<Uuid> {
+pub(super) fn id(value: Value, path: &str, checks: &mut Checks) -> Option<Uuid> {
     if value.is_null() {
         return None;
     }
@@ -507,7 +519,7 @@ fn ids(value: Value, path: &str, checks: &mut Checks) -> Vec<Uuid> {
     read
 }
 
-fn list(value: Value, path: &str, max: usize, checks: &mut Checks) -> Vec<Value> {
+pub(super) fn list(value: Value, path: &str, max: usize, checks: &mut Checks) -> Vec<Value> {
     match value {
         Value::Null => Vec::new(),
         Value::Array(items) if items.len() <= max => items,

@@ -170,6 +170,6 @@ fn item(keys: &OrganizationKeys, dsr: &Dsr, run: &SiloRun, profile: &Profile, no
         country: head.region.country.clone(),
         country_sub_division: head.region.subdivision.clone(),
         purpose: subject.occasion.as_ref().map(PurposeOut::new),
-        partition: subject.occasion.as_ref().map(PartitionOut::new),
+        partition: subject.partition().map(PartitionOut::new),
     })
 }

@@ -1,0 +1,121 @@
+//! Legal holds: silos are told like of any other demand, and nothing of a held person is erased.
+
+use antumbra_server::{
+    dsr::{self, DsrId},
+    organization::Action,
+};
+
+use super::*;
+use crate::support::story::{EMAIL, Story};
+
+impl Story {
+    async fn approve(&self, request: DsrId) {
+        self.administrate(async |tx, by| dsr::approve(tx, by, request).await)
+            .await;
+        self.server.run_jobs_until_idle().await;
+    }
+
+    /// The silo does what the one notice since the last look asks for, which is this.
+    async fn does(&self, action: Action) {
+        let notice = self.receiver.take_one();
+        assert_eq!(notice.json()["type"], action.as_str());
+        assert_eq!(self.put_report(&notice.nonce(), json!({})).await.status(), 200);
+        self.server.run_jobs_until_idle().await;
+    }
+}
+
+#[tokio::test]
+async fn a_held_persons_erasure_is_stopped_until_the_hold_is_over() {
+    let story = Story::with_data_points(&[]).await;
+    // The hold is there as soon as it is asked for, and the silos are told of it as of anything else.
+    let place = story.submit(Action::PlaceOnLegalHold).await;
+    let erasure = story.submit(Action::Erasure).await;
+    assert_eq!(story.status_of(erasure).await, "ON_HOLD");
+    story.does(Action::PlaceOnLegalHold).await;
+    story.approve(place).await;
+    assert_eq!(story.status_of(place).await, "COMPLETED");
+    let mut tx = story.server.app().store.begin_write().await.unwrap();
+    let by = dsr::Deed {
+        organization: story.organization(),
+        by: antumbra_server::audit::Actor::Operator,
+        now: story.server.clock.now(),
+        ids: &story.server.app().ids,
+    };
+    // An administrator who resumes it gets no further than to the same place.
+    dsr::resume(&mut tx, &by, erasure).await.unwrap();
+    tx.commit().await.unwrap();
+    story.server.run_jobs_until_idle().await;
+    assert_eq!(story.status_of(erasure).await, "ON_HOLD");
+    assert!(story.receiver.take().is_empty());
+    // Somebody else's goes on, and so does what erases nothing.
+    let other = story
+        .submit_about(Action::Erasure, "acct_2", "second@example.test")
+        .await;
+    story.server.run_jobs_until_idle().await;
+    story.does(Action::Erasure).await;
+    assert_eq!(story.status_of(other).await, "APPROVING");
+    let access = story.submit(Action::Access).await;
+    assert_eq!(story.status_of(access).await, "COMPILING");
+    story.receiver.take();
+
+    // The hold ends when its removal has been completed, not before.
+    let remove = story.submit(Action::RemoveFromLegalHold).await;
+    story.does(Action::RemoveFromLegalHold).await;
+    story
+        .administrate(async |tx, by| dsr::resume(tx, by, erasure).await)
+        .await;
+    story.server.run_jobs_until_idle().await;
+    assert_eq!(story.status_of(erasure).await, "ON_HOLD");
+    story.approve(remove).await;
+    story
+        .administrate(async |tx, by| dsr::resume(tx, by, erasure).await)
+        .await;
+    story.server.run_jobs_until_idle().await;
+    story.does(Action::Erasure).await;
+    assert_eq!(story.status_of(erasure).await, "APPROVING");
+}
+
+#[tokio::test]
+async fn an_erasure_under_way_is_parked_by_a_hold_and_a_hold_that_is_canceled_holds_nobody() {
+    let story = Story::with_data_points(&[]).await;
+    let erasure = story.submit(Action::Erasure).await;
+    story.receiver.take();
+    assert_eq!(story.status_of(erasure).await, "COMPILING");
+    let place = story.submit(Action::PlaceOnLegalHold).await;
+    assert_eq!(story.status_of(erasure).await, "ON_HOLD");
+    let mut tx = story.server.app().store.begin_write().await.unwrap();
+    let by = dsr::Deed {
+        organization: story.organization(),
+        by: antumbra_server::audit::Actor::Operator,
+        now: story.server.clock.now(),
+        ids: &story.server.app().ids,
+    };
+    let refused = dsr::resume(&mut tx, &by, erasure).await.unwrap_err();
+    assert!(matches!(refused, dsr::DsrError::LegallyHeld));
+    drop(tx);
+    story
+        .administrate(async |tx, by| dsr::cancel(tx, by, place).await)
+        .await;
+    story
+        .administrate(async |tx, by| dsr::resume(tx, by, erasure).await)
+        .await;
+    story.server.run_jobs_until_idle().await;
+    assert_eq!(story.status_of(erasure).await, "COMPILING");
+
+    // Holds of the time before come in as imports.
+    let imported = json!({ "completedRequestStatus": "COMPLETED", "createdAt": "2025-05-02" });
+    story
+        .submit_with(Action::PlaceOnLegalHold, "acct_2", EMAIL, imported.clone())
+        .await;
+    let held = story.submit_about(Action::Erasure, "acct_2", EMAIL).await;
+    story
+        .submit_with(Action::PlaceOnLegalHold, "acct_3", EMAIL, imported.clone())
+        .await;
+    story
+        .submit_with(Action::RemoveFromLegalHold, "acct_3", EMAIL, imported)
+        .await;
+    let free = story.submit_about(Action::Erasure, "acct_3", EMAIL).await;
+    story.server.run_jobs_until_idle().await;
+    assert_eq!(story.status_of(held).await, "ON_HOLD");
+    assert_eq!(story.status_of(free).await, "COMPILING");
+}
