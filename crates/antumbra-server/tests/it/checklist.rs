@@ -1,3 +1,78 @@
-//! The conformance checklist of the contract: each line is a test, by its number.
+//! The conformance checklist of data subject requests: each line a test with its number in its name.
+//!
+//! What a line asks for in passing, and other suites look at from all sides, is only touched here. Lines 14 and 23
+//! (preflights) and 26 (messages) stand with their slices.
 
+use std::time::Duration;
+
+use antumbra_crypto::token::VerifyingKey;
+use antumbra_server::{
+    api_keys::ScopeName,
+    dsr::{self, DsrId},
+    organization::Action,
+    runs::{self, RunStatus},
+};
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{
+    manage::{manage, manage_refused},
+    receiver::status,
+    story::{self, CORE, EMAIL, Story},
+};
+
+mod fulfilment;
+mod intake;
 mod silos;
+mod webhooks;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The smallest submission, with `fields` laid over it.
+fn minimal(core: &str, fields: Value) -> Value {
+    let mut body = json!({
+        "type": "ACCESS", "subjectType": "customer", "isSilent": true, "subject": { "coreIdentifier": core },
+    });
+    body.as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    body
+}
+
+impl Story {
+    /// A call in the name of an administrator.
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Response {
+        let call = self
+            .server
+            .client()
+            .request(method, self.server.url(path))
+            .bearer_auth(&self.admin_key);
+        let call = match body {
+            Some(body) => call.json(&body),
+            None => call,
+        };
+        call.send().await.unwrap()
+    }
+
+    async fn create(&self, body: Value) -> (StatusCode, Value) {
+        let answer = self.call(Method::POST, "/v1/data-subject-request", Some(body)).await;
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    async fn created(&self, body: Value) -> Value {
+        let (status, answer) = self.create(body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["request"].clone()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.call(Method::GET, path, None).await.json().await.unwrap()
+    }
+}
+
+async fn body_of(answer: Response, status: u16) -> String {
+    let got = answer.status();
+    let body = answer.text().await.unwrap();
+    assert_eq!(got, status, "{body}");
+    body
+}
