@@ -54,7 +54,7 @@ pub(crate) enum Outcome {
 
 /// What a submission of some name was, and what came of it.
 #[derive(Serialize, Deserialize)]
-struct Taken {
+pub(super) struct Taken {
     request: DsrId,
     outcome: Outcome,
     /// Blind, since the words name the person.

@@ -64,7 +64,7 @@ impl Record for DropRun {
 }
 
 #[derive(Serialize, Deserialize)]
-struct DropRecord {
+pub(super) struct DropRecord {
     list: DropList,
 }
 
