@@ -81,7 +81,6 @@ pub(crate) struct Ready {
     submission: Submission,
     restart: Option<Restart>,
     idempotency_key: Option<String>,
-    words: Vec<u8>,
 }
 
 /// The draft, if it keeps every rule.
@@ -94,12 +93,10 @@ pub(crate) fn ready(
     checks: Checks,
 ) -> Result<Ready, Checks> {
     let (restart, idempotency_key) = (draft.restart, draft.idempotency_key.take());
-    let words = std::mem::take(&mut draft.words);
     Ok(Ready {
         submission: draft.check(settings, configured, standing, now, checks)?,
         restart,
         idempotency_key,
-        words,
     })
 }
 
@@ -211,7 +208,7 @@ pub(crate) async fn keep_one(
         deed.organization.0,
         keys.index.blind(&[b"dsr-idempotency-key", name.as_bytes()]),
     );
-    let words = keys.index.blind(&[b"dsr-submission", &ready.words]);
+    let words = keys.index.blind(&[b"dsr-submission", &ready.submission.words]);
     if let Some(taken) = tx.get(&NAMED, &place).await? {
         if taken.words != words {
             let mut checks = Checks::default();
@@ -248,7 +245,7 @@ async fn take(
             .map(|dsr| (dsr, Outcome::Created)),
         Some(asked) => {
             let standing = super::get(tx, keys, asked.id).await?;
-            restart::restart(tx, keys, deed, standing, asked, &ready.words, ready.submission, review)
+            restart::restart(tx, keys, deed, standing, asked, ready.submission, review)
                 .await
                 .map(|dsr| (dsr, Outcome::Restarted))
         }

@@ -399,6 +399,8 @@ mod tests {
             }],
             reply_to: vec!["ada@example.test".into()],
             occasion: None,
+            partition: None,
+            drop: Vec::new(),
         };
         let dsr = Dsr {
             head: head(Timestamp::UNIX_EPOCH),

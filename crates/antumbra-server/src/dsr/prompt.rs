@@ -167,6 +167,7 @@ impl Prompt {
             occasion: Some(self.occasion),
             partition: None,
             drop: None,
+            words: Vec::new(),
         })
     }
 

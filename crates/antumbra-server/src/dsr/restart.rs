@@ -182,12 +182,11 @@ pub(super) async fn restart(
     deed: &Deed<'_>,
     standing: Dsr,
     asked: Restart,
-    words: &[u8],
     submission: Submission,
     review: Review,
 ) -> Result<Dsr, DsrError> {
     let id = asked.id;
-    let words = keys.index.blind(&[b"dsr-restart", id.0.as_bytes(), words]);
+    let words = keys.index.blind(&[b"dsr-restart", id.0.as_bytes(), &submission.words]);
     if standing
         .head
         .restarted

@@ -145,6 +145,8 @@ pub(crate) struct Submission {
     pub(crate) partition: Option<OccasionPartition>,
     /// The records of a deletion platform that it answers.
     pub(crate) drop: Option<DropLink>,
+    /// All that was submitted, in one form, so that a repeat is known again.
+    pub(crate) words: Vec<u8>,
 }
 
 impl Draft {
@@ -219,6 +221,7 @@ impl Draft {
             occasion: None,
             partition,
             drop: None,
+            words: self.words,
         })
     }
 

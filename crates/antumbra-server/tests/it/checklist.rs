@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use antumbra_crypto::token::VerifyingKey;
 use antumbra_server::{
-    api_keys::ScopeName,
     dsr::{self, DsrId},
     organization::Action,
     runs::{self, RunStatus},
@@ -41,7 +40,7 @@ fn minimal(core: &str, fields: Value) -> Value {
 
 impl Story {
     /// A call in the name of an administrator.
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Response {
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Response {
         let call = self
             .server
             .client()
@@ -55,7 +54,7 @@ impl Story {
     }
 
     async fn create(&self, body: Value) -> (StatusCode, Value) {
-        let answer = self.call(Method::POST, "/v1/data-subject-request", Some(body)).await;
+        let answer = self.ask(Method::POST, "/v1/data-subject-request", Some(body)).await;
         (answer.status(), answer.json().await.unwrap())
     }
 
@@ -65,8 +64,8 @@ impl Story {
         answer["request"].clone()
     }
 
-    async fn get(&self, path: &str) -> Value {
-        self.call(Method::GET, path, None).await.json().await.unwrap()
+    async fn look(&self, path: &str) -> Value {
+        self.ask(Method::GET, path, None).await.json().await.unwrap()
     }
 }
 

@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use crate::{
-    dsr::{DropList, DropRecordId, DropRun, DropRunId, DsrStatus, drop_runs, find_heads, open},
+    dsr::{DropList, DropRecordId, DropRun, DropRunId, DsrId, DsrStatus, drop_runs, find_heads, open},
     graphql::{Date, Refusal, Session, bound, parse_id},
 };
 
@@ -57,7 +57,7 @@ impl DropQueries {
         let ids: Vec<_> = links.iter().map(|(_, request)| *request).collect();
         let heads = find_heads(&mut reader, session.organization(), &ids).await?;
         let requests = open(&mut reader, &keys, heads).await.map_err(refusal)?;
-        let node = |(record, request)| {
+        let node = |(record, request): ([u8; 16], DsrId)| {
             let dsr = requests.iter().find(|dsr| dsr.head.id == request)?;
             let record = drop_runs::of_blind(&keys, &dsr.subject.drop, run.id, record)?;
             Some(DropLinkNode {

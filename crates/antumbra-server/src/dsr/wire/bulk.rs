@@ -87,7 +87,7 @@ fn read_input(item: Value, settings: &Settings) -> Input {
         fields.insert("type".to_owned(), workflow.action.as_str().into());
     }
     fields.insert("subject".to_owned(), subject);
-    let drop = read_drop(&mut fields, &mut checks);
+    let drop = read_drop(&fields, &mut checks);
     let submit: Submit = serde_json::from_value(Value::Object(fields)).unwrap_or_default();
     let (mut draft, broken) = submit.read();
     draft.words.extend_from_slice(&drop.words());
@@ -148,7 +148,7 @@ fn put_subject_type(
     fields.insert("subjectType".to_owned(), slug);
 }
 
-fn read_drop(fields: &mut Map<String, Value>, checks: &mut Checks) -> drop_runs::Named {
+fn read_drop(fields: &Map<String, Value>, checks: &mut Checks) -> drop_runs::Named {
     let run = id(
         fields.get("dropRunId").cloned().unwrap_or_default(),
         "dropRunId",

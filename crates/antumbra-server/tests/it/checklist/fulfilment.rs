@@ -104,12 +104,12 @@ async fn checklist_11_and_12_files_are_listed_in_pages_and_fetched_by_their_keys
     }
     body_of(story.put_report(&nonce, json!({})).await, 200).await;
     let path = format!("/v1/data-subject-request/{request}/download-keys");
-    let page = story.get(&format!("{path}?limit=2")).await;
-    let last = story.get(&format!("{path}?limit=2&offset=2")).await;
+    let page = story.look(&format!("{path}?limit=2")).await;
+    let last = story.look(&format!("{path}?limit=2&offset=2")).await;
     assert!(page["_links"]["next"].as_str().unwrap().starts_with('/'), "{page}");
     assert!(last["_links"]["next"].is_null());
     assert!(
-        story.get(&format!("{path}?limit=0")).await["nodes"]
+        story.look(&format!("{path}?limit=0")).await["nodes"]
             .as_array()
             .unwrap()
             .is_empty()
@@ -123,7 +123,7 @@ async fn checklist_11_and_12_files_are_listed_in_pages_and_fetched_by_their_keys
     };
     let mut all = names(&page);
     all.extend(names(&last));
-    let whole = names(&story.get(&path).await);
+    let whole = names(&story.look(&path).await);
     assert_eq!(all, whole, "the order is stable");
     assert_eq!(std::collections::BTreeSet::from_iter(&whole).len(), 3);
     assert_eq!(page["nodes"][0]["size"], 2);

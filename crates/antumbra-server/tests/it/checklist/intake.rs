@@ -142,7 +142,7 @@ async fn checklist_09_a_restart_keeps_id_region_and_attributes_with_each_strateg
     let made = story.created(minimal(CORE, fields)).await;
     let names = async || {
         let query = json!({ "requestId": made["id"], "first": 50 });
-        let answer = story.call(Method::POST, "/v1/request-identifiers", Some(query)).await;
+        let answer = story.ask(Method::POST, "/v1/request-identifiers", Some(query)).await;
         let answer: Value = answer.json().await.unwrap();
         let identifiers = answer["identifiers"].as_array().unwrap().clone();
         identifiers
@@ -203,13 +203,13 @@ async fn checklist_13_identifiers_come_ten_at_a_time_or_fifty_and_never_more_tha
             .as_object_mut()
             .unwrap()
             .extend(window.as_object().unwrap().clone());
-        let answer = story.call(Method::POST, "/v1/request-identifiers", Some(query)).await;
+        let answer = story.ask(Method::POST, "/v1/request-identifiers", Some(query)).await;
         let answer: Value = serde_json::from_str(&body_of(answer, 200).await).unwrap();
         assert_eq!(answer["identifiers"].as_array().unwrap().len(), count, "{window}");
     }
     let query = json!({ "requestId": id, "first": 101 });
     body_of(
-        story.call(Method::POST, "/v1/request-identifiers", Some(query)).await,
+        story.ask(Method::POST, "/v1/request-identifiers", Some(query)).await,
         400,
     )
     .await;

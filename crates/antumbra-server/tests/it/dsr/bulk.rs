@@ -239,10 +239,12 @@ async fn every_code_has_a_condition_and_one_bad_input_keeps_all_out() {
         "mutation {{ updateAction(input: {{ id: {sale}, regionDetectionMethod: FORM, regionList: [\"US-CA\", \"EU\"] }}) {{ action {{ id }} }} }}"
     );
     shop.ask(&regions).await;
-    let deaf = format!(
-        r#"mutation {{ createDataSilos(input: [{{ name: "cron", title: "Archive" }}]) {{ dataSilos {{ id }} }} }}"#
-    );
-    let deaf = shop.ask(&deaf).await["dataSilos"][0]["id"].as_str().unwrap().to_owned();
+    let deaf = shop
+        .ask(r#"mutation { createDataSilos(input: [{ name: "cron", title: "Archive" }]) { dataSilos { id } } }"#)
+        .await["dataSilos"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     crate::support::story::change_silo(
         &shop.story.server,
         antumbra_server::silos::DataSiloId(deaf.parse().unwrap()),
