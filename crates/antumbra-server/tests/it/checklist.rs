@@ -5,25 +5,18 @@
 
 use std::time::Duration;
 
-use antumbra_crypto::token::VerifyingKey;
-use antumbra_server::{
-    dsr::{self, DsrId},
-    organization::Action,
-    runs::{self, RunStatus},
-};
+use antumbra_server::{dsr::DsrId, organization::Action, runs::RunStatus};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
     manage::{manage, manage_refused},
-    receiver::status,
-    story::{self, CORE, EMAIL, Story},
+    story::{CORE, EMAIL, Story},
 };
 
 mod fulfilment;
 mod intake;
 mod silos;
-mod webhooks;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

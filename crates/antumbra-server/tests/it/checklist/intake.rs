@@ -1,11 +1,11 @@
-//! Lines 3 to 10 and 13: submitting, and asking how a request stands.
+//! Lines 3 to 10, 13 and 27: submitting, asking how a request stands, and doing all of it more than once.
 
 use regex::Regex;
 
 use super::*;
 
 #[tokio::test]
-async fn checklist_03_a_minimal_silent_body_is_answered_with_all_thirteen_keys() {
+async fn line_03_a_minimal_silent_body_is_answered_with_all_thirteen_keys() {
     let story = Story::with_data_points(&[]).await;
     let request = story.created(minimal("acct_1", json!({}))).await;
     let mut keys: Vec<&str> = request.as_object().unwrap().keys().map(String::as_str).collect();
@@ -37,7 +37,7 @@ async fn checklist_03_a_minimal_silent_body_is_answered_with_all_thirteen_keys()
 }
 
 #[tokio::test]
-async fn checklist_04_only_a_silent_request_can_do_without_an_address() {
+async fn line_04_only_a_silent_request_can_do_without_an_address() {
     let story = Story::with_data_points(&[]).await;
     assert_eq!(
         story.create(minimal("acct_1", json!({ "isSilent": false }))).await.0,
@@ -51,7 +51,7 @@ async fn checklist_04_only_a_silent_request_can_do_without_an_address() {
 }
 
 #[tokio::test]
-async fn checklist_05_a_bare_string_is_one_value() {
+async fn line_05_a_bare_string_is_one_value() {
     let story = Story::with_data_points(&[]).await;
     let bare = json!({ "attributes": [{ "key": "Tags", "values": "by phone" }] });
     let request = story.created(minimal("acct_1", bare)).await;
@@ -61,7 +61,7 @@ async fn checklist_05_a_bare_string_is_one_value() {
 }
 
 #[tokio::test]
-async fn checklist_06_what_contradicts_itself_is_refused() {
+async fn line_06_what_contradicts_itself_is_refused() {
     let story = Story::with_data_points(&[]).await;
     let silo = story.silo.0.to_string();
     for wrong in [
@@ -82,7 +82,7 @@ async fn checklist_06_what_contradicts_itself_is_refused() {
 }
 
 #[tokio::test]
-async fn checklist_07_a_duplicate_is_told_in_the_words_and_the_shape_that_clients_look_for() {
+async fn line_07_a_duplicate_is_told_in_the_words_and_the_shape_that_clients_look_for() {
     let story = Story::with_data_points(&[]).await;
     story.created(minimal("acct_1", json!({}))).await;
     let again = story
@@ -103,7 +103,7 @@ async fn checklist_07_a_duplicate_is_told_in_the_words_and_the_shape_that_client
 }
 
 #[tokio::test]
-async fn checklist_08_an_import_is_where_it_says_and_nobody_is_told() {
+async fn line_08_an_import_is_where_it_says_and_nobody_is_told() {
     let story = Story::with_data_points(&["profile"]).await;
     for end in [
         "FAILED_VERIFICATION",
@@ -130,7 +130,7 @@ async fn checklist_08_an_import_is_where_it_says_and_nobody_is_told() {
 }
 
 #[tokio::test]
-async fn checklist_09_a_restart_keeps_id_region_and_attributes_with_each_strategy() {
+async fn line_09_a_restart_keeps_id_region_and_attributes_with_each_strategy() {
     let story = Story::with_data_points(&[]).await;
     let phone = json!({ "phone": [{ "value": "+15555550123" }] });
     let subject =
@@ -171,7 +171,7 @@ async fn checklist_09_a_restart_keeps_id_region_and_attributes_with_each_strateg
 }
 
 #[tokio::test]
-async fn checklist_10_a_status_is_flat_and_has_six_keys() {
+async fn line_10_a_status_is_flat_and_has_six_keys() {
     let story = Story::with_data_points(&[]).await;
     let id = story.created(minimal("acct_1", json!({}))).await["id"].clone();
     let shown = story
@@ -185,7 +185,7 @@ async fn checklist_10_a_status_is_flat_and_has_six_keys() {
 }
 
 #[tokio::test]
-async fn checklist_13_identifiers_come_ten_at_a_time_or_fifty_and_never_more_than_a_hundred() {
+async fn line_13_identifiers_come_ten_at_a_time_or_fifty_and_never_more_than_a_hundred() {
     let story = Story::with_data_points(&[]).await;
     let phones: Vec<Value> = (0..70)
         .map(|n| json!({ "value": format!("+155555501{n:02}") }))
@@ -214,4 +214,44 @@ async fn checklist_13_identifiers_come_ten_at_a_time_or_fifty_and_never_more_tha
     )
     .await;
     story.server.run_jobs_until_idle().await;
+}
+
+#[tokio::test]
+async fn line_27_a_write_that_is_repeated_has_the_effect_of_one() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let body = minimal(CORE, json!({ "subject": { "coreIdentifier": CORE, "email": EMAIL } }));
+    for turn in 0..3 {
+        assert_eq!(story.create(body.clone()).await.0, if turn == 0 { 200 } else { 400 });
+    }
+    let listed = manage(
+        &story.server,
+        &story.admin_key,
+        "{ requests(first: 9) { totalCount nodes { id } } }",
+    )
+    .await;
+    assert_eq!(listed["totalCount"], 1);
+    let request = DsrId(listed["nodes"][0]["id"].as_str().unwrap().parse().unwrap());
+    story.server.run_jobs_until_idle().await;
+    let nonce = story.receiver.take_one().nonce();
+    let data = json!({ "profiles": [{ "profileId": EMAIL, "profileData": { "profile": 1 } }], "status": "WAITING" });
+    for _ in 0..3 {
+        body_of(story.post_data(&nonce, data.clone()).await, 200).await;
+    }
+    for turn in 0..3 {
+        body_of(
+            story.put_report(&nonce, json!({})).await,
+            if turn == 0 { 200 } else { 409 },
+        )
+        .await;
+    }
+    assert_eq!(story.files_of(request).await.len(), 1);
+    assert_eq!(story.status_of(request).await, "APPROVING");
+    let approve =
+        format!("mutation {{ approveRequest(input: {{ requestId: \"{request}\" }}) {{ request {{ id }} }} }}");
+    manage(&story.server, &story.admin_key, &approve).await;
+    for _ in 0..2 {
+        let refused = manage_refused(&story.server, &story.admin_key, &approve).await;
+        assert!(refused.contains("Request must be in an approving state,"), "{refused}");
+    }
+    assert_eq!(story.status_of(request).await, "DOWNLOADABLE");
 }
