@@ -86,7 +86,7 @@ async fn line_07_a_duplicate_is_told_in_the_words_and_the_shape_that_clients_loo
     let story = Story::with_data_points(&[]).await;
     story.created(minimal("acct_1", json!({}))).await;
     let again = story
-        .call(
+        .ask(
             Method::POST,
             "/v1/data-subject-request",
             Some(minimal("acct_1", json!({}))),
@@ -175,7 +175,7 @@ async fn line_10_a_status_is_flat_and_has_six_keys() {
     let story = Story::with_data_points(&[]).await;
     let id = story.created(minimal("acct_1", json!({}))).await["id"].clone();
     let shown = story
-        .get(&format!("/v1/data-subject-request/{}", id.as_str().unwrap()))
+        .look(&format!("/v1/data-subject-request/{}", id.as_str().unwrap()))
         .await;
     let expected = json!({
         "id": id, "status": "ENRICHING", "type": "ACCESS", "subjectType": "customer", "email": null, "coreIdentifier": "acct_1",
