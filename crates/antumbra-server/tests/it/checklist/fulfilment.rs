@@ -179,7 +179,7 @@ async fn line_17_files_without_type_or_length_are_numbered_and_more_may_follow()
 async fn line_18_a_body_over_fifty_mebibytes_is_too_large() {
     let story = Story::with_data_points(&[]).await;
     let call = story.server.client().post(story.server.url("/v1/data-subject-request"));
-    let long = "x".repeat(50 * 1024 * 1024);
+    let long = "x".repeat(50 * 1024 * 1024 + 1);
     let sent = call
         .bearer_auth(&story.admin_key)
         .header("content-type", "application/json")
