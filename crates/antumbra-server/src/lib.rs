@@ -5,8 +5,7 @@
 //! * [`world`] holds time and randomness, [`config`] what the operator may set.
 //! * Each slice is everything about one domain word, from the wire to the disk: [`organization`], [`purposes`], [`silos`],
 //!   [`dsr`], [`messages`], [`preflights`], [`runs`], [`files`], [`preferences`], [`api_keys`], [`keyring`], [`audit`], [`jobs`];
-//!   [`graphql`] merges the
-//!   slices' parts of the management API.
+//!   [`graphql`] merges the slices' parts of the management API.
 
 pub mod api_keys;
 pub mod audit;

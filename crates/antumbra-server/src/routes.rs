@@ -36,6 +36,9 @@ fn table() -> Vec<Route> {
         any_key(routes!(dsr::http::download_file)).budget(DSR),
         // What is found out before data silos are asked.
         scope(routes!(preflights::enrich_identifiers), ManageRequestIdentities).may_be_closed().budget(DSR),
+        open(routes!(preflights::verify_by_code), CODE).own(),
+        open(routes!(preflights::show_verification), ADDRESS_LINK).page(),
+        open(routes!(preflights::verify_by_link), ADDRESS_LINK).page(),
         // What data silos hand over.
         attached(routes!(runs::hand_over)).may_be_closed().budget(DSR),
         attached(routes!(runs::report)).may_be_closed().budget(DSR),
@@ -79,6 +82,8 @@ fn table() -> Vec<Route> {
     ]
 }
 
+const CODE: &str = "people who verify an address have no key, but the code that was sent there; tries are bounded";
+const ADDRESS_LINK: &str = "people who verify an address have no key, but the proof in the link that was sent there";
 const PUBLIC_KEY: &str = "receivers verify notices with it, and some send no key of their own";
 const TOKEN: &str = "people in browsers carry a token of their own, which the handler's signature asks for";
 const PREFLIGHT: &str = "browsers send no credentials with the question whether a page may ask";
@@ -242,7 +247,6 @@ impl Route {
     }
 
     /// A person in a browser sees what it answers, refusals too.
-    #[allow(dead_code, reason = "the pages come in the next commit")]
     pub(crate) fn page(mut self) -> Route {
         self.facts.body = BodyRule::Form;
         self.facts.dialect = Dialect::Page;

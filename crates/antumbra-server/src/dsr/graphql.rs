@@ -1,10 +1,11 @@
 //! The part of the management API that is about data subject requests.
 
+use antumbra_store::Tx;
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
-    Cursor, Dsr, DsrError, DsrHead, DsrId, DsrStatus, Filter, Order, Origin, Words, approve, cancel, choose_words,
-    count, get, get_head, link, list, remove_identifiers, set_silent,
+    Cursor, Deed, Dsr, DsrError, DsrHead, DsrId, DsrState, DsrStatus, Filter, Order, Origin, Words, approve, cancel,
+    choose_words, count, get, get_head, hold, link, list, remove_identifiers, resume, set_silent,
 };
 use crate::{
     graphql::{Date, Direction, OrderBy, OrderField, Person, Refusal, Session, bound, parse_id, parse_ids},
@@ -148,7 +149,8 @@ impl DsrMutations {
         })
     }
 
-    /// Changes how a request is handled. So far only whether the data subject gets messages.
+    /// Changes how a request is handled: whether the data subject gets messages, and whether it is parked. `ON_HOLD` parks
+    /// it; the status it had when it was parked takes it up again.
     async fn update_request(
         &self,
         context: &Context<'_>,
@@ -161,6 +163,9 @@ impl DsrMutations {
             set_silent(&mut tx, &session.deed(), id, is_silent)
                 .await
                 .map_err(refusal)?;
+        }
+        if let Some(status) = input.status {
+            set_parked(&mut session.write().await, &session.deed(), id, status).await?;
         }
         let head = get_head(&mut *session.read().await, session.organization(), id)
             .await
@@ -703,6 +708,24 @@ struct UpdateRequestInput {
     id: ID,
     /// Whether messages are kept from the data subject.
     is_silent: Option<bool>,
+    /// `ON_HOLD` to park it, or the status to take it up again at.
+    status: Option<DsrStatus>,
+}
+
+/// Parks a request, or takes it up again where it stood. One that stands so already is left alone.
+async fn set_parked(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, wanted: DsrStatus) -> Result<(), Refusal> {
+    let head = get_head(tx, deed.organization, id).await.map_err(refusal)?;
+    let changed = match &head.state {
+        state if state.status() == wanted => return Ok(()),
+        DsrState::OnHold { held } if held.status() == wanted => resume(tx, deed, id).await,
+        _ if wanted == DsrStatus::OnHold => hold(tx, deed, id).await,
+        _ => {
+            return Err(Refusal::client(
+                "status must be ON_HOLD, or for a request that is parked the status it had before",
+            ));
+        }
+    };
+    changed.map(drop).map_err(refusal)
 }
 
 /// A request was approved.

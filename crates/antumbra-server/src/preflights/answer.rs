@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     audit::{self, AuditEntry},
-    dsr::{self, Deed, DsrError, DsrEvent, DsrHead, DsrId, DsrStatus, PreflightEnd},
+    dsr::{self, Deed, DsrError, DsrEvent, DsrHead, DsrId, DsrStatus, PreflightEnd, Words},
     jobs,
     keyring::OrganizationKeys,
+    organization::MessageKind,
 };
 
 /// How the request of a preflight stands. Refuses where preflights no longer matter to it.
@@ -46,7 +47,17 @@ pub(super) async fn take(
         keep(tx, deed, run, "preflight.answered");
     }
     match answer.end {
-        Some(end) => stop(tx, deed, request, end).await,
+        Some(end) => {
+            if let (PreflightEnd::Canceled, Some(_)) = (end, answer.template) {
+                let words = Words {
+                    template: answer.template,
+                    ..Words::default()
+                };
+                let head = open_head(tx, deed, request).await?;
+                dsr::choose_words(tx, keys, &head, MessageKind::Canceled, &words).await?;
+            }
+            stop(tx, deed, request, end).await
+        }
         None => {
             dsr::settle_soon(tx, deed, request);
             Ok(())

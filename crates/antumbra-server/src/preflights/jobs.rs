@@ -10,20 +10,23 @@ use jiff::Timestamp;
 use super::{
     PreflightError, answer,
     look::look,
+    mail,
     model::{Preflight, PreflightEvent, PreflightId, Reason},
     nonce::{self, nonce_of},
     notice::Notice,
     store,
+    verification::{built_in, wake_at},
     wire::{Answer, Enrichment},
 };
 use crate::{
     AppState,
     audit::Actor,
-    dsr::{self, Deed, DsrError, DsrId, DsrState},
+    dsr::{self, Deed, DsrError, DsrId, DsrState, PreflightEnd},
     jobs::{self, Claimed, Failure, INNER_RETRIES, Job, JobError, JobKind, Waiting},
     keyring::{OrganizationKeys, WebhookClaims},
+    organization::MessageKind,
     runs::{NotAccepted, Reply},
-    silos::{self, EnricherKind, Header},
+    silos::{self, Enricher, EnricherKind, Header},
     world::Ids,
 };
 
@@ -73,23 +76,102 @@ pub async fn settle_identities(app: AppState, job: Claimed) -> Result<(), JobErr
 
 /// Does [`WAKE`].
 pub async fn wake(app: AppState, job: Claimed) -> Result<(), JobError> {
+    let keys = organization_keys(&app, &job).await?;
     let mut tx = app.store.begin_write().await?;
     let deed = by_the_system(&app, &job);
+    let mut again = None;
     if let Some(mut run) = find_mine(&mut tx, &job).await? {
         run.next = None;
-        let is_over = run.ends_at.is_some_and(|at| at <= deed.now);
-        if is_under_way(&mut tx, &run, &job).await? && is_over && run.kind == EnricherKind::WaitPeriod {
-            run.step(PreflightEvent::Answered).map_err(PreflightError::from)?;
-            dsr::settle_soon(&mut tx, &deed, run.request);
-            answer::keep(&mut tx, &deed, &run, "preflight.waited");
-        } else {
+        if !is_under_way(&mut tx, &run, &job).await? {
+            // One whose request is parked comes back with a look at the request.
             store::save(&mut tx, job.organization, &run);
+        } else if run.ends_at.is_none_or(|at| at > deed.now) {
+            again = remind(&app, &mut tx, &keys, &deed, &mut run).await?;
+            if let Some(at) = again {
+                run.next = Some(jobs::finish_until(&mut tx, &job, at).await?);
+            }
+            store::save(&mut tx, job.organization, &run);
+        } else {
+            time_is_over(&mut tx, &keys, &deed, run).await?;
         }
     }
-    jobs::finish(&mut tx, &job).await?;
+    if again.is_none() {
+        jobs::finish(&mut tx, &job).await?;
+    }
     tx.commit().await?;
     app.jobs.ring();
     Ok(())
+}
+
+/// Reminds the data subject where that is due, and says when something is to be done next.
+async fn remind(
+    app: &AppState,
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    deed: &Deed<'_>,
+    run: &mut Preflight,
+) -> Result<Option<Timestamp>, JobError> {
+    let Some(enricher) = enricher_of(tx, keys, run).await? else {
+        return Ok(run.ends_at);
+    };
+    let is_due = wake_at(run, &enricher).is_some_and(|at| at <= deed.now);
+    let dsr = dsr::get(tx, keys, run.request).await.map_err(PreflightError::from)?;
+    let input = dsr.subject.identifiers.iter().find(|input| input.id == run.input);
+    if let (true, Some(input), Some(verification)) = (is_due, input, run.verification.as_mut()) {
+        verification.reminded += 1;
+        verification.send_again(deed.now);
+        mail::post(
+            app,
+            tx,
+            keys,
+            deed,
+            &dsr,
+            (&*run, input),
+            MessageKind::VerificationReminder,
+        )
+        .await?;
+        answer::keep(tx, deed, run, "preflight.reminded");
+    }
+    Ok(wake_at(run, &enricher).or(run.ends_at))
+}
+
+/// What follows when a run's time is over: a wait has done its part, and who did not verify an identifier goes no further.
+async fn time_is_over(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    deed: &Deed<'_>,
+    mut run: Preflight,
+) -> Result<(), JobError> {
+    let request = run.request;
+    if run.kind == EnricherKind::WaitPeriod {
+        run.step(PreflightEvent::Answered).map_err(PreflightError::from)?;
+        answer::keep(tx, deed, &run, "preflight.waited");
+        dsr::settle_soon(tx, deed, request);
+        return Ok(());
+    }
+    let configured = enricher_of(tx, keys, &run).await?;
+    let status = configured.and_then(|enricher| enricher.transition_request_status);
+    let end = match status.as_deref() {
+        None => PreflightEnd::FailedVerification,
+        Some("CANCELED") => PreflightEnd::Canceled,
+        Some(_) => PreflightEnd::OnHold,
+    };
+    run.step(PreflightEvent::TimedOut).map_err(PreflightError::from)?;
+    answer::keep(tx, deed, &run, "preflight.timed_out");
+    Ok(answer::stop(tx, deed, request, end).await?)
+}
+
+/// The enricher of a run, the built-in one included.
+async fn enricher_of(
+    reader: &mut Reader,
+    keys: &OrganizationKeys,
+    run: &Preflight,
+) -> Result<Option<Enricher>, JobError> {
+    let built_in = built_in(keys);
+    if built_in.id == run.enricher {
+        return Ok(Some(built_in));
+    }
+    Ok(silos::find_enricher(reader, keys.organization, run.enricher).await?)
 }
 
 /// The open run that waits for this job.

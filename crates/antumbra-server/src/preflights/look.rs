@@ -11,11 +11,13 @@ use super::{
     PreflightError,
     answer::{forget_job, keep},
     jobs::{ask_job, wake_job},
+    mail,
     model::{
         self, Decision, PREFLIGHTS_MAX, Preflight, PreflightEvent, PreflightId, PreflightState, Reason, applies,
-        blockers, decide, input_of, takes_unverified,
+        blockers, concerns, decide, takes_unverified,
     },
     store,
+    verification::{BUILT_IN_TITLE, Verification, built_in, wake_at, window},
 };
 use crate::{
     AppState,
@@ -23,13 +25,17 @@ use crate::{
     dsr::{self, Deed, Dsr, DsrError, DsrEvent, DsrId, DsrIdentifier, DsrState, PreflightEnd},
     jobs::{self, Waiting},
     keyring::OrganizationKeys,
-    organization::Action,
+    organization::{Action, MessageKind},
     silos::{self, Enricher, EnricherKind},
 };
 
-/// The enricher of a run that is configured no more, as far as the run remembers it.
+/// The enricher of a run that is configured no more, or never was, as far as the run remembers it.
 pub(super) fn without_configuration(run: &Preflight) -> Enricher {
-    Enricher::new(run.enricher, "Removed enricher".to_owned(), run.kind, run.created_at)
+    let title = match run.kind {
+        EnricherKind::Email => BUILT_IN_TITLE,
+        _ => "Removed enricher",
+    };
+    Enricher::new(run.enricher, title.to_owned(), run.kind, run.created_at)
 }
 
 /// What a look sees and changes.
@@ -59,7 +65,10 @@ pub(super) async fn look(
         Ok(_) | Err(DsrError::NotFound) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let enrichers = silos::list_enrichers(tx, deed.organization).await?;
+    let mut enrichers = silos::list_enrichers(tx, deed.organization).await?;
+    if !enrichers.iter().any(|enricher| enricher.kind == EnricherKind::Email) {
+        enrichers.push(built_in(keys));
+    }
     let runs = store::list(tx, deed.organization, id, dsr.head.round).await?;
     let mut look = Look {
         app,
@@ -96,7 +105,10 @@ impl Look<'_> {
             self.drop_runs()?;
             self.release()?;
             let mut began = false;
-            for at in 0..self.runs.len() {
+            // What is approved without asking needs nobody to be asked.
+            let mut order: Vec<usize> = (0..self.runs.len()).collect();
+            order.sort_by_key(|at| self.runs[*at].kind != EnricherKind::AutoApprove);
+            for at in order {
                 if self.runs[at].state == PreflightState::Queued && self.runs[at].next.is_none() {
                     if let Some(end) = self.begin(at).await? {
                         return Ok(Some(end));
@@ -122,7 +134,7 @@ impl Look<'_> {
             .filter(|enricher| applies(enricher, &self.dsr.head))
         {
             let inputs = self.dsr.subject.identifiers.iter();
-            for input in inputs.filter(|input| input.name == input_of(enricher)) {
+            for input in inputs.filter(|input| concerns(enricher, input)) {
                 let has_run = |run: &Preflight| run.enricher == enricher.id && run.input == input.id;
                 if self.runs.len() >= PREFLIGHTS_MAX || self.runs.iter().any(has_run) {
                     continue;
@@ -228,7 +240,11 @@ impl Look<'_> {
             }
             Decision::WaitUntil(at) if at <= self.deed.now => PreflightEvent::Answered,
             Decision::WaitUntil(_) => PreflightEvent::Begun,
-            Decision::Mail => PreflightEvent::Stuck(Reason::NoMail),
+            Decision::Mail if self.app.config.mail.is_none() => PreflightEvent::Stuck(Reason::NoMail),
+            Decision::Mail => {
+                self.mail(at).await?;
+                PreflightEvent::Begun
+            }
             Decision::Stuck(why) => PreflightEvent::Stuck(why),
         };
         let run = &mut self.runs[at];
@@ -238,6 +254,30 @@ impl Look<'_> {
         run.step(event)?;
         self.changed.insert(run.id);
         Ok(end)
+    }
+
+    /// Asks the data subject, by the first of the messages that may follow.
+    async fn mail(&mut self, at: usize) -> Result<(), PreflightError> {
+        let mut run = self.runs[at].clone();
+        let Some((enricher, input)) = self.parts_of(&run) else {
+            return Ok(());
+        };
+        let (window, input) = (window(enricher), input.clone());
+        run.ends_at = Some(self.deed.now + window);
+        run.verification = Some(Verification::begun(self.deed.now));
+        let about = (&run, &input);
+        mail::post(
+            self.app,
+            self.tx,
+            self.keys,
+            self.deed,
+            &self.dsr,
+            about,
+            MessageKind::Verification,
+        )
+        .await?;
+        self.runs[at] = run;
+        Ok(())
     }
 
     async fn verify(&mut self, input: uuid::Uuid) -> Result<(), PreflightError> {
@@ -279,6 +319,7 @@ impl Look<'_> {
     async fn plan_jobs(&mut self) -> Result<(), PreflightError> {
         let (organization, now) = (self.deed.organization, self.deed.now);
         for run in self.runs.iter_mut().filter(|run| run.is_open()) {
+            let enricher = self.enrichers.iter().find(|enricher| enricher.id == run.enricher);
             if let Some(Waiting { id, .. }) = run.next {
                 if jobs::retry_parked(self.tx, organization, id, now).await? {
                     let due_at_ms = u64::try_from(now.as_millisecond()).unwrap_or(0);
@@ -291,6 +332,10 @@ impl Look<'_> {
                 (EnricherKind::Server, _) => {
                     let at = run.ask_at(&self.app.config.webhooks.windows, now);
                     at.map(|at| (ask_job(self.deed.ids, run), at))
+                }
+                (EnricherKind::Email, Some(_)) if run.state == PreflightState::Waiting => {
+                    let at = enricher.and_then(|enricher| wake_at(run, enricher));
+                    at.map(|at| (wake_job(self.deed.ids, run), at.max(now)))
                 }
                 (_, Some(at)) if run.state == PreflightState::Waiting => {
                     Some((wake_job(self.deed.ids, run), at.max(now)))

@@ -12,11 +12,15 @@ pub(crate) mod graphql;
 mod http;
 mod jobs;
 mod look;
+mod mail;
 mod model;
 mod nonce;
 mod notice;
 mod store;
+mod verification;
+mod verify;
 mod wire;
+mod words;
 
 use antumbra_crypto::OpenFailed;
 use antumbra_store::StoreError;
@@ -25,11 +29,16 @@ pub(crate) use http::{__path_enrich_identifiers, enrich_identifiers};
 pub use jobs::{ASK, WAKE, ask, settle_identities, wake};
 pub use model::{Preflight, PreflightId, PreflightOutOfPlace, PreflightState, PreflightStatus, Reason};
 pub use store::TABLES;
+pub use verification::Verification;
+pub(crate) use verify::{
+    __path_show_verification, __path_verify_by_code, __path_verify_by_link, show_verification, verify_by_code,
+    verify_by_link,
+};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;
 
-use crate::{dsr::DsrError, http::Problem, jobs::JobError, keyring::KeyringError};
+use crate::{dsr::DsrError, http::Problem, jobs::JobError, keyring::KeyringError, messages::MessageError};
 
 /// Why something about a preflight cannot be done. Names nobody.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +61,9 @@ pub enum PreflightError {
     /// The request cannot do what the preflight wants of it.
     #[error("the request of the preflight failed")]
     Dsr(#[from] DsrError),
+    /// A message could not be kept.
+    #[error("a message of the preflight could not be kept")]
+    Message(#[from] MessageError),
     /// A key could not be had.
     #[error("a key of the preflight could not be had")]
     Keys(#[from] KeyringError),
@@ -67,6 +79,8 @@ impl PreflightError {
             PreflightError::Store(error)
             | PreflightError::Dsr(DsrError::Store(error))
             | PreflightError::Dsr(DsrError::Keys(KeyringError::Store(error)))
+            | PreflightError::Message(MessageError::Store(error))
+            | PreflightError::Message(MessageError::Keys(KeyringError::Store(error)))
             | PreflightError::Keys(KeyringError::Store(error)) => Ok(error),
             other => Err(other),
         }
@@ -92,7 +106,9 @@ impl From<PreflightError> for Problem {
             ) => Problem::conflict_state(error.to_string()),
             Err(PreflightError::Dsr(error)) => error.into(),
             Err(PreflightError::Keys(error)) => error.into(),
-            Err(error @ (PreflightError::Sealed(_) | PreflightError::Store(_))) => Problem::internal(&error),
+            Err(error @ (PreflightError::Sealed(_) | PreflightError::Message(_) | PreflightError::Store(_))) => {
+                Problem::internal(&error)
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::verification::Verification;
 use crate::{
     dsr::{DsrHead, DsrId, DsrIdentifier, PreflightEnd, Region},
     jobs::Waiting,
@@ -63,6 +64,9 @@ pub struct Preflight {
     pub ends_at: Option<Timestamp>,
     /// Its next job.
     pub next: Option<Waiting>,
+    /// What has become of the messages to the data subject, where it is they who are asked.
+    #[serde(default)]
+    pub verification: Option<Verification>,
 }
 
 /// How a preflight stands.
@@ -315,6 +319,7 @@ impl Preflight {
             tries: 0,
             ends_at: None,
             next: None,
+            verification: None,
         }
     }
 
@@ -333,6 +338,7 @@ impl Preflight {
         }
         if event == PreflightEvent::Retried {
             self.ends_at = None;
+            self.verification = None;
         }
         Ok(())
     }
@@ -393,6 +399,13 @@ fn lies_in(region: &Region, regions: &[String]) -> bool {
     named(&region.country) || named(&region.subdivision)
 }
 
+/// Whether the enricher has something to do about an identifier that is named as its input is: one that only verifies has
+/// nothing to do about what is verified.
+pub fn concerns(enricher: &Enricher, input: &DsrIdentifier) -> bool {
+    let only_verifies = matches!(enricher.kind, EnricherKind::Email | EnricherKind::Phone);
+    input.name == input_of(enricher) && !(only_verifies && input.verified_at.is_some())
+}
+
 /// What a preflight that may begin does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -437,7 +450,7 @@ pub fn decide(enricher: &Enricher, head: &DsrHead, input: &DsrIdentifier, on_hol
         EnricherKind::Email if input.verified_at.is_some() => Decision::Pass,
         EnricherKind::Email if input.kind != IdentifierKind::Email => Decision::Stuck(Reason::NoMailbox),
         // Its address stays unverified, and the request waits for a person.
-        EnricherKind::Email if head.is_silent => Decision::PassOver,
+        EnricherKind::Email if !head.is_told() => Decision::PassOver,
         EnricherKind::Email => Decision::Mail,
         EnricherKind::Phone if input.verified_at.is_some() => Decision::Pass,
         EnricherKind::Person => Decision::Stuck(Reason::ForPerson),

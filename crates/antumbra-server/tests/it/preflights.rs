@@ -19,6 +19,7 @@ use crate::support::{
 mod answers;
 mod graphs;
 mod rules;
+mod verification;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -218,6 +218,10 @@ pub(crate) struct Enricher {
     pub(crate) data_subjects: Option<Vec<String>>,
     #[serde(rename = "privacy-actions")]
     pub(crate) privacy_actions: Option<Vec<String>>,
+    #[serde(rename = "reminderDurations")]
+    pub(crate) reminder_durations: Option<Vec<u64>>,
+    #[serde(rename = "paused")]
+    pub(crate) is_paused: Option<bool>,
 }
 
 /// A header that goes out with a webhook. Its value is never shown, not even in errors.

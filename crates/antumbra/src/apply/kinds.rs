@@ -247,7 +247,7 @@ pub(super) const ENRICHER: Kind = Kind {
     list: "enrichers",
     pages: Pages::Yes,
     selection: "id title description type url inputIdentifier { name } identifiers { name } testRegex lookerQueryTitle \
-        expirationDuration transitionRequestStatus phoneNumbers regionList dataSubjects { type } actions",
+        expirationDuration transitionRequestStatus phoneNumbers regionList dataSubjects { type } actions reminderDurations isPaused",
     name: "title",
     name_at: "title",
     fields: &[
@@ -268,6 +268,8 @@ pub(super) const ENRICHER: Kind = Kind {
         set("regionList", "regionList", "regionList"),
         set("data-subjects", "dataSubjects[].type", "dataSubjects"),
         set("privacy-actions", "actions", "actions"),
+        field("reminderDurations", "reminderDurations", "reminderDurations"),
+        field("paused", "isPaused", "isPaused"),
     ],
     create: "mutation($input: EnricherInput!) { createEnricher(input: $input) { clientMutationId } }",
     update: "mutation($input: UpdateEnricherInput!) { updateEnricher(input: $input) { clientMutationId } }",

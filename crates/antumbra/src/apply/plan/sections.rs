@@ -96,6 +96,10 @@ impl Planner<'_> {
             if let Some(millis) = entry.expiration_duration {
                 wanted.insert("expirationDuration".to_owned(), millis.to_string().into());
             }
+            if let Some(spans) = &entry.reminder_durations {
+                let spans: Vec<String> = spans.iter().map(u64::to_string).collect();
+                wanted.insert("reminderDurations".to_owned(), spans.into());
+            }
             let headers = entry.headers.as_deref();
             match self.find(kind, &place(index), &present, &entry.title) {
                 Some(node) => self.change(kind, place(index), &wanted, node, &entry.title, |input| input),
