@@ -318,25 +318,42 @@ async fn keep_outcome(
         Some(reply) if at_preflight(&mut tx, &deed, &run).await? => read(reply, &settings),
         Some(_) | None => Outcome::Nothing,
     };
-    let mut failed = None;
     run.next = None;
+    let last = run.tries + 1 >= app.config.webhooks.windows.tries;
+    let mut failed = None;
     let event = match outcome {
-        Outcome::Nothing => None,
+        Outcome::Nothing => {
+            // An enricher that was taken away, or has no address any more: a look at the request says what becomes of it.
+            let enricher = silos::find_enricher(&mut tx, job.organization, run.enricher).await?;
+            if enricher.is_none_or(|enricher| enricher.url.is_none()) {
+                dsr::settle_soon(&mut tx, &deed, run.request);
+            }
+            None
+        }
         Outcome::Accepted => Some(PreflightEvent::Begun),
         Outcome::NothingFound => {
             dsr::settle_soon(&mut tx, &deed, run.request);
             Some(PreflightEvent::NothingFound)
         }
         Outcome::Answered(answer) => {
-            answer::take(&mut tx, keys, &deed, std::slice::from_mut(&mut run), answer).await?;
-            jobs::finish(&mut tx, job).await?;
-            tx.commit().await?;
-            app.jobs.ring();
-            return Ok(());
+            match answer::take(&mut tx, keys, &deed, std::slice::from_mut(&mut run), answer).await {
+                Ok(()) => {
+                    jobs::finish(&mut tx, job).await?;
+                    tx.commit().await?;
+                    app.jobs.ring();
+                    return Ok(());
+                }
+                // Nothing was kept of it.
+                Err(PreflightError::Dsr(DsrError::TooManyIdentifiers)) => {
+                    failed = Some("its answer brings more identifiers than a request can have".to_owned());
+                    let why = Reason::BadAnswer;
+                    Some(PreflightEvent::Refused { last, why })
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Outcome::Refused(why, words) => {
             failed = Some(words);
-            let last = run.tries + 1 >= app.config.webhooks.windows.tries;
             Some(PreflightEvent::Refused { last, why })
         }
     };

@@ -344,9 +344,7 @@ async fn a_request_that_is_parked_asks_nobody_and_takes_answers_until_it_is_resu
     let desk = Desk::start().await;
     let request = desk.story.submit(Action::Access).await;
     let nonce = desk.lookup.take_one().nonce();
-    desk.story
-        .administrate(async |tx, deed| dsr::hold(tx, deed, request).await)
-        .await;
+    desk.park(request, "ON_HOLD").await;
     desk.story.server.pass(2 * DAY).await;
     assert!(
         desk.lookup.take().is_empty(),
@@ -359,9 +357,10 @@ async fn a_request_that_is_parked_asks_nobody_and_takes_answers_until_it_is_resu
         (desk.check(request).await.as_str(), desk.status(request).await),
         ("RESOLVED", "ON_HOLD")
     );
-    desk.story
-        .administrate(async |tx, deed| dsr::resume(tx, deed, request).await)
-        .await;
+    let odd =
+        format!("mutation {{ updateRequest(input: {{id: \"{request}\", status: COMPILING}}) {{ clientMutationId }} }}");
+    assert!(desk.refused(&odd).await.contains("status must be ON_HOLD"));
+    desk.park(request, "ENRICHING").await;
     desk.idle().await;
     assert_eq!(desk.status(request).await, "COMPILING");
 
@@ -389,4 +388,17 @@ async fn a_request_that_is_parked_asks_nobody_and_takes_answers_until_it_is_resu
     expect(desk.answer(&nonce, &json!({})).await, 409).await;
     desk.story.server.pass(2 * DAY).await;
     assert!(desk.lookup.take().is_empty());
+}
+
+impl Desk {
+    /// Parks a request, or takes it up again at the status it had.
+    async fn park(&self, request: DsrId, status: &str) {
+        let input = format!("{{id: \"{request}\", status: {status}}}");
+        let answer = self
+            .ask(&format!(
+                "mutation {{ updateRequest(input: {input}) {{ request {{ status }} }} }}"
+            ))
+            .await;
+        assert_eq!(answer["request"]["status"], status);
+    }
 }
