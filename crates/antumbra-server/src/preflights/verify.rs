@@ -28,7 +28,7 @@ use crate::{
     dsr::{self, Deed, DsrError, DsrId},
     http::{
         Code, Json, Path, Peer, Problem,
-        pages::{Html, Notice, Page},
+        pages::{Form, Html, Notice, Page},
     },
     keyring::{KeyringError, OrganizationKeys},
     organization::{self, MessageKind, OrganizationId},
@@ -76,6 +76,7 @@ pub(crate) async fn verify_by_link(
     State(app): State<AppState>,
     extensions: Extensions,
     Path(token): Path<String>,
+    _: Form,
 ) -> Result<Response, Problem> {
     count_try(&app, &extensions)?;
     let mut tx = app.store.begin_write().await?;

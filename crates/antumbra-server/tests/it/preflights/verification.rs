@@ -61,7 +61,11 @@ impl Mailing {
     /// Status and text of a page.
     async fn page(&self, method: Method, path: &str) -> (u16, String) {
         let server = &self.story.server;
-        let answer = server.client().request(method, server.url(path)).send().await.unwrap();
+        let mut call = server.client().request(method.clone(), server.url(path));
+        if method == Method::POST {
+            call = call.header("content-type", "application/x-www-form-urlencoded");
+        }
+        let answer = call.send().await.unwrap();
         assert!(
             answer.headers()["content-type"]
                 .to_str()
