@@ -390,6 +390,27 @@ async fn a_request_that_is_parked_asks_nobody_and_takes_answers_until_it_is_resu
     assert!(desk.lookup.take().is_empty());
 }
 
+#[tokio::test]
+async fn a_restarted_request_has_its_preflights_anew_and_takes_no_answer_to_those_before() {
+    let desk = Desk::start().await;
+    let request = desk.story.submit(Action::Access).await;
+    let before = desk.lookup.take_one();
+    let again = json!({ "requestId": request });
+    let same = desk.story.submit_with(Action::Access, CORE, EMAIL, again).await;
+    assert_eq!(same, request);
+    desk.idle().await;
+    let after = desk.lookup.take_one();
+    assert_ne!(before.nonce(), after.nonce());
+    assert_eq!(desk.check(request).await, "WAITING", "what was run before is history");
+    let refused = expect(desk.answer(&before.nonce(), &json!({})).await, 409).await;
+    assert!(refused["message"].as_str().unwrap().contains(RESOLVED), "{refused}");
+    expect(desk.answer(&after.nonce(), &json!({})).await, 200).await;
+    desk.idle().await;
+    assert_eq!(desk.status(request).await, "COMPILING");
+    desk.story.server.pass(2 * DAY).await;
+    assert!(desk.lookup.take().is_empty());
+}
+
 impl Desk {
     /// Parks a request, or takes it up again at the status it had.
     async fn park(&self, request: DsrId, status: &str) {
