@@ -165,7 +165,7 @@ impl DsrMutations {
                 .map_err(refusal)?;
         }
         if let Some(status) = input.status {
-            set_parked(&mut session.write().await, &session.deed(), id, status).await?;
+            set_parked(&mut *session.write().await, &session.deed(), id, status).await?;
         }
         let head = get_head(&mut *session.read().await, session.organization(), id)
             .await
