@@ -339,7 +339,7 @@ pub(super) async fn let_go_on(tx: &mut Tx, deed: &Deed<'_>, run: &SiloRun) -> Re
     if run.is_open() {
         return Ok(());
     }
-    if store::any_open(tx, deed.organization, run.request).await? {
+    if store::any_other_open(tx, deed.organization, run).await? {
         if run.is_awaited {
             jobs::enqueue(tx, deed.organization, look_once(deed.ids, run.request), deed.now);
         }

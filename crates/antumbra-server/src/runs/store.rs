@@ -151,16 +151,24 @@ pub(super) async fn list(
     Ok(rows.into_iter().map(|(_, run)| run).collect())
 }
 
-/// Whether a request waits for any run.
-pub(super) async fn any_open(
+/// Whether the request of a run that was closed waits for any other.
+///
+/// Looks for the next in the order of ids before the first: runs that close at once each see another one open, and none
+/// of them stands in the way of all.
+pub(super) async fn any_other_open(
     reader: &mut Reader,
     organization: OrganizationId,
-    request: DsrId,
+    run: &SiloRun,
 ) -> Result<bool, StoreError> {
-    let rows = reader
-        .scan(&OPEN_RUNS, Scan::prefix(&(organization, request.0)).limit(1))
-        .await?;
-    Ok(!rows.is_empty())
+    let request = (organization, run.request.0);
+    let next = Scan::prefix(&request)
+        .after(&(organization, run.request.0, run.id))
+        .limit(1);
+    if !reader.scan(&OPEN_RUNS, next).await?.is_empty() {
+        return Ok(true);
+    }
+    let first = reader.scan(&OPEN_RUNS, Scan::prefix(&request).limit(1)).await?;
+    Ok(!first.is_empty())
 }
 
 /// Where a work list goes on.
@@ -299,5 +307,73 @@ pub(super) fn put_handed_over(tx: &mut Tx, slot: &Slot, file: Option<Uuid>) {
     match file {
         Some(file) => tx.put(&HANDED_OVER, &slot.key(), &HandedOver { file }),
         None => tx.delete(&HANDED_OVER, &slot.key()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antumbra_store::Store;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{dsr::Phase, runs::RunStatus, testing::Place};
+
+    fn open_run(number: u128) -> SiloRun {
+        SiloRun {
+            id: RunId(Uuid::from_u128(number)),
+            request: DsrId(Uuid::from_u128(1)),
+            phase: Phase::Primary,
+            round: 0,
+            silo: DataSiloId(Uuid::from_u128(number)),
+            action: Action::Access,
+            created_at: Timestamp::UNIX_EPOCH,
+            request_created_at: Timestamp::UNIX_EPOCH,
+            profiles: Vec::new(),
+            decided: Some(RunStatus::Waiting),
+            waits_for: Vec::new(),
+            is_awaited: false,
+            abandoned: false,
+            manual_days: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn runs_of_one_request_that_close_at_once_meet_only_in_their_neighbours() {
+        let place = Place::embedded();
+        let store = Store::open(place.store(), TABLES).await.unwrap();
+        let organization = OrganizationId(Uuid::from_u128(7));
+        let mut tx = store.begin_write().await.unwrap();
+        for number in 1..=6 {
+            save(&mut tx, organization, &open_run(number));
+        }
+        tx.commit().await.unwrap();
+        let close = async |number: u128| {
+            let mut tx = store.begin_write().await.unwrap();
+            let mut run = open_run(number);
+            run.decided = Some(RunStatus::Resolved);
+            replace(&mut tx, organization, &open_run(number), &run);
+            let any = any_other_open(&mut tx, organization, &run).await.unwrap();
+            (tx, any)
+        };
+        // In the order in which they were made, none has to try again.
+        let (one, two, three) = (close(1).await, close(2).await, close(3).await);
+        for (tx, any) in [one, two, three] {
+            assert!(any);
+            tx.commit().await.unwrap();
+        }
+        // Of the last, each sees another one open, so that somebody sees that there is none.
+        let (four, five, six) = (close(4).await, close(5).await, close(6).await);
+        let mut tried_again = 0;
+        for ((tx, any), number) in [(six, 6), (five, 5), (four, 4)] {
+            assert!(any);
+            if tx.commit().await.is_err() {
+                tried_again += 1;
+                let (tx, any) = close(number).await;
+                assert_eq!(any, tried_again == 1);
+                tx.commit().await.unwrap();
+            }
+        }
+        assert_eq!(tried_again, 2);
+        store.close().await;
     }
 }
