@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use crate::{
     AppState, ServerConfig, api_keys, audit, dsr, files, http, jobs, keyring, messages, organization, preferences,
-    preflights, purposes, routes, runs, silos, testing,
+    preflights, purposes, retention, routes, runs, silos, testing,
 };
 
 /// A name, and what takes any bytes.
@@ -234,6 +234,7 @@ fn records(bytes: &[u8]) {
         preferences::feed::RECORDS,
         purposes::RECORDS,
         preflights::RECORDS,
+        retention::RECORDS,
         runs::RECORDS,
         silos::RECORDS,
     ];

@@ -4,8 +4,8 @@
 //! * [`http`] is the shell around the handlers: callers, problems, bodies, limits, the connection.
 //! * [`world`] holds time and randomness, [`config`] what the operator may set.
 //! * Each slice is everything about one domain word, from the wire to the disk: [`organization`], [`purposes`], [`silos`],
-//!   [`dsr`], [`messages`], [`preflights`], [`runs`], [`files`], [`preferences`], [`api_keys`], [`keyring`], [`audit`], [`jobs`];
-//!   [`graphql`] merges the slices' parts of the management API.
+//!   [`dsr`], [`messages`], [`preflights`], [`runs`], [`files`], `reports`, [`retention`], [`preferences`], [`api_keys`], [`keyring`], [`audit`],
+//!   [`jobs`]; [`graphql`] merges the slices' parts of the management API.
 
 pub mod api_keys;
 pub mod audit;
@@ -24,6 +24,8 @@ pub mod organization;
 pub mod preferences;
 pub mod preflights;
 pub mod purposes;
+mod reports;
+pub mod retention;
 pub mod routes;
 pub mod runs;
 mod server;
@@ -55,6 +57,7 @@ pub fn tables() -> Vec<&'static str> {
         preferences::sync::TABLES,
         preflights::TABLES,
         purposes::TABLES,
+        retention::TABLES,
         runs::TABLES,
         silos::TABLES,
     ];
@@ -70,10 +73,14 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
         handles(app, &dsr::ELAPSED, dsr::elapsed),
         handles(app, &dsr::COMPOSE_MESSAGE, dsr::compose_message),
         handles(app, &messages::SEND, messages::send),
+        handles(app, &dsr::DROP_FILES, dsr::drop_files),
         handles(app, &dsr::OPEN_RUNS, runs::open_runs),
         handles(app, &runs::SEND_NOTICE, runs::send_notice),
         handles(app, &silos::RESUMED, runs::go_on_at_silo),
         handles(app, &preferences::TELL_OF_CHANGES, preferences::tell_of_changes),
+        handles(app, &retention::RETAIN, retention::retain),
+        handles(app, &retention::CLEAR, retention::clear),
+        handles(app, &retention::DELETE, retention::delete),
         handles(app, &keyring::REWRAP, keyring::rewrap),
         handles(app, &preferences::FOLD_HISTORY, preferences::fold_history),
         handles(app, &preferences::FIRE_AGAIN, preferences::fire_again),
@@ -170,6 +177,8 @@ pub struct App {
     pub callers: api_keys::Directory,
     /// What addresses have said about people without showing who they are.
     pub strangers: api_keys::Attempts,
+    /// What addresses have tried as people's links that open nothing.
+    pub seekers: api_keys::Attempts,
     /// What organizations have configured about themselves.
     pub settings: organization::SettingsCache,
     /// What organizations ask people about.
@@ -205,6 +214,7 @@ impl AppState {
             gates,
             callers,
             strangers: api_keys::Attempts::default(),
+            seekers: api_keys::Attempts::default(),
             settings: organization::SettingsCache::default(),
             catalogs: purposes::Catalogs::default(),
             triggers: preferences::ArmedTriggers::default(),

@@ -16,7 +16,7 @@ use crate::{
     api_keys::ScopeName,
     dsr, graphql,
     http::{Access, Answers, Budget, Dialect, docs, metrics, probes, shell},
-    preferences, preflights, runs,
+    preferences, preflights, reports, runs,
 };
 
 #[rustfmt::skip] // A table: one line a handler.
@@ -34,6 +34,11 @@ fn table() -> Vec<Route> {
         scope(routes!(dsr::http::download_keys), ViewRequestCompilation).budget(DSR),
         scope(routes!(dsr::http::request_identifiers), ViewRequestCompilation).budget(DSR),
         any_key(routes!(dsr::http::download_file)).budget(DSR),
+        scope(routes!(reports::download_report), ViewRequestCompilation).may_be_closed().budget(DSR),
+        // What people see who have a link to their request.
+        open(routes!(reports::show_report), LINK).page(),
+        open(routes!(reports::download_by_link), LINK).page(),
+        open(routes!(reports::withdraw_by_link), LINK).page(),
         // What is found out before data silos are asked.
         scope(routes!(preflights::enrich_identifiers), ManageRequestIdentities).may_be_closed().budget(DSR),
         open(routes!(preflights::verify_by_code), CODE).own(),
@@ -86,6 +91,7 @@ const CODE: &str = "people who verify an address have no key, but the code that 
 const ADDRESS_LINK: &str = "people who verify an address have no key, but the proof in the link that was sent there";
 const PUBLIC_KEY: &str = "receivers verify notices with it, and some send no key of their own";
 const TOKEN: &str = "people in browsers carry a token of their own, which the handler's signature asks for";
+const LINK: &str = "people carry the token of a link of their own in the path, and it opens one request";
 const PREFLIGHT: &str = "browsers send no credentials with the question whether a page may ask";
 const PROBE: &str = "what watches the server carries no key, and nothing here is anybody's data";
 const PUBLIC: &str = "the same for everybody, and public in the source";

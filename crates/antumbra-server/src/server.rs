@@ -22,7 +22,7 @@ use crate::{
         connection::{Listening, TlsError},
         metrics,
     },
-    jobs, keyring, preferences, routes,
+    jobs, keyring, preferences, retention, routes,
 };
 
 /// A running server.
@@ -133,6 +133,7 @@ async fn keep_house(app: AppState, stop: CancellationToken) {
             expire_changes(&app).await;
             keep_epochs(&app).await;
             keep_history(&app).await;
+            keep_retention(&app).await;
         }
     }
     note_uses(&app).await;
@@ -162,6 +163,14 @@ async fn keep_history(app: &AppState) {
     if let Err(error) = preferences::keep_history(app).await {
         let cause = chain(&error);
         tracing::warn!(cause, "old history of preferences is not folded");
+    }
+}
+
+/// What this leaves undone, the next round does.
+async fn keep_retention(app: &AppState) {
+    if let Err(error) = retention::keep(app).await {
+        let cause = chain(&error);
+        tracing::warn!(cause, "requests that are over keep what they should lose");
     }
 }
 

@@ -52,6 +52,8 @@ pub enum Actor {
     ConsentToken(Uuid),
     /// The holder of a token of the preference centre, by its id.
     AccessToken(Uuid),
+    /// A data subject, by the id of the link to their request that they came with.
+    DataSubject(Uuid),
     /// Somebody who showed neither key nor token.
     Anyone,
     /// The operator, on the machine itself.

@@ -7,17 +7,19 @@ use uuid::Uuid;
 use super::{
     DsrError,
     holds::{self, Followed},
-    jobs::{ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES},
-    model::{DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Verifier},
+    jobs::{DROP_FILES, ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES},
+    links,
+    model::{DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Region, Verifier},
     state::{DsrEffect, DsrEvent, DsrState},
     store,
     submission::IDENTIFIERS_MAX,
-    tell::compose_job,
+    tell::{compose_job, forget_words},
 };
 use crate::{
     audit::{self, Actor, AuditEntry},
+    files,
     jobs::{self, Job},
-    keyring::{KeyKind, OrganizationKeys},
+    keyring::{KeyKind, OrganizationKeys, destroy_key},
     messages,
     organization::{IdentifierKind, OrganizationId},
     world::Ids,
@@ -68,6 +70,15 @@ pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -
     let wanted = effects.into_iter().filter(|effect| after.wants(effect));
     enqueue(tx, deed, id, wanted);
     follow_holds(tx, deed, &after).await?;
+    let is_seen = after.state.is_open() || after.state.shows_files();
+    if !is_seen && files::any(tx, deed.organization, id.0).await? {
+        jobs::enqueue(
+            tx,
+            deed.organization,
+            Job::new(deed.ids.uuid(), &DROP_FILES, [id.0]),
+            deed.now,
+        );
+    }
     Ok(after)
 }
 
@@ -149,6 +160,74 @@ pub async fn set_silent(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, is_silent: bool
         vec![],
     );
     Ok(after)
+}
+
+/// Says until when what the request delivers can be seen and downloaded, in place of the usual time. Whatever has been handed out
+/// to open files with opens nothing from then on.
+///
+/// Fails with [`DsrError::Shredded`] where there is nothing left to see.
+pub async fn set_available_until(
+    tx: &mut Tx,
+    deed: &Deed<'_>,
+    id: DsrId,
+    until: Timestamp,
+) -> Result<DsrHead, DsrError> {
+    let before = super::get_head(tx, deed.organization, id).await?;
+    if before.shredded_at.is_some() {
+        return Err(DsrError::Shredded);
+    }
+    let mut after = DsrHead {
+        updated_at: deed.now,
+        ..before.clone()
+    };
+    after.rules.available_until = Some(until);
+    store::replace(tx, deed.organization, &before, &after);
+    record(tx, deed, id, "dsr.availability_set", vec![]);
+    if before.state.available_until().is_some() {
+        enqueue(tx, deed, id, [DsrEffect::WakeAt(until.max(deed.now))]);
+    }
+    Ok(after)
+}
+
+/// Destroys the key of a request that is over, and removes whatever names or finds the person by it. What is left says what was
+/// demanded, when, and how it ended. Files are noise from the commit on; their rows and bodies are the caller's to remove.
+///
+/// Fails with [`DsrError::StillOpen`] before the request is over. One that was shredded before stays as it is.
+pub async fn shred(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, DsrError> {
+    let before = super::get_head(tx, deed.organization, id).await?;
+    if before.state.is_open() {
+        return Err(DsrError::StillOpen(before.state.status()));
+    }
+    if before.shredded_at.is_some() {
+        return Ok(before);
+    }
+    let after = DsrHead {
+        region: Region::default(),
+        core_index: [0; 16],
+        equivalence: [0; 16],
+        restarted: None,
+        shredded_at: Some(deed.now),
+        updated_at: deed.now,
+        ..before.clone()
+    };
+    destroy_key(tx, deed.organization, KeyKind::Request, id.0);
+    store::forget_person(tx, deed.organization, &before);
+    links::remove_all(tx, deed.organization, id).await?;
+    forget_words(tx, deed.organization, id).await?;
+    messages::silence(tx, deed.organization, id, deed.now).await?;
+    store::replace(tx, deed.organization, &before, &after);
+    Ok(after)
+}
+
+/// Removes the record of a request that was shredded, so that nothing tells that there was one but the audit log.
+pub async fn delete(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<(), DsrError> {
+    let head = super::get_head(tx, deed.organization, id).await?;
+    if head.shredded_at.is_none() {
+        return Err(DsrError::StillOpen(head.state.status()));
+    }
+    store::delete(tx, deed.organization, &head);
+    record(tx, deed, id, "dsr.deleted", vec![]);
+    Ok(())
 }
 
 /// Takes identifiers that nobody verified out of a request, which may let it go on. Says how many were taken out.
@@ -303,7 +382,7 @@ pub(super) fn enqueue(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, effects: impl Int
 }
 
 /// Adds to the audit log what was done to a request.
-pub(super) fn record(
+pub fn record(
     tx: &mut Tx,
     deed: &Deed<'_>,
     id: DsrId,

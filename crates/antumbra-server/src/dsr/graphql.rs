@@ -5,7 +5,7 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
     Cursor, Deed, Dsr, DsrError, DsrHead, DsrId, DsrState, DsrStatus, Filter, Order, Origin, Words, approve, cancel,
-    choose_words, count, get, get_head, hold, link, list, remove_identifiers, resume, set_silent,
+    choose_words, count, get, get_head, hold, link, list, remove_identifiers, resume, set_available_until, set_silent,
 };
 use crate::{
     graphql::{Date, Direction, OrderBy, OrderField, Person, Refusal, Session, bound, parse_id, parse_ids},
@@ -149,8 +149,8 @@ impl DsrMutations {
         })
     }
 
-    /// Changes how a request is handled: whether the data subject gets messages, and whether it is parked. `ON_HOLD` parks
-    /// it; the status it had when it was parked takes it up again.
+    /// Changes how a request is handled: whether the data subject gets messages, until when files can be downloaded, and whether
+    /// it is parked. `ON_HOLD` parks it; the status it had when it was parked takes it up again.
     async fn update_request(
         &self,
         context: &Context<'_>,
@@ -166,6 +166,12 @@ impl DsrMutations {
         }
         if let Some(status) = input.status {
             set_parked(&mut *session.write().await, &session.deed(), id, status).await?;
+        }
+        if let Some(Date(until)) = input.revoke_download_at {
+            let mut tx = session.write().await;
+            set_available_until(&mut tx, &session.deed(), id, until)
+                .await
+                .map_err(refusal)?;
         }
         let head = get_head(&mut *session.read().await, session.organization(), id)
             .await
@@ -264,7 +270,7 @@ async fn opened(session: &Session, head: &DsrHead) -> Result<RequestNode, Refusa
     ))
 }
 
-fn refusal(error: DsrError) -> Refusal {
+pub(crate) fn refusal(error: DsrError) -> Refusal {
     match error {
         DsrError::NotFound => Refusal::not_found("request"),
         DsrError::NotApproving(_)
@@ -272,6 +278,8 @@ fn refusal(error: DsrError) -> Refusal {
         | DsrError::PastStopping(_)
         | DsrError::TooManyIdentifiers
         | DsrError::LegallyHeld
+        | DsrError::StillOpen(_)
+        | DsrError::Shredded
         | DsrError::OutOfPlace(_)
         | DsrError::Duplicate(_) => Refusal::client(error.to_string()),
         DsrError::Store(failed) => failed.into(),
@@ -397,6 +405,16 @@ impl RequestNode {
     /// When it was done.
     async fn successfully_completed_at(&self) -> Option<Date> {
         self.0.head.state.completed_at().map(Date)
+    }
+
+    /// When what it delivered can no longer be seen and downloaded; null where no such time is set.
+    async fn revoke_download_at(&self) -> Option<Date> {
+        self.0.head.available_until().map(Date)
+    }
+
+    /// When everything about the person was deleted from it; null while it is there.
+    async fn personal_data_deleted_at(&self) -> Option<Date> {
+        self.0.head.shredded_at.map(Date)
     }
 
     /// Whole days until the time allowed by law is over; null once nothing more is to be done.
@@ -710,6 +728,8 @@ struct UpdateRequestInput {
     is_silent: Option<bool>,
     /// `ON_HOLD` to park it, or the status to take it up again at.
     status: Option<DsrStatus>,
+    /// Until when what it delivers can be seen and downloaded, in place of the usual time; a time that is past ends it now.
+    revoke_download_at: Option<Date>,
 }
 
 /// Parks a request, or takes it up again where it stood. One that stands so already is left alone.

@@ -160,6 +160,8 @@ impl From<DsrError> for Problem {
             | DsrError::PastStopping(_)
             | DsrError::TooManyIdentifiers
             | DsrError::LegallyHeld
+            | DsrError::StillOpen(_)
+            | DsrError::Shredded
             | DsrError::OutOfPlace(_) => Problem::conflict_state(error.to_string()),
             DsrError::Store(error) => error.into(),
             DsrError::Keys(error) => error.into(),

@@ -6,6 +6,7 @@ use super::{Deed, DsrError, change::advance, model::DsrId, state::DsrEvent};
 use crate::{
     AppState,
     audit::Actor,
+    files::{self, FileError},
     jobs::{self, Claimed, INNER_RETRIES, JobError, JobKind},
 };
 
@@ -19,6 +20,13 @@ pub static OPEN_RUNS: JobKind = inner("dsr.open_runs");
 
 /// A waiting period, a delay, or the time to download is over. Subject: the request.
 pub static ELAPSED: JobKind = inner("dsr.elapsed");
+
+/// Removes the files of a request that ended in a way in which nobody sees them any more, such as the preview of an erasure that is
+/// done. Subject: the request.
+pub static DROP_FILES: JobKind = inner("dsr.drop_files");
+
+/// Files, and rows about them, that one transaction removes.
+const DROPPED_AT_ONCE: usize = 500;
 
 pub(super) const fn inner(name: &'static str) -> JobKind {
     JobKind {
@@ -44,7 +52,40 @@ pub async fn elapsed(app: AppState, job: Claimed) -> Result<(), JobError> {
     Ok(())
 }
 
-fn by_the_system<'a>(app: &'a AppState, job: &Claimed) -> Deed<'a> {
+/// Does [`DROP_FILES`], unless the request has started again meanwhile.
+pub async fn drop_files(app: AppState, job: Claimed) -> Result<(), JobError> {
+    let id = DsrId(job.subject(0)?);
+    let keys = app.keys.organization(job.organization).await.map_err(failed)?;
+    loop {
+        let mut tx = app.store.begin_write().await?;
+        let is_wanted = match super::get_head(&mut tx, job.organization, id).await {
+            Ok(head) => !head.state.is_open() && !head.state.shows_files(),
+            Err(DsrError::NotFound) => false,
+            Err(error) => return Err(failed(error)),
+        };
+        let left = match is_wanted {
+            true => files::discard_some(&mut tx, &keys, id.0, app.clock.now(), DROPPED_AT_ONCE)
+                .await
+                .map_err(|error| file_failed("removing files that nobody sees", error))?,
+            false => files::Left::Nothing,
+        };
+        if left == files::Left::Nothing {
+            jobs::finish(&mut tx, &job).await?;
+            return Ok(tx.commit().await?);
+        }
+        tx.commit().await?;
+    }
+}
+
+/// A failure of files while `doing`; one of storage as such.
+pub(crate) fn file_failed(doing: &'static str, error: FileError) -> JobError {
+    match error {
+        FileError::Store(error) => JobError::Store(error),
+        error => JobError::because(doing, error),
+    }
+}
+
+pub(super) fn by_the_system<'a>(app: &'a AppState, job: &Claimed) -> Deed<'a> {
     Deed {
         organization: job.organization,
         by: Actor::System,

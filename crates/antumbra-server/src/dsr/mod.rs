@@ -11,6 +11,7 @@ pub(crate) mod graphql;
 mod holds;
 pub(crate) mod http;
 mod jobs;
+pub mod links;
 mod list;
 mod locales;
 mod model;
@@ -30,11 +31,12 @@ use antumbra_crypto::OpenFailed;
 use antumbra_store::{Corrupt, Reader, StoreError};
 
 pub use change::{
-    Deed, FoundIdentifier, add_identifiers, advance, approve, begin_early, cancel, hold, remove_identifiers, resume,
-    set_silent, settle_soon, verify_identifiers, withdraw,
+    Deed, FoundIdentifier, add_identifiers, advance, approve, begin_early, cancel, delete, hold, record,
+    remove_identifiers, resume, set_available_until, set_silent, settle_soon, shred, verify_identifiers, withdraw,
 };
 pub use drop_runs::{DropLink, DropList, DropRecordId, DropRun, DropRunId};
-pub use jobs::{ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES, elapsed};
+pub(crate) use jobs::file_failed;
+pub use jobs::{DROP_FILES, ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES, drop_files, elapsed};
 pub use list::{Cursor, Filter, Page, count, list};
 pub use model::{
     Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Region, SiloChoice,
@@ -46,7 +48,7 @@ pub use restart::Restarted;
 pub use state::{
     DelayRule, Delivery, DsrEffect, DsrEvent, DsrState, DsrStatus, OutOfPlace, Phase, PreflightEnd, Rules,
 };
-pub use store::{Order, TABLES};
+pub use store::{Order, Over, TABLES, list_over};
 pub(crate) use submission::{IDENTIFIERS_MAX, fit};
 pub use tell::{COMPOSE_MESSAGE, Words, choose_words, compose_message, letter, tell};
 pub(crate) use wire::{PartitionOut, PurposeOut};
@@ -76,6 +78,12 @@ pub enum DsrError {
     /// It has ended, or is past the point where it can be stopped.
     #[error("Request must be active and not removing data yet, but it is {0}")]
     NotStoppable(DsrStatus),
+    /// It is not over yet.
+    #[error("Request must be over before its personal data is deleted, but it is {0}")]
+    StillOpen(DsrStatus),
+    /// What it kept about the person is gone.
+    #[error("The personal data of this request has been deleted")]
+    Shredded,
     /// Somebody insists on one like it, and it can no longer be stopped.
     #[error("An equivalent request of this person is {0} and can no longer be changed")]
     PastStopping(DsrStatus),

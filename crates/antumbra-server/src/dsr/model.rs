@@ -86,6 +86,9 @@ pub struct DsrHead {
     pub core_index: [u8; 16],
     /// Blind index of what makes another request equivalent to this one.
     pub equivalence: [u8; 16],
+    /// When its key was destroyed, and with it everything that it kept about the person.
+    #[serde(default)]
+    pub shredded_at: Option<Timestamp>,
 }
 
 impl DsrHead {
@@ -102,6 +105,42 @@ impl DsrHead {
     /// What the silos are asked to do at present; none unless a phase is under way.
     pub fn active_action(&self) -> Option<Action> {
         self.state.phase().map(|phase| self.rules.action_in(phase))
+    }
+
+    /// Whether holders of a key may list and download what silos sent.
+    pub fn shows_files(&self, now: Timestamp) -> bool {
+        self.state.shows_files()
+            && self.shredded_at.is_none()
+            && self.rules.available_until.is_none_or(|until| now < until)
+    }
+
+    /// When the data subject can no longer see what was delivered; none where no such time is set.
+    pub fn available_until(&self) -> Option<Timestamp> {
+        self.rules.available_until.or(self.state.available_until())
+    }
+
+    /// The moment from which retention counts, once the request is over.
+    pub(crate) fn over_since(&self) -> Option<Timestamp> {
+        match &self.state {
+            // Over, but still shown.
+            DsrState::Downloadable { until, .. } | DsrState::ViewCategories { until, .. } => {
+                Some(self.rules.available_until.unwrap_or(*until))
+            }
+            DsrState::SecondaryCompleted { completed_at: at }
+            | DsrState::Completed { completed_at: at }
+            | DsrState::Canceled { canceled_at: at }
+            | DsrState::Revoked { revoked_at: at }
+            | DsrState::FailedVerification { failed_at: at } => Some(*at),
+            DsrState::RequestMade
+            | DsrState::Enriching
+            | DsrState::OnHold { .. }
+            | DsrState::Waiting { .. }
+            | DsrState::Compiling
+            | DsrState::Approving { .. }
+            | DsrState::Delayed { .. }
+            | DsrState::Secondary
+            | DsrState::SecondaryApproving => None,
+        }
     }
 
     /// The phase the silos work on.
@@ -349,6 +388,7 @@ mod tests {
             restarted: None,
             core_index: [0; 16],
             equivalence: [0; 16],
+            shredded_at: None,
         }
     }
 

@@ -161,6 +161,9 @@ pub struct Rules {
     pub delivery: Delivery,
     /// How long the data subject can see what was delivered.
     pub availability: SignedDuration,
+    /// Until when what was delivered can be seen and downloaded, where somebody has set that for this request.
+    #[serde(default)]
+    pub available_until: Option<Timestamp>,
 }
 
 /// The first of two phases, and the time between them.
@@ -222,6 +225,7 @@ impl Rules {
                 PostCompileStatus::ViewCategories => Delivery::Categories,
             },
             availability: settings.download_availability.span(),
+            available_until: None,
         }
     }
 
@@ -295,7 +299,7 @@ impl DsrState {
             }
 
             (S::Downloadable { completed_at, until } | S::ViewCategories { completed_at, until }, E::TimeElapsed)
-                if until <= now =>
+                if rules.available_until.unwrap_or(until) <= now =>
             {
                 (S::Completed { completed_at }, vec![])
             }

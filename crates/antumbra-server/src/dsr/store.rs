@@ -3,7 +3,7 @@
 //! How a request stands changes often and needs no key; what is about the person changes seldom and is sealed. So they
 //! are two tables, and a change of state writes only the first and its indexes.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Bound};
 
 use antumbra_crypto::{Key32, OpenFailed, value};
 use antumbra_store::{Raw, Reader, Record, Scan, StoreError, Table, Tx, Value};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    DsrError, bulk, drop_runs, holds,
+    DsrError, bulk, drop_runs, holds, links,
     model::{Dsr, DsrHead, DsrId, DsrSubject},
     occasion::{Occasion, OccasionPartition},
     state::DsrStatus,
@@ -36,8 +36,15 @@ const OPEN_DSRS: Table<(Uuid, [u8; 16], Uuid), OpenDsr> = Table::new("open_dsrs"
 /// Answers: which requests are about a person: (organization, blind core identifier, milliseconds, request).
 const DSRS_BY_CORE_IDENTIFIER: Table<(Uuid, [u8; 16], u64, Uuid), ()> = Table::new("dsrs_by_core_identifier");
 
+/// Answers: which requests have been over for how long, and still hold something about the person: (organization,
+/// milliseconds, request).
+const DSRS_BY_END: Table<(Uuid, u64, Uuid), ()> = Table::new("dsrs_by_end");
+
 /// Names of this slice's tables.
 pub const TABLES: &[&str] = &[
+    links::TABLES[0],
+    links::TABLES[1],
+    DSRS_BY_END.name(),
     DSRS.name(),
     DSR_SUBJECTS.name(),
     DSRS_BY_CREATED.name(),
@@ -62,6 +69,8 @@ pub(crate) const RECORDS: &[fn(&[u8])] = &[
     drop_runs::ROWS[0],
     drop_runs::ROWS[1],
     bulk::ROWS[0],
+    links::RECORDS[0],
+    links::RECORDS[1],
 ];
 
 impl Record for DsrHead {
@@ -150,6 +159,9 @@ pub(super) async fn insert(
     tx.put(&DSRS_BY_CREATED, &by_created(organization, head), &());
     tx.put(&DSRS_BY_STATUS, &by_status(organization, head), &());
     tx.put(&DSRS_BY_CORE_IDENTIFIER, &by_core(organization, head), &());
+    if let Some(over) = by_end(organization, head) {
+        tx.put(&DSRS_BY_END, &over, &());
+    }
     if head.state.is_open() {
         put_open(tx, organization, head, email);
     }
@@ -172,11 +184,70 @@ pub(super) fn replace(tx: &mut Tx, organization: OrganizationId, before: &DsrHea
     let (was, is) = (by_core(organization, before), by_core(organization, after));
     if was != is {
         tx.delete(&DSRS_BY_CORE_IDENTIFIER, &was);
-        tx.put(&DSRS_BY_CORE_IDENTIFIER, &is, &());
+        // Whose key is destroyed is found by nobody.
+        if after.shredded_at.is_none() {
+            tx.put(&DSRS_BY_CORE_IDENTIFIER, &is, &());
+        }
     }
     if !after.state.is_open() || before.equivalence != after.equivalence {
         tx.delete(&OPEN_DSRS, &(organization.0, before.equivalence, before.id.0));
     }
+    let (was_over, is_over) = (by_end(organization, before), by_end(organization, after));
+    if was_over != is_over {
+        was_over.iter().for_each(|place| tx.delete(&DSRS_BY_END, place));
+        is_over.iter().for_each(|place| tx.put(&DSRS_BY_END, place, &()));
+    }
+}
+
+/// Where a request stands among those that are over and that retention has not dealt with.
+fn by_end(organization: OrganizationId, head: &DsrHead) -> Option<(Uuid, u64, Uuid)> {
+    let over_since = head.over_since().filter(|_| head.shredded_at.is_none())?;
+    Some((organization.0, millis(over_since), head.id.0))
+}
+
+/// A request that has been over since then.
+pub struct Over {
+    /// Which.
+    pub id: DsrId,
+    /// Its place among those that are over.
+    pub place: (u64, Uuid),
+}
+
+/// Requests that were over before `before` and still hold something about the person, longest first, after `after`.
+pub async fn list_over(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    before: Timestamp,
+    after: Option<(u64, Uuid)>,
+    limit: usize,
+) -> Result<Vec<Over>, StoreError> {
+    let from = (organization.0,);
+    let to = (organization.0, millis(before));
+    let mut scan = Scan::range(Bound::Included(&from), Bound::Excluded(&to)).limit(limit);
+    if let Some((over_since, id)) = after {
+        scan = scan.after(&(organization.0, over_since, id));
+    }
+    let rows = reader.scan(&DSRS_BY_END, scan).await?;
+    Ok(rows
+        .into_iter()
+        .map(|((_, over_since, id), ())| Over {
+            id: DsrId(id),
+            place: (over_since, id),
+        })
+        .collect())
+}
+
+/// Removes what names or finds the person of a request.
+pub(super) fn forget_person(tx: &mut Tx, organization: OrganizationId, head: &DsrHead) {
+    tx.delete(&DSR_SUBJECTS, &(organization.0, head.id.0));
+    tx.delete(&DSRS_BY_CORE_IDENTIFIER, &by_core(organization, head));
+}
+
+/// Removes the row of a request whose person has been forgotten.
+pub(super) fn delete(tx: &mut Tx, organization: OrganizationId, head: &DsrHead) {
+    tx.delete(&DSRS, &(organization.0, head.id.0));
+    tx.delete(&DSRS_BY_CREATED, &by_created(organization, head));
+    tx.delete(&DSRS_BY_STATUS, &by_status(organization, head));
 }
 
 /// Has the request stand among the open ones, where its repeats are looked for.

@@ -127,6 +127,7 @@ pub(super) fn head(submission: Submission, deed: &Deed<'_>, blinds: &Blinds, rev
         restarted: None,
         core_index: blinds.core,
         equivalence: blinds.equivalence,
+        shredded_at: None,
     }
 }
 

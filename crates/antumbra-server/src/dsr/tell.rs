@@ -6,13 +6,14 @@
 use std::{collections::BTreeMap, fmt};
 
 use antumbra_crypto::value;
-use antumbra_store::{Raw, Record, Table, Tx, Value};
+use antumbra_store::{Raw, Record, Scan, StoreError, Table, Tx, Value};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     Deed, DsrError,
-    jobs::{failed, inner},
+    jobs::{by_the_system, failed, inner},
+    links,
     model::{Dsr, DsrHead, DsrId},
     state::{DsrEffect, DsrState},
 };
@@ -177,6 +178,15 @@ fn context<'a>(organization: &'a OrganizationId, id: &'a DsrId) -> [&'a [u8]; 3]
     [b"dsr-words", organization.0.as_bytes(), id.0.as_bytes()]
 }
 
+/// Removes the words chosen for messages that have not been composed.
+pub(super) async fn forget_words(tx: &mut Tx, organization: OrganizationId, id: DsrId) -> Result<(), StoreError> {
+    // Bounded by the kinds of messages there are.
+    for (place, _) in tx.scan(&WORDS, Scan::prefix(&(organization.0, id.0))).await? {
+        tx.delete(&WORDS, &place);
+    }
+    Ok(())
+}
+
 /// A letter about a request, with all that every letter needs; none if its data subject gets no messages, or is not known by
 /// an address.
 pub fn letter(dsr: &Dsr, kind: MessageKind) -> Option<Letter> {
@@ -212,8 +222,13 @@ pub async fn compose_message(app: AppState, job: Claimed) -> Result<(), JobError
     };
     if let Some(dsr) = dsr {
         let settings = app.settings.get(&mut tx, job.organization).await?;
-        if let Some(letter) = compose(&settings, &dsr, kind, words) {
+        if let Some(mut letter) = compose(&settings, &dsr, kind, words) {
             let now = app.clock.now();
+            if matches!(kind, MessageKind::ReportReady | MessageKind::PreviewReady) {
+                let deed = by_the_system(&app, &job);
+                let minted = links::mint(&mut tx, &app, &deed, id, None).await.map_err(failed)?;
+                letter = letter.with("reportLink", Field::Link(minted.address));
+            }
             messages::post(&mut tx, &keys, &app.ids, now, &settings, letter).await?;
         }
     }
@@ -235,7 +250,7 @@ fn compose(settings: &Settings, dsr: &Dsr, kind: MessageKind, words: Words) -> O
     };
     let until = match &head.state {
         DsrState::Delayed { until } => Some(*until),
-        state => state.available_until(),
+        _ => head.available_until(),
     };
     match kind {
         MessageKind::Receipt => {

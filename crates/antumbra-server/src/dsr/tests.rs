@@ -649,6 +649,7 @@ fn kept() -> (DsrHead, DsrSubject) {
             skip_secondary_if_no_files: true,
             delivery: Delivery::Nothing,
             availability: SignedDuration::from_hours(336),
+            available_until: None,
         },
         subject_type: "customer".into(),
         origin: Origin::Api,
@@ -671,6 +672,7 @@ fn kept() -> (DsrHead, DsrSubject) {
         restarted: None,
         core_index: [5; 16],
         equivalence: [6; 16],
+        shredded_at: None,
     };
     let subject = DsrSubject {
         core_identifier: "acct_1".into(),

@@ -127,6 +127,21 @@ pub(crate) async fn download(
     Ok(body)
 }
 
+/// The plain bytes of a file, each group checked before it is given out; `None` if there is no such file, or its key was
+/// destroyed.
+pub(crate) async fn read_whole(
+    app: &AppState,
+    reader: &mut Reader,
+    keys: &OrganizationKeys,
+    request: Uuid,
+    file: FileId,
+) -> Result<Option<impl Stream<Item = Result<Bytes, FileError>> + Send + use<>>, FileError> {
+    match store::find(reader, keys, request, file).await? {
+        Some((content_key, _, manifest)) => Ok(Some(send::whole(&app.blobs, &content_key, &manifest).await?)),
+        None => Ok(None),
+    }
+}
+
 /// Waits for the first bytes, so that a file that cannot be read is refused with a status and not by a cut connection.
 async fn begun(bytes: impl Stream<Item = Result<Bytes, FileError>> + Send + 'static) -> Result<Body, Problem> {
     let mut bytes = Box::pin(bytes);

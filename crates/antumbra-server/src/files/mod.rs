@@ -25,9 +25,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use http::{DOWNLOAD_KEY_LIFETIME, DownloadKey, mint_download_key};
-pub(crate) use http::{download, no_longer_available, read_download_key};
+pub(crate) use http::{download, no_longer_available, read_download_key, read_whole};
 pub use receive::{Received, Upload, receive};
-pub use store::{Listed, TABLES, discard, discard_all, list, record, sweep, withdraw_all};
+pub use store::{
+    Left, Listed, TABLES, any, discard, discard_all, discard_some, forget_some, list, record, sweep, withdraw_all,
+};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;

@@ -389,6 +389,60 @@ pub async fn withdraw_all(
     }
 }
 
+/// Whether a request has any file.
+pub async fn any(reader: &mut Reader, organization: OrganizationId, request: Uuid) -> Result<bool, StoreError> {
+    let first = Scan::prefix(&(organization.0, request)).limit(1);
+    Ok(!reader.scan(&FILES, first).await?.is_empty())
+}
+
+/// Whether anything is left to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing.
+    Nothing,
+    /// Something.
+    Something,
+}
+
+/// Removes up to `limit` files of a request.
+pub async fn discard_some(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    request: Uuid,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Left, FileError> {
+    let some = Scan::prefix(&(keys.organization.0, request)).limit(limit);
+    let rows = tx.scan(&FILES, some).await?;
+    for ((.., id), _) in &rows {
+        discard(tx, keys, request, FileId(*id), now).await?;
+    }
+    Ok(if rows.is_empty() {
+        Left::Nothing
+    } else {
+        Left::Something
+    })
+}
+
+/// Removes up to `limit` of each sort of row that is kept about a request's files, once the files themselves are gone and the
+/// request's content key is destroyed: until then the reserved IVs must stay.
+pub async fn forget_some(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    request: Uuid,
+    limit: usize,
+) -> Result<Left, FileError> {
+    let some = || Scan::prefix(&(organization.0, request)).limit(limit);
+    let names = tx.scan(&FILE_NAMES, some()).await?;
+    let numbers = tx.scan(&FILE_NUMBERS, some()).await?;
+    let ivs = tx.scan(&RESERVED_IVS, some()).await?;
+    names.iter().for_each(|(place, ())| tx.delete(&FILE_NAMES, place));
+    numbers.iter().for_each(|(place, _)| tx.delete(&FILE_NUMBERS, place));
+    ivs.iter().for_each(|(place, ())| tx.delete(&RESERVED_IVS, place));
+    let is_over = names.is_empty() && numbers.is_empty() && ivs.is_empty();
+    Ok(if is_over { Left::Nothing } else { Left::Something })
+}
+
 /// Removes every file of a request and all that was kept about them. For when the request's content key is destroyed,
 /// which is the caller's to do: until then the reserved IVs must stay.
 pub async fn discard_all(tx: &mut Tx, keys: &OrganizationKeys, request: Uuid, now: Timestamp) -> Result<(), FileError> {

@@ -28,7 +28,7 @@ use async_graphql::{EmptySubscription, MergedObject, Schema};
 use crate::{
     api_keys, dsr, jobs, messages, organization,
     preferences::{self, access_tokens, sync},
-    preflights, purposes, runs, silos,
+    preflights, purposes, reports, retention, runs, silos,
 };
 
 pub use access::{FieldAccess, Recorded, fields};
@@ -59,6 +59,7 @@ struct Query(
     preferences::graphql::TriggerQueries,
     preflights::graphql::PreflightQueries,
     purposes::graphql::PurposeQueries,
+    reports::graphql::LinkQueries,
     runs::graphql::RunQueries,
     silos::graphql::SiloQueries,
     sync::graphql::SyncQueries,
@@ -79,6 +80,8 @@ struct Mutation(
     preferences::graphql::TriggerMutations,
     preflights::graphql::PreflightMutations,
     purposes::graphql::PurposeMutations,
+    reports::graphql::LinkMutations,
+    retention::graphql::RetentionMutations,
     runs::graphql::RunMutations,
     silos::graphql::SiloMutations,
     sync::graphql::SyncMutations,

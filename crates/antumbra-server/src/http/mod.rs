@@ -12,7 +12,6 @@ pub(crate) mod fuzz;
 mod json;
 mod known;
 pub(crate) mod metrics;
-#[allow(dead_code, reason = "the slices that show pages come in the next commits")]
 pub(crate) mod pages;
 mod parameters;
 pub(crate) mod probes;

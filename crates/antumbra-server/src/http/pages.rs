@@ -152,6 +152,7 @@ impl Html {
         self.element("form", &[("method", "post"), ("action", path)], inside)
     }
 
+    #[allow(dead_code, reason = "the page for verification codes comes with preflights")]
     /// A field of a form, for a line of text, with its label and a hint below that.
     pub(crate) fn field(self, name: &str, label: &str, hint: &str, extra: &[(&'static str, &str)]) -> Html {
         let hinted = format!("{name}-hint");

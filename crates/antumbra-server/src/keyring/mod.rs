@@ -180,6 +180,11 @@ impl Keyring {
     pub fn caller_index(&self, key: &antumbra_crypto::api_key::ApiKey) -> [u8; 16] {
         self.0.callers.blind(&[b"api-key", key.expose().as_bytes()])
     }
+
+    /// Where the token of a person's link stands in the table of `kind`: found before its organization is known.
+    pub fn link_index(&self, kind: &'static str, token: &str) -> [u8; 16] {
+        self.0.callers.blind(&[b"link", kind.as_bytes(), token.as_bytes()])
+    }
 }
 
 impl fmt::Debug for Keyring {

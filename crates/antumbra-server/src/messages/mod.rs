@@ -23,7 +23,7 @@ use antumbra_store::{Corrupt, StoreError};
 pub use jobs::{SEND, send};
 pub use letter::{Field, Letter, OwnWords};
 pub use model::{MessageHead, MessageId, MessageStatus};
-pub use post::{list_of_request, post, retry, silence};
+pub use post::{forget, list_of_request, post, retry, silence};
 pub use smtp::Mailer;
 pub use store::TABLES;
 

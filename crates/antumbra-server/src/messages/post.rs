@@ -106,3 +106,10 @@ pub async fn list_of_request(
 ) -> Result<Vec<MessageHead>, StoreError> {
     store::list_of_request(reader, organization, request, None, OF_REQUEST_MAX).await
 }
+
+/// Removes what is kept of the messages about a request, up to a bound. Says whether more may be left.
+pub async fn forget(tx: &mut Tx, organization: OrganizationId, request: DsrId) -> Result<bool, StoreError> {
+    let heads = store::list_of_request(tx, organization, request, None, OF_REQUEST_MAX).await?;
+    heads.iter().for_each(|head| store::remove(tx, organization, head));
+    Ok(!heads.is_empty())
+}

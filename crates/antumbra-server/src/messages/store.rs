@@ -92,6 +92,14 @@ pub(super) fn replace(tx: &mut Tx, organization: OrganizationId, before: &Messag
     }
 }
 
+/// Removes a message and all that was kept about it.
+pub(super) fn remove(tx: &mut Tx, organization: OrganizationId, head: &MessageHead) {
+    tx.delete(&MESSAGES, &(organization.0, head.id.0));
+    tx.delete(&MAILS, &(organization.0, head.id.0));
+    tx.delete(&MESSAGES_BY_REQUEST, &(organization.0, head.request.0, head.id.0));
+    tx.delete(&MESSAGES_BY_STATUS, &(organization.0, head.status.code(), head.id.0));
+}
+
 /// How the message stands.
 pub(super) async fn find(
     reader: &mut Reader,

@@ -8,13 +8,14 @@ use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, Simp
 use super::{
     Action, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, AttributeValue, AttributeValueId, ChangeError,
     Changes, Days, Delay, Identifier, IdentifierId, IdentifierKind, MessageKind, PostCompileStatus, RegionDetection,
-    RegionExpiry, SettingError, Settings, SubjectClass, SubjectType, SubjectTypeId, Template, TemplateId,
+    RegionExpiry, Retention, RetentionKind, SettingError, Settings, SubjectClass, SubjectType, SubjectTypeId, Template,
+    TemplateId,
 };
 use crate::config::IabContradiction;
 use crate::graphql::{Acknowledged, Date, Message, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id};
 
 mod inputs;
-mod nodes;
+pub(crate) mod nodes;
 
 use inputs::*;
 use nodes::*;

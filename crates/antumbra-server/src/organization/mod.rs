@@ -16,8 +16,8 @@ use uuid::Uuid;
 pub use model::{
     Action, ActionId, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, AttributeValue, AttributeValueId,
     Days, Delay, Identifier, IdentifierId, IdentifierKind, MessageKind, Organization, Piece, PostCompileStatus,
-    RegionDetection, RegionExpiry, SettingError, SubjectClass, SubjectType, SubjectTypeId, TAGS, Template, TemplateId,
-    TextPlace, check_words, names_for, pieces_of,
+    RegionDetection, RegionExpiry, Retention, RetentionKind, SettingError, SubjectClass, SubjectType, SubjectTypeId,
+    TAGS, Template, TemplateId, TextPlace, check_words, names_for, pieces_of,
 };
 pub use settings::{KnownIdentifier, Settings};
 pub use store::{ChangeError, Changes, SettingsCache, TABLES, create, list};

@@ -41,6 +41,51 @@ pub struct Organization {
     /// How long after its status last changed a data subject request can be restarted. `None`: for ever.
     #[serde(default)]
     pub restart_time_limit_days: Option<Days>,
+    /// What becomes of data subject requests that have been over for long.
+    #[serde(default)]
+    pub retention: Retention,
+}
+
+/// What becomes of data subject requests that have been over for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// What is removed.
+    pub kind: RetentionKind,
+    /// How long a request has to be over.
+    pub after: Days,
+}
+
+/// What is removed of a data subject request that has been over for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Enum)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RetentionKind {
+    /// Nothing.
+    Keep,
+    /// Everything about the person: identifiers, texts and files. What stays says what was demanded, when, and how it ended.
+    DeletePersonalData,
+    /// The same, and what stays.
+    DeleteRequest,
+}
+
+impl Default for Retention {
+    /// Three years.
+    fn default() -> Retention {
+        Retention {
+            kind: RetentionKind::DeletePersonalData,
+            after: Days(3 * 365),
+        }
+    }
+}
+
+impl Retention {
+    /// Checks everything that can be told without looking at others.
+    pub fn check(&self) -> Result<(), SettingError> {
+        match self.after {
+            after if after.is_none() => Err(SettingError::NoTimeToKeep),
+            after if after > Days::MAX => Err(SettingError::TooManyDays),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Organization {
@@ -146,6 +191,8 @@ pub enum SettingError {
     NoTimeToAnswer,
     #[error("must allow at least one day to download")]
     NoTimeToDownload,
+    #[error("must be at least one day")]
+    NoTimeToKeep,
     #[error("must be at most ten years of days")]
     TooManyDays,
     #[error("cannot preview itself")]

@@ -11,8 +11,8 @@ use super::{
     OrganizationId,
     model::{
         Action, ActionId, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, BUILT_IN_TEMPLATES, EACH_MAX,
-        Identifier, IdentifierId, IdentifierKind, Organization, SettingError, SubjectClass, SubjectType, SubjectTypeId,
-        TAGS, Template, TemplateId,
+        Identifier, IdentifierId, IdentifierKind, Organization, Retention, SettingError, SubjectClass, SubjectType,
+        SubjectTypeId, TAGS, Template, TemplateId,
     },
     settings::Settings,
 };
@@ -164,6 +164,7 @@ pub fn create(tx: &mut Tx, ids: &Ids, now: Timestamp, name: String, uri: String)
         created_at: now,
         iab_contradiction: None,
         restart_time_limit_days: None,
+        retention: Retention::default(),
     };
     tx.put(&ORGANIZATIONS, &id.0, &organization);
     for kind in IdentifierKind::BUILT_IN {

@@ -28,7 +28,7 @@ use antumbra_store::StoreError;
 pub(crate) use http::{__path_enrich_identifiers, enrich_identifiers};
 pub use jobs::{ASK, WAKE, ask, settle_identities, wake};
 pub use model::{Preflight, PreflightId, PreflightOutOfPlace, PreflightState, PreflightStatus, Reason};
-pub use store::TABLES;
+pub use store::{TABLES, forget};
 pub use verification::Verification;
 pub(crate) use verify::{
     __path_show_verification, __path_verify_by_code, __path_verify_by_link, show_verification, verify_by_code,

@@ -70,3 +70,19 @@ pub(super) async fn list(
     let rows = reader.scan(&PREFLIGHTS, scan).await?;
     Ok(rows.into_iter().map(|(_, run)| run).collect())
 }
+
+/// Removes up to `limit` of the runs for a request, of every round. Says whether more may be left.
+pub async fn forget(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    request: DsrId,
+    limit: usize,
+) -> Result<bool, StoreError> {
+    let some = Scan::prefix(&(organization, request.0)).limit(limit);
+    let rows = tx.scan(&PREFLIGHTS, some).await?;
+    for (place, run) in &rows {
+        tx.delete(&PREFLIGHTS, place);
+        tx.delete(&PREFLIGHT_PLACES, &(organization, run.id));
+    }
+    Ok(!rows.is_empty())
+}

@@ -26,7 +26,7 @@ pub(crate) use http::*;
 pub use jobs::{go_on_at_silo, open_runs};
 pub use model::{Answer, DataPointAnswer, Profile, ProfileId, RunId, RunStatus, SiloRun, Verdict, Windows};
 pub use send::{SEND_NOTICE, send_notice};
-pub use store::TABLES;
+pub use store::{Forgetting, TABLES, forget};
 pub use visual::VisualStatus;
 
 #[cfg(any(test, fuzzing))]

@@ -310,6 +310,53 @@ pub(super) fn put_handed_over(tx: &mut Tx, slot: &Slot, file: Option<Uuid>) {
     }
 }
 
+/// What is removed of the runs of a request whose key is destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgetting {
+    /// What silos had to say, and which files were handed over under which name. That they were asked and how that ended stays.
+    Texts,
+    /// Everything.
+    All,
+}
+
+/// Removes what is kept of the runs of a request, of each sort up to `limit` rows. Says whether more may be left.
+pub async fn forget(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    request: DsrId,
+    what: Forgetting,
+    limit: usize,
+) -> Result<bool, StoreError> {
+    let of_request = || Scan::prefix(&(organization, request.0));
+    let handed_over = tx.scan(&HANDED_OVER, of_request().limit(limit)).await?;
+    handed_over.iter().for_each(|(slot, _)| tx.delete(&HANDED_OVER, slot));
+    let mut runs = list(tx, organization, request).await?;
+    let has_texts = |run: &SiloRun| {
+        let mut profiles = run.profiles.iter();
+        profiles.any(|profile| profile.poll_id.is_some() || profile.message.is_some())
+    };
+    runs.retain(|run| what == Forgetting::All || has_texts(run));
+    runs.truncate(limit);
+    for run in &mut runs {
+        match what {
+            Forgetting::All => {
+                let key = (organization, request.0, run.id);
+                tx.delete(&RUNS, &key);
+                tx.delete(&OPEN_RUNS, &key);
+                tx.delete(&RUN_REQUESTS, &(organization, run.id));
+                tx.delete(&WORK, &work_key(organization, run));
+            }
+            Forgetting::Texts => {
+                for profile in &mut run.profiles {
+                    (profile.poll_id, profile.message) = (None, None);
+                }
+                save(tx, organization, run);
+            }
+        }
+    }
+    Ok(!handed_over.is_empty() || !runs.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use antumbra_store::Store;

@@ -468,6 +468,7 @@ async fn files_are_listed_while_the_request_stands_where_it_shows_them() {
     assert_eq!(listed().await, 1);
     archive.happens(DsrEvent::Canceled).await;
     assert_eq!(listed().await, 0);
+    archive.server.run_jobs_until_idle().await;
 }
 
 #[tokio::test]
@@ -486,6 +487,12 @@ async fn a_download_key_opens_nothing_once_its_request_shows_no_files() {
     assert!(
         body.contains("DOWNLOAD_KEY_EXPIRED") && body.contains("fileMetadata#verify"),
         "{body}"
+    );
+    archive.server.run_jobs_until_idle().await;
+    assert_eq!(
+        archive.fetch(key).await,
+        (status, body),
+        "nor once the file itself is gone"
     );
 }
 

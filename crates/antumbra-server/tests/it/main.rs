@@ -24,6 +24,7 @@ mod organization;
 mod preferences;
 mod preflights;
 mod purposes;
+mod reports;
 mod runs;
 mod silos;
 mod storms;

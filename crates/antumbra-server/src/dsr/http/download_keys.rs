@@ -47,14 +47,15 @@ pub(crate) async fn download_keys(
     let keys = app.keys.organization(caller.organization).await?;
     let mut reader = app.store.begin_read().await?;
     let head = get_head(&mut reader, caller.organization, id).await?;
-    let (total, listed) = if head.state.shows_files() {
+    let now = app.clock.now();
+    let (total, listed) = if head.shows_files(now) {
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         files::list(&mut reader, &keys, id.0, whole(window.offset), whole(window.limit)).await?
     } else {
         (0, Vec::new())
     };
-    let a_while = app.clock.now() + DOWNLOAD_KEY_LIFETIME;
-    let expires_at = head.state.available_until().map_or(a_while, |until| until.min(a_while));
+    let a_while = now + DOWNLOAD_KEY_LIFETIME;
+    let expires_at = head.available_until().map_or(a_while, |until| until.min(a_while));
     let page = Pages {
         keys: &keys,
         id,

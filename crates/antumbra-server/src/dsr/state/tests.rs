@@ -21,6 +21,7 @@ fn one_phase() -> Rules {
         skip_secondary_if_no_files: false,
         delivery: Delivery::Files,
         availability: days(14),
+        available_until: None,
     }
 }
 
@@ -412,6 +413,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
             skip_secondary_if_no_files: flags[2],
             delivery,
             availability: days(2),
+            available_until: None,
         },
     )
 }

@@ -21,6 +21,7 @@ fn settings(templates: Vec<Template>) -> Settings {
         created_at: Timestamp::UNIX_EPOCH,
         iab_contradiction: None,
         restart_time_limit_days: None,
+        retention: Default::default(),
     };
     Settings::new(organization, vec![], vec![], vec![], vec![], templates)
 }

@@ -48,11 +48,35 @@ impl OrganizationNode {
         self.0.organization.restart_time_limit_days.map(|days| days.0)
     }
 
+    /// What becomes of data subject requests that have been over for long.
+    async fn retention(&self) -> RetentionNode {
+        self.0.organization.retention.into()
+    }
+
     /// Whether assistants may use the API on a person's behalf.
     async fn ai_setting(&self) -> AiSetting {
         AiSetting {
             is_ai_enabled: true,
             is_mcp_sombra_enabled: true,
+        }
+    }
+}
+
+/// What becomes of data subject requests that have been over for long.
+#[derive(SimpleObject)]
+#[graphql(name = "Retention")]
+pub(crate) struct RetentionNode {
+    /// What is removed of them.
+    kind: RetentionKind,
+    /// Days that they have been over by then.
+    after_days: i32,
+}
+
+impl From<Retention> for RetentionNode {
+    fn from(retention: Retention) -> RetentionNode {
+        RetentionNode {
+            kind: retention.kind,
+            after_days: i32::from(retention.after.0),
         }
     }
 }
