@@ -134,6 +134,11 @@ impl World {
         }
     }
 
+    /// Now, for everything that happens to what belongs to `organization`: see [`Clock`].
+    pub fn now(&self, organization: organization::OrganizationId) -> jiff::Timestamp {
+        self.clock.now_for(organization)
+    }
+
     /// Makes one more organization, with its keys and its built-in purposes.
     pub async fn create_organization(
         &self,

@@ -1,8 +1,9 @@
 //! Time and randomness, behind two values that tests replace: nothing else in the crate reads a clock or makes an id.
 
 use std::{
+    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -11,9 +12,19 @@ use std::{
 use jiff::Timestamp;
 use uuid::{ContextV7, Uuid};
 
-/// Wall-clock time, to the millisecond that the wire shows.
+use crate::organization::OrganizationId;
+
+/// Time, to the millisecond that the wire shows.
+///
+/// There are two. [`Clock::now`] is the time of the machine: what keys, tokens, signatures and stored bodies live by.
+/// [`Clock::now_for`] is the time of an organization: what requests, their silo runs, messages, deadlines and jobs live
+/// by. They differ only for an organization that rehearses, whose time has been moved forward.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
+pub struct Clock {
+    source: Source,
+    /// How far the time of organizations that rehearse is ahead of the machine's.
+    ahead: Arc<RwLock<HashMap<OrganizationId, Duration>>>,
+}
 
 #[derive(Clone, Debug)]
 enum Source {
@@ -25,17 +36,22 @@ enum Source {
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Clock {
-        Clock(Source::System)
+        Clock::over(Source::System)
     }
 
     /// A clock that stands still at `start` until [`Clock::advance`] moves it.
     pub fn manual(start: Timestamp) -> Clock {
-        Clock(Source::Manual(Arc::new(AtomicI64::new(start.as_millisecond()))))
+        Clock::over(Source::Manual(Arc::new(AtomicI64::new(start.as_millisecond()))))
+    }
+
+    fn over(source: Source) -> Clock {
+        let ahead = Arc::default();
+        Clock { source, ahead }
     }
 
     /// Now, cut to the millisecond.
     pub fn now(&self) -> Timestamp {
-        let millis = match &self.0 {
+        let millis = match &self.source {
             #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
             Source::System => Timestamp::now().as_millisecond(),
             Source::Manual(millis) => millis.load(Ordering::SeqCst),
@@ -43,9 +59,28 @@ impl Clock {
         Timestamp::from_millisecond(millis).expect("milliseconds taken from a timestamp fit a timestamp")
     }
 
+    /// Now, as `organization` counts it.
+    pub fn now_for(&self, organization: OrganizationId) -> Timestamp {
+        self.now() + self.ahead_for(organization)
+    }
+
+    /// How far the time of `organization` is ahead of the machine's; nothing unless it rehearses.
+    pub fn ahead_for(&self, organization: OrganizationId) -> Duration {
+        let ahead = self.ahead.read().unwrap_or_else(PoisonError::into_inner);
+        ahead.get(&organization).copied().unwrap_or_default()
+    }
+
+    /// Lets the time of `organization` run so far ahead. Time never goes back: of two spans the longer one counts, in
+    /// whatever order they are heard of.
+    pub(crate) fn run_ahead(&self, organization: OrganizationId, by: Duration) {
+        let mut ahead = self.ahead.write().unwrap_or_else(PoisonError::into_inner);
+        let known = ahead.entry(organization).or_default();
+        *known = by.max(*known);
+    }
+
     /// Moves a manual clock forward; the machine's clock is not ours to move and ignores this.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual(millis) = &self.0 {
+        if let Source::Manual(millis) = &self.source {
             millis.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
     }
@@ -128,5 +163,16 @@ mod tests {
         assert_eq!(clock.now(), clock.now());
         clock.advance(Duration::from_millis(1500));
         assert_eq!(clock.now().as_millisecond(), 1500);
+    }
+
+    #[test]
+    fn the_time_of_an_organization_that_rehearses_is_ahead_and_never_goes_back() {
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        let [rehearses, other] = [1, 2].map(|number| OrganizationId(Uuid::from_u128(number)));
+        clock.run_ahead(rehearses, Duration::from_secs(60));
+        clock.clone().run_ahead(rehearses, Duration::from_secs(30));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(clock.now_for(rehearses).as_second(), 61);
+        assert_eq!(clock.now_for(other), clock.now());
     }
 }

@@ -144,7 +144,7 @@ impl<'a> Deed<'a> {
         Deed {
             organization: caller.organization,
             by: Actor::ApiKey(caller.key.0),
-            now: app.clock.now(),
+            now: app.now(caller.organization),
             ids: &app.ids,
         }
     }

@@ -89,7 +89,7 @@ pub(super) fn by_the_system<'a>(app: &'a AppState, job: &Claimed) -> Deed<'a> {
     Deed {
         organization: job.organization,
         by: Actor::System,
-        now: app.clock.now(),
+        now: app.now(job.organization),
         ids: &app.ids,
     }
 }

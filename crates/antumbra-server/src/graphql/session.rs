@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct Session {
     pub(crate) app: AppState,
     pub(crate) caller: Caller,
-    /// When the HTTP request came in; the one instant that everything in it bears.
+    /// When the HTTP request came in, as the organization counts time; the one instant that everything in it bears.
     pub(crate) now: Timestamp,
     work: Mutex<Work>,
     changed_keys: std::sync::Mutex<Vec<ApiKeyId>>,
@@ -54,7 +54,7 @@ impl Session {
 
     fn over(app: AppState, caller: Caller, work: Work) -> Session {
         Session {
-            now: app.clock.now(),
+            now: app.now(caller.organization),
             app,
             caller,
             work: Mutex::new(work),

@@ -24,7 +24,7 @@ pub use store::{Failing, Parked, TABLES};
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;
 
-use crate::organization::OrganizationId;
+use crate::{organization::OrganizationId, world::Clock};
 
 /// One job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -240,9 +240,9 @@ pub async fn retry_parked(
     store::retry_parked(tx, organization, id, due_at).await
 }
 
-/// How many jobs are due at `now`, claimed ones not counted, at most `limit`.
-pub async fn count_due(reader: &mut Reader, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-    store::count_due(reader, now, limit).await
+/// How many jobs are due, each by the time of its organization, claimed ones not counted, at most `limit`.
+pub async fn count_due(reader: &mut Reader, clock: &Clock, limit: usize) -> Result<usize, StoreError> {
+    store::count_due(reader, clock, limit).await
 }
 
 /// Tells the runner of this process that a job was enqueued; without it the runner would find the job a little later.

@@ -103,7 +103,6 @@ impl Runner {
         if !self.store.is_exclusive() {
             return Ok(0);
         }
-        let now = self.clock.now();
         let longest = self
             .kinds
             .values()
@@ -113,6 +112,7 @@ impl Runner {
         let mut tx = self.store.begin_write().await?;
         let mut taken = 0;
         for organization in store::organizations(&mut tx).await? {
+            let now = self.clock.now_for(organization);
             let mut cursor = None;
             loop {
                 let page = store::list_due_within(&mut tx, organization, now, longest, cursor, PAGE).await?;
@@ -343,7 +343,7 @@ impl Attempt {
 
 /// Puts a failed job back for its next attempt, or parks it after its last.
 async fn settle(store: &Store, clock: &Clock, kind: &'static JobKind, claimed: &Claimed, error: JobError) {
-    let now = clock.now();
+    let now = clock.now_for(claimed.organization);
     let retry = usize::try_from(claimed.attempt - 1)
         .ok()
         .and_then(|failed| kind.retries.get(failed));

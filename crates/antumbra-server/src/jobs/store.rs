@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Claimed, Failure, Job, JobError, JobId, JobKind, Waiting};
-use crate::organization::OrganizationId;
+use crate::{organization::OrganizationId, world::Clock};
 
 /// Key of a waiting or claimed job.
 pub(super) type JobKey = (OrganizationId, u64, JobId);
@@ -219,7 +219,7 @@ pub(super) async fn next_due_ms(
 pub(super) async fn claim(
     tx: &mut Tx,
     candidates: &[(Place, &'static JobKind)],
-    now: Timestamp,
+    clock: &Clock,
 ) -> Result<Vec<(Claimed, &'static JobKind)>, StoreError> {
     let rows = find_waiting(tx, candidates.iter().map(|(place, _)| place)).await?;
     let mut claimed = Vec::with_capacity(candidates.len());
@@ -229,7 +229,7 @@ pub(super) async fn claim(
         row.token += 1;
         row.claimed = true;
         let (organization, id) = place.job();
-        let lease_ends_at_ms = millis(now) + millis_of(kind.lease);
+        let lease_ends_at_ms = millis(clock.now_for(organization)) + millis_of(kind.lease);
         take_away(tx, place);
         tx.put(&JOBS, &(organization, lease_ends_at_ms, id), &row);
         let JobRow {
@@ -538,12 +538,13 @@ pub(super) async fn retry_parked(
     Ok(true)
 }
 
-pub(super) async fn count_due(reader: &mut Reader, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+pub(super) async fn count_due(reader: &mut Reader, clock: &Clock, limit: usize) -> Result<usize, StoreError> {
     let mut count = reader.scan(&LINED_UP, Scan::prefix(&()).limit(limit)).await?.len();
     for organization in organizations(reader).await? {
         if count >= limit {
             break;
         }
+        let now = clock.now_for(organization);
         count += list_due(reader, organization, 0, now, limit - count).await?.len();
     }
     Ok(count)

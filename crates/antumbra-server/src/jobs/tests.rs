@@ -544,7 +544,7 @@ async fn a_queue_longer_than_a_page_is_worked_off_to_its_end() {
     tx.commit().await.unwrap();
     bench.runner(bench.counting()).run_until_idle().await.unwrap();
     let mut reader = bench.store.begin_read().await.unwrap();
-    assert_eq!(count_due(&mut reader, bench.clock.now(), 10).await.unwrap(), 0);
+    assert_eq!(count_due(&mut reader, &bench.clock, 10).await.unwrap(), 0);
     for n in [0, 511, 512, 513, 1_299] {
         assert_eq!(bench.count(Uuid::from_u128(n)).await, 1);
     }

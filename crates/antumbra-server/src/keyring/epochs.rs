@@ -74,7 +74,7 @@ pub async fn rotate(app: &AppState, organization: OrganizationId) -> Result<(), 
     let mut tx = app.store.begin_write().await?;
     app.keys.rotate(&mut tx, organization).await?;
     let job = Job::new(app.ids.uuid(), &REWRAP, []);
-    jobs::enqueue(&mut tx, organization, job, app.clock.now());
+    jobs::enqueue(&mut tx, organization, job, app.now(organization));
     tx.commit().await?;
     app.jobs.ring();
     Ok(())
@@ -97,7 +97,7 @@ pub async fn rewrap(app: AppState, job: Claimed) -> Result<(), JobError> {
     let mut tx = app.store.begin_write().await?;
     match done {
         Rewrapped::All => jobs::finish(&mut tx, &job).await?,
-        Rewrapped::Page => drop(jobs::finish_until(&mut tx, &job, app.clock.now()).await?),
+        Rewrapped::Page => drop(jobs::finish_until(&mut tx, &job, app.now(job.organization)).await?),
     }
     Ok(tx.commit().await?)
 }

@@ -49,7 +49,7 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
         return done(tx, &job).await;
     };
     runs.retain(|run| run.is_of(&dsr.head));
-    let now = app.clock.now();
+    let now = app.now(job.organization);
     let silos = silos::list_silos(&mut tx, job.organization).await?;
     let kept = runs.clone();
     if runs.is_empty() {
@@ -193,7 +193,7 @@ async fn make_runs(
             round: dsr.head.round,
             silo: silo.id,
             action,
-            created_at: app.clock.now(),
+            created_at: app.now(keys.organization),
             request_created_at: dsr.head.created_at,
             profiles,
             decided: None,
@@ -229,7 +229,7 @@ fn nobody_to_ask(app: &AppState, tx: &mut Tx, keys: &OrganizationKeys, head: &Ds
         actor: Actor::System,
         action: "dsr.no_silo_to_ask",
         object: ("dsr", head.id.0),
-        at: app.clock.now(),
+        at: app.now(keys.organization),
         details: vec![("action", action.into()), ("silos", Detail::Count(silos as u64))],
     };
     audit::record(tx, &app.ids, keys.organization, entry);
@@ -387,7 +387,7 @@ async fn go_on_with_page(
     silo: DataSiloId,
     after: Option<&store::WorkKey>,
 ) -> Result<Option<store::WorkKey>, JobError> {
-    let now = app.clock.now();
+    let now = app.now(job.organization);
     let mut tx = app.store.begin_write().await?;
     let may_be_told = silos::find_silo(&mut tx, job.organization, silo)
         .await?

@@ -111,7 +111,7 @@ impl Open<'_> {
     /// Keeps what was done to the profile, with everything that follows. `deed` is what the audit log calls it.
     pub(super) async fn keep(mut self, app: &AppState, tx: &mut Tx, deed: &'static str) -> Result<(), RunError> {
         let (organization, id) = (self.admitted.organization, self.admitted.nonce.profile);
-        let now = app.clock.now();
+        let now = app.now(organization);
         let planning = |run: &SiloRun| {
             let profile = run.profiles.iter().find(|profile| profile.id == id);
             profile.map(|profile| (profile.status, profile.retry_after))

@@ -197,6 +197,7 @@ async fn prepare(
     let token = keys.sign_webhook(&crate::keyring::WebhookClaims {
         core_identifier: &dsr.subject.core_identifier,
         audience: &settings.organization.uri,
+        // The receiver holds it against a clock of its own.
         issued_at: app.clock.now(),
         id: app.ids.hidden_uuid(),
         body: &body,
@@ -258,7 +259,7 @@ async fn keep_outcome(
     let Some(mut run) = run else {
         return done(tx, job).await.map(|()| None);
     };
-    let now = app.clock.now();
+    let now = app.now(organization);
     let windows = &run.windows(&app.config.webhooks.windows);
     let before = run.clone();
     let was_open = run.is_open();

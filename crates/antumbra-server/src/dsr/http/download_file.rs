@@ -34,7 +34,7 @@ pub(crate) async fn download_file(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let keys = app.keys.organization(caller.organization).await?;
-    let key = files::read_download_key(&keys, &query, app.clock.now())?;
+    let key = files::read_download_key(&keys, &query, app.now(caller.organization))?;
     let mut reader = app.store.begin_read().await?;
     let shown = match get_head(&mut reader, caller.organization, DsrId(key.request())).await {
         Err(DsrError::NotFound) => false,

@@ -47,7 +47,7 @@ pub(crate) async fn download_keys(
     let keys = app.keys.organization(caller.organization).await?;
     let mut reader = app.store.begin_read().await?;
     let head = get_head(&mut reader, caller.organization, id).await?;
-    let now = app.clock.now();
+    let now = app.now(caller.organization);
     let (total, listed) = if head.shows_files(now) {
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         files::list(&mut reader, &keys, id.0, whole(window.offset), whole(window.limit)).await?

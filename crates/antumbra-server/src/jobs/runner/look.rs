@@ -37,7 +37,7 @@ pub(super) struct Fronts {
     lines: BTreeMap<Line, u64>,
     /// The line that had its turn last.
     last_line: Option<Line>,
-    /// When something comes due next, as far as was known at the last look at all.
+    /// When something comes due next, by the machine's time, as far as was known at the last look at all.
     pub(super) next_due_at_ms: Option<u64>,
     /// Looks so far; lets every organization be the first in turn.
     pub(super) looks: usize,
@@ -108,7 +108,7 @@ impl Runner {
         let now = self.clock.now();
         let mut reader = self.store.begin_read().await?;
         if reach == Reach::All || self.fronts.looks == 0 {
-            self.look_around(&mut reader, now).await?;
+            self.look_around(&mut reader).await?;
         }
         self.fronts.looks = self.fronts.looks.wrapping_add(1);
         let mut found = Found::default();
@@ -121,12 +121,12 @@ impl Runner {
             self.let_go(&found);
             return Err(error);
         }
-        let done = self.take(found, now).await?;
+        let done = self.take(found).await?;
         Ok(if done > 0 { Look::Again } else { Look::Wait })
     }
 
     /// Forgets how far the queues had come, and finds those of others.
-    async fn look_around(&mut self, reader: &mut Reader, now: Timestamp) -> Result<(), StoreError> {
+    async fn look_around(&mut self, reader: &mut Reader) -> Result<(), StoreError> {
         let organizations = store::organizations(reader).await?;
         self.fronts.queues = organizations.iter().map(|organization| (*organization, 0)).collect();
         // Lines of our own are known; another process may have ended and left some.
@@ -137,7 +137,10 @@ impl Runner {
         }
         self.fronts.next_due_at_ms = None;
         for organization in organizations {
+            let now = self.clock.now_for(organization);
             let due = store::next_due_ms(reader, organization, now).await?;
+            let ahead = store::millis_of(self.clock.ahead_for(organization));
+            let due = due.map(|due| due.saturating_sub(ahead));
             self.fronts.next_due_at_ms = [self.fronts.next_due_at_ms, due].into_iter().flatten().min();
         }
         Ok(())
@@ -212,8 +215,9 @@ impl Runner {
             if self.is_enough(found) {
                 break;
             }
-            let page = store::list_due(reader, organization, front, now, PAGE).await?;
-            let mut front = store::millis(now);
+            let due_by = self.clock.now_for(organization);
+            let page = store::list_due(reader, organization, front, due_by, PAGE).await?;
+            let mut front = store::millis(due_by);
             if page.len() == PAGE {
                 front = page.last().map_or(front, |((_, due_at_ms, _), _)| *due_at_ms);
             }
@@ -282,7 +286,7 @@ impl Runner {
 
     /// Does what a look has found to do, in one transaction, and begins what was claimed. Says how many jobs it moved.
     /// Some may be gone: another runner was faster.
-    async fn take(&mut self, found: Found, now: Timestamp) -> Result<usize, StoreError> {
+    async fn take(&mut self, found: Found) -> Result<usize, StoreError> {
         let taken = if found.is_nothing() {
             Ok(Taken {
                 claimed: Vec::new(),
@@ -290,7 +294,7 @@ impl Runner {
                 moved: 0,
             })
         } else {
-            self.take_free_of_conflicts(&found, now).await
+            self.take_free_of_conflicts(&found).await
         };
         let Taken { claimed, parked, moved } = match taken {
             Ok(taken) => taken,
@@ -318,15 +322,16 @@ impl Runner {
         Ok(done)
     }
 
-    async fn take_free_of_conflicts(&self, found: &Found, now: Timestamp) -> Result<Taken, StoreError> {
+    async fn take_free_of_conflicts(&self, found: &Found) -> Result<Taken, StoreError> {
         let wanted = found.wanted.iter().map(|it| (it.place.clone(), it.kind));
         let wanted: Vec<(Place, &'static JobKind)> = wanted.collect();
         let mut conflicts = 0;
         loop {
             let mut tx = self.store.begin_write().await?;
-            let claimed = store::claim(&mut tx, &wanted, now).await?;
+            let claimed = store::claim(&mut tx, &wanted, &self.clock).await?;
             let mut parked = Vec::with_capacity(found.hopeless.len());
             for (place, reason) in &found.hopeless {
+                let now = self.clock.now_for(place.job().0);
                 let kind = store::park_waiting(&mut tx, place, now, reason).await?;
                 parked.extend(kind.map(|kind| (kind, place.job().1, *reason)));
             }

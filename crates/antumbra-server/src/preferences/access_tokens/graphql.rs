@@ -45,7 +45,7 @@ impl AccessTokenMutations {
             if let Some((member, rule)) = rule {
                 return Err(Refusal::client(format!("records[{place}].{member} {rule}")));
             }
-            let issued_at = session.now.as_second();
+            let issued_at = session.app.clock.now().as_second();
             let access = Access {
                 iss: session.organization(),
                 sub: core_identifier,

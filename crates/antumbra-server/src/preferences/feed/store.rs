@@ -123,7 +123,7 @@ pub(super) async fn give_numbers(app: &AppState, place: Place, newest: Option<Uu
         tx.delete(&WAITING, key);
     }
     tx.put(&HEADS, &place, &Raw(given.last.to_be_bytes().to_vec()));
-    let woken = webhooks::wake(&mut tx, &app.ids, place, app.clock.now()).await?;
+    let woken = webhooks::wake(&mut tx, &app.ids, place, app.now(organization)).await?;
     tx.commit().await?;
     if woken > 0 {
         app.jobs.ring();

@@ -418,7 +418,7 @@ async fn keep(
     told: Told,
     sent: &Result<(), NotAccepted>,
 ) -> Result<(), JobError> {
-    let now = app.clock.now();
+    let now = app.now(job.organization);
     let Some(progress) = tx.get(&PROGRESS, &key).await? else {
         // It was deleted while its receiver had the word.
         return jobs::finish(tx, job).await;

@@ -59,7 +59,7 @@ impl SyncMutations {
         let keys = session.keys().await?;
         let new = NewSecret {
             ids: &session.app.ids,
-            now: session.now,
+            now: session.app.clock.now(),
             brought: brought(input.secret, "secret", TOKEN_SECRET_BYTES)?,
         };
         let mut tx = session.write().await;
@@ -83,7 +83,7 @@ impl SyncMutations {
         let keys = session.keys().await?;
         let new = NewSecret {
             ids: &session.app.ids,
-            now: session.now,
+            now: session.app.clock.now(),
             brought: brought(input.and_then(|input| input.key), "key", IDENTIFIER_KEY_BYTES)?,
         };
         let mut tx = session.write().await;

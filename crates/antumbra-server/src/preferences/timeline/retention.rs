@@ -71,7 +71,7 @@ async fn begin_round(app: &AppState, organization: OrganizationId, now: Moment) 
         &mut tx,
         organization,
         Job::new(app.ids.uuid(), &FOLD_HISTORY, []),
-        app.clock.now(),
+        app.now(organization),
     );
     tx.commit().await?;
     app.jobs.ring();
@@ -123,6 +123,6 @@ pub async fn fold_history(app: AppState, job: Claimed) -> Result<(), JobError> {
         tx.commit().await?;
     }
     let mut tx = app.store.begin_write().await?;
-    jobs::finish_until(&mut tx, &job, app.clock.now()).await?;
+    jobs::finish_until(&mut tx, &job, app.now(job.organization)).await?;
     Ok(tx.commit().await?)
 }

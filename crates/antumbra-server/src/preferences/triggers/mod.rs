@@ -104,7 +104,7 @@ impl Scene<'_> {
                         let reason = unfit.word();
                         tracing::warn!(trigger.id = %place.0.0, reason, "a workflow trigger opened no request");
                         self.record(tx, FAILED, place, ("reason", reason.into()));
-                        let now = self.app.clock.now();
+                        let now = self.app.now(self.site.organization);
                         missed::keep(tx, self.site, now, (checked.partition, held.id), &firing).await?;
                     }
                 }
@@ -124,7 +124,7 @@ impl Scene<'_> {
         let deed = Deed {
             organization: self.site.organization,
             by: self.by,
-            now: self.app.clock.now(),
+            now: self.app.now(self.site.organization),
             ids: self.site.ids,
         };
         let review = self.app.config.dsr.review;
@@ -146,7 +146,7 @@ impl Scene<'_> {
             actor: self.by,
             action,
             object: ("consent_workflow_trigger", trigger.0),
-            at: self.app.clock.now(),
+            at: self.app.now(self.site.organization),
             details: vec![("record", Detail::Id(record.0)), detail],
         };
         audit::record(tx, self.site.ids, self.site.organization, entry);

@@ -154,7 +154,7 @@ async fn keep_json(
             0 => format!("{}.json", point.name),
             _ => format!("{} ({}).json", point.name, before + 1),
         };
-        let described = describe(app, point, Naming::Given(&name), Some(JSON));
+        let described = describe(app, admitted, point, Naming::Given(&name), Some(JSON));
         let file = record(app, tx, admitted, data, described).await?;
         let number = numbers.entry(account).or_default();
         store::put_handed_over(tx, &slot_of(account, *number), Some(file.0));

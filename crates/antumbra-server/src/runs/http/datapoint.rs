@@ -112,7 +112,7 @@ async fn keep(
         &mut tx,
         admitted,
         received,
-        describe(app, point, naming, content_type.as_deref()),
+        describe(app, admitted, point, naming, content_type.as_deref()),
     )
     .await?;
     let more_follow = text_header(headers, SKIP_STATUS_UPDATE).is_some_and(|flag| flag.eq_ignore_ascii_case("true"));

@@ -66,7 +66,7 @@ pub(crate) async fn upload_page(
     if let Some(received) = &received {
         let name = title.map(|title| format!("{title}.json"));
         let naming = name.as_deref().map_or(Naming::Numbered(&point.name), Naming::Given);
-        let described = describe(&app, &point, naming, Some(JSON));
+        let described = describe(&app, &admitted, &point, naming, Some(JSON));
         let file = record(&app, &mut tx, &admitted, received, described).await?;
         if let Some(slot) = &slot {
             store::put_handed_over(&mut tx, slot, Some(file.0));

@@ -62,6 +62,7 @@ async fn receive_json(app: &AppState, admitted: &Admitted, json: Vec<u8>) -> Res
 /// What a file of `point` is.
 fn describe<'a>(
     app: &AppState,
+    admitted: &Admitted,
     point: &'a DataPoint,
     naming: Naming<'a>,
     content_type: Option<&'a str>,
@@ -72,7 +73,7 @@ fn describe<'a>(
         folder: category(point),
         naming,
         content_type,
-        at: app.clock.now(),
+        at: app.now(admitted.organization),
     }
 }
 

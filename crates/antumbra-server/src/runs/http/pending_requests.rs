@@ -71,7 +71,7 @@ pub(crate) async fn pending_requests(
     if is_paused {
         return Ok(Json(Pending { items: Vec::new() }));
     }
-    let now = app.clock.now();
+    let now = app.now(caller.organization);
     let items = list(&mut reader, &keys, silo, action, now, whole(offset), whole(limit)).await?;
     Ok(Json(Pending { items }))
 }

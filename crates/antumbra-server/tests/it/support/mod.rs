@@ -213,7 +213,7 @@ pub fn key_input() -> ApiKeyInput {
 
 async fn due(app: &AppState) -> usize {
     let mut reader = app.store.begin_read().await.unwrap();
-    jobs::count_due(&mut reader, app.clock.now(), 10).await.unwrap()
+    jobs::count_due(&mut reader, &app.clock, 10).await.unwrap()
 }
 
 impl Drop for TestServer {
