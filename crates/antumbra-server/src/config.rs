@@ -228,10 +228,24 @@ pub enum IabContradiction {
 }
 
 /// How data subject requests are handled.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DsrConfig {
     /// Whether a person approves what was compiled before it is sent.
     pub review: Review,
+    /// The time zone whose days laws are counted in.
+    pub time_zone: String,
+    /// How long before a deadline it is noted as near.
+    pub deadline_near: Duration,
+}
+
+impl Default for DsrConfig {
+    fn default() -> DsrConfig {
+        DsrConfig {
+            review: Review::default(),
+            time_zone: "UTC".to_owned(),
+            deadline_near: Duration::from_secs(7 * 24 * 60 * 60),
+        }
+    }
 }
 
 /// Whether a person looks at a report before it leaves.

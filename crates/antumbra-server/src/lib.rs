@@ -72,6 +72,7 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
         handles(app, &preflights::WAKE, preflights::wake),
         handles(app, &dsr::ELAPSED, dsr::elapsed),
         handles(app, &dsr::COMPOSE_MESSAGE, dsr::compose_message),
+        handles(app, &dsr::NOTE_DEADLINE, dsr::note_deadline),
         handles(app, &messages::SEND, messages::send),
         handles(app, &dsr::DROP_FILES, dsr::drop_files),
         handles(app, &dsr::OPEN_RUNS, runs::open_runs),

@@ -8,6 +8,7 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use tokio::{net::TcpListener, task::JoinSet};
@@ -16,14 +17,20 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AppState, ServerConfig, World,
     config::RunJobs,
-    files,
+    dsr, files,
     http::{
         chain,
         connection::{Listening, TlsError},
         metrics,
     },
-    jobs, keyring, preferences, retention, routes,
+    jobs, keyring, organization, preferences, retention, routes,
 };
+
+/// Overdue requests are counted up to here: beyond, more of them is no news.
+const OVERDUE_MAX: usize = 10_000;
+
+/// How often the time of organizations that rehearse is looked up.
+const CLOCKS_EVERY: Duration = Duration::from_secs(1);
 
 /// A running server.
 pub struct Server {
@@ -53,6 +60,7 @@ impl Server {
             .public_url
             .get_or_insert_with(|| format!("{scheme}://{}", reachable(address)));
         let app = AppState::new(config, world);
+        follow_clocks(&app).await;
         let router = routes::router(app.clone());
         let limits = app.config.limits.clone();
         let listening = Listening::new(listener, app.config.tls.as_ref(), router, limits).map_err(StartError::Tls)?;
@@ -66,6 +74,9 @@ impl Server {
         if app.config.run_jobs == RunJobs::InBackground {
             running.spawn(preferences::run_sequencer(app.clone(), stop.clone()));
             running.spawn(runner.run(stop.clone(), app.config.limits.shutdown));
+        }
+        if !app.store.is_exclusive() {
+            running.spawn(keep_time(app.clone(), stop.clone()));
         }
         Ok(Server {
             address,
@@ -105,6 +116,27 @@ impl Server {
     }
 }
 
+/// Where others share the store, they too move the time of organizations that rehearse.
+async fn keep_time(app: AppState, stop: CancellationToken) {
+    while tokio::time::timeout(CLOCKS_EVERY, stop.cancelled()).await.is_err() {
+        follow_clocks(&app).await;
+    }
+}
+
+/// What this misses, the next look finds.
+async fn follow_clocks(app: &AppState) {
+    let followed = async {
+        let mut reader = app.store.begin_read().await?;
+        organization::load_clocks(&mut reader, &app.clock).await
+    };
+    if let Err(error) = followed.await {
+        tracing::warn!(
+            cause = chain(&error),
+            "the time of organizations that rehearse is not read"
+        );
+    }
+}
+
 /// What cannot be taken over now comes due by itself when its lease ends.
 async fn take_over_leases(runner: &jobs::Runner) {
     match runner.take_over_leases().await {
@@ -121,6 +153,7 @@ async fn take_over_leases(runner: &jobs::Runner) {
 async fn keep_house(app: AppState, stop: CancellationToken) {
     let mut rounds: u32 = 0;
     keep_epochs(&app).await;
+    count_overdue(&app).await;
     while tokio::time::timeout(metrics::TIDY_EVERY, stop.cancelled())
         .await
         .is_err()
@@ -134,6 +167,7 @@ async fn keep_house(app: AppState, stop: CancellationToken) {
             keep_epochs(&app).await;
             keep_history(&app).await;
             keep_retention(&app).await;
+            count_overdue(&app).await;
         }
     }
     note_uses(&app).await;
@@ -163,6 +197,18 @@ async fn keep_history(app: &AppState) {
     if let Err(error) = preferences::keep_history(app).await {
         let cause = chain(&error);
         tracing::warn!(cause, "old history of preferences is not folded");
+    }
+}
+
+/// Tells the operator how many requests are late.
+async fn count_overdue(app: &AppState) {
+    let counted = async {
+        let mut reader = app.store.begin_read().await?;
+        dsr::count_overdue(&mut reader, OVERDUE_MAX).await
+    };
+    match counted.await {
+        Ok(count) => metrics::show_overdue(count),
+        Err(error) => tracing::warn!(cause = chain(&error), "requests that are overdue are not counted"),
     }
 }
 

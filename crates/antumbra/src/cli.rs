@@ -55,6 +55,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crate::jobs::JobCommand,
     },
+    /// Rehearse: move the time of an organization of tests forward.
+    Clock {
+        #[command(subcommand)]
+        command: crate::clock::ClockCommand,
+    },
     /// Look at storage engines.
     Store {
         #[command(subcommand)]

@@ -7,6 +7,7 @@ mod apply;
 mod banner;
 mod cli;
 mod client;
+mod clock;
 mod config;
 mod demo;
 mod jobs;
@@ -44,6 +45,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Apply(arguments) => on_this_thread(apply::run(arguments)),
         Command::Preferences { command } => on_this_thread(preferences::run(command)),
         Command::Request { command } => on_this_thread(request::run(command)),
+        Command::Clock { command } => on_this_thread(clock::run(command)),
         Command::Job { command } => on_this_thread(jobs::run(command)),
         Command::Key { command } => on_this_thread(keys::run(command)),
         Command::Store {

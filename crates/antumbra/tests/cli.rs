@@ -369,6 +369,35 @@ fn jobs_are_listed_and_tried_again_on_a_running_server() {
 }
 
 #[test]
+fn the_time_of_an_organization_that_rehearses_is_moved_forward() {
+    let place = Place::fresh();
+    let server = Server::start(&place);
+    let (url, key) = (
+        server.ready["url"].as_str().unwrap(),
+        server.ready["key"].as_str().unwrap(),
+    );
+    let clock = |arguments: &[&str]| {
+        let arguments = [&["clock"], arguments, &["--url", url, "--key", key]].concat();
+        let output = antumbra(&arguments);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert!(clock(&["show"]).1.ends_with("The organization does not rehearse.\n"));
+    assert_eq!(
+        clock(&["advance", "45d"]).0,
+        Some(1),
+        "nobody's time is moved but that of a rehearsal"
+    );
+    assert_eq!(clock(&["rehearse"]).0, Some(0));
+    let (code, said) = clock(&["advance", "45d"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        clock(&["show"])
+            .1
+            .ends_with(", 45 days ahead. The organization rehearses.\n")
+    );
+}
+
+#[test]
 fn a_server_that_is_not_there_is_told_apart_from_one_that_refuses() {
     let output = antumbra(&["key", "list", "--url", "http://127.0.0.1:1", "--key", "ant_x"]);
     insta::assert_snapshot!(told(&output, Path::new("~")));

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     DsrError,
+    deadlines::{self, Noted},
     holds::{self, Followed},
     jobs::{DROP_FILES, ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES},
     links,
@@ -21,7 +22,7 @@ use crate::{
     jobs::{self, Job},
     keyring::{KeyKind, OrganizationKeys, destroy_key},
     messages,
-    organization::{IdentifierKind, OrganizationId},
+    organization::{Days, IdentifierKind, OrganizationId},
     world::Ids,
 };
 
@@ -58,6 +59,7 @@ pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -
         moved_at: Some(deed.now),
         ..before.clone()
     };
+    let after = deadlines::follow(tx, deed, &before, after);
     store::replace(tx, deed.organization, &before, &after);
     let (from, to) = (before.state.status().as_str(), after.state.status().as_str());
     record(
@@ -228,6 +230,42 @@ pub async fn delete(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<(), DsrEr
     store::delete(tx, deed.organization, &head);
     record(tx, deed, id, "dsr.deleted", vec![]);
     Ok(())
+}
+
+/// Gives a request more time: so many days, or as many as its law allows. With `force` also more than that.
+///
+/// Fails with [`DsrError::NoExtension`], having written nothing, if it has been extended before or may not be.
+pub async fn extend(
+    tx: &mut Tx,
+    deed: &Deed<'_>,
+    id: DsrId,
+    days: Option<Days>,
+    force: bool,
+) -> Result<DsrHead, DsrError> {
+    let before = super::get_head(tx, deed.organization, id).await?;
+    if !before.state.is_open() {
+        return Err(DsrError::Ended(before.state.status()));
+    }
+    let mut deadline = before.deadline();
+    let by = deadline.extension(days, before.created_at, force)?;
+    let is_watched = deadline.noted != Noted::Passed && before.deadline.is_some();
+    deadline.extend(by, deed.now);
+    let after = DsrHead {
+        updated_at: deed.now,
+        ..before.clone()
+    };
+    let after = after.due_by(deadline);
+    store::replace(tx, deed.organization, &before, &after);
+    let days = after.due_at.duration_since(before.due_at).as_hours() / 24;
+    let details = vec![
+        ("days", audit::Detail::Count(u64::try_from(days).unwrap_or(0))),
+        ("forced", if force { "yes" } else { "no" }.into()),
+    ];
+    record(tx, deed, id, "dsr.extended", details);
+    if !is_watched {
+        deadlines::watch(tx, deed, id, deed.now);
+    }
+    Ok(after)
 }
 
 /// Takes identifiers that nobody verified out of a request, which may let it go on. Says how many were taken out.

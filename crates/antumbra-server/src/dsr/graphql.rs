@@ -5,20 +5,24 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
     Cursor, Deed, Dsr, DsrError, DsrHead, DsrId, DsrState, DsrStatus, Filter, Order, Origin, Words, approve, cancel,
-    choose_words, count, get, get_head, hold, link, list, remove_identifiers, resume, set_available_until, set_silent,
+    choose_words, count, extend, get, get_head, hold, link, list, remove_identifiers, resume, set_available_until,
+    set_silent, tell,
 };
 use crate::{
     graphql::{Date, Direction, OrderBy, OrderField, Person, Refusal, Session, bound, parse_id, parse_ids},
     http::Problem,
-    organization::{Action, check_words},
+    organization::{Action, Days, MessageKind, check_words},
 };
 
+mod deadline;
 mod drop_runs;
 mod purpose;
+mod rehearsal;
 
+use deadline::RequestDeadline;
 pub(crate) use drop_runs::{DropMutations, DropQueries};
-
 use purpose::{RequestPartition, RequestPurpose};
+pub(crate) use rehearsal::RehearsalMutations;
 
 /// Requests on a page that asks for no number of them.
 const FIRST: usize = 50;
@@ -145,6 +149,28 @@ impl DsrMutations {
             .map_err(refusal)?;
         Ok(RemoveRequestIdentifiersPayload {
             count: i32::try_from(removed).unwrap_or(i32::MAX),
+            client_mutation_id: None,
+        })
+    }
+
+    /// Gives a request more time, once, and tells the data subject.
+    async fn notify_additional_time(
+        &self,
+        context: &Context<'_>,
+        input: AdditionalTimeInput,
+    ) -> Result<NotifyAdditionalTimePayload, Refusal> {
+        let session = Session::of(context);
+        let id = DsrId(parse_id(&input.request_id, "request")?);
+        // What is no number of days at all is refused as too many of them would be.
+        let days = input
+            .additional_time
+            .map(|days| Days(u16::try_from(days).unwrap_or(u16::MAX)));
+        let force = input.force.unwrap_or(false);
+        let head = extend(&mut *session.write().await, &session.deed(), id, days, force)
+            .await
+            .map_err(refusal)?;
+        Ok(NotifyAdditionalTimePayload {
+            request: opened(session, &head).await?,
             client_mutation_id: None,
         })
     }
@@ -280,6 +306,8 @@ pub(crate) fn refusal(error: DsrError) -> Refusal {
         | DsrError::LegallyHeld
         | DsrError::StillOpen(_)
         | DsrError::Shredded
+        | DsrError::Ended(_)
+        | DsrError::NoExtension(_)
         | DsrError::OutOfPlace(_)
         | DsrError::Duplicate(_) => Refusal::client(error.to_string()),
         DsrError::Store(failed) => failed.into(),
@@ -422,6 +450,11 @@ impl RequestNode {
         let days = self.0.head.days_until_overdue(Session::of(context).now);
         let open = self.0.head.state.status().is_open();
         open.then(|| i32::try_from(days).unwrap_or(if days < 0 { i32::MIN } else { i32::MAX }))
+    }
+
+    /// Until when it must have been answered, and why then.
+    async fn deadline(&self) -> RequestDeadline {
+        RequestDeadline::of(&self.0.head)
     }
 
     /// An address to look at it.
@@ -698,25 +731,51 @@ struct CommunicationInput {
 impl CommunicationInput {
     /// Has the message about what was just done to the request say these words.
     async fn say(self, session: &Session, head: &DsrHead) -> Result<(), Refusal> {
-        let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-        let words = Words {
-            subject: given(self.subject),
-            body: given(self.template),
-            ..Words::default()
-        };
         let Some(kind) = head.state.tells() else { return Ok(()) };
-        for (place, text) in [("subject", &words.subject), ("template", &words.body)] {
-            let text = text.as_deref().unwrap_or_default();
-            let checked = match place {
-                "subject" => check_words(Some(kind), text, &[]),
-                _ => check_words(Some(kind), "", &[text]),
-            };
-            checked.map_err(|why| Refusal::client(format!("{place}: {why}")))?;
-        }
+        let words = own_words(kind, self.subject, self.template)?;
         let keys = session.keys().await?;
         let mut tx = session.write().await;
         choose_words(&mut tx, &keys, head, kind, &words).await.map_err(refusal)
     }
+}
+
+/// Words for one message, if they name only values that such a message has.
+fn own_words(kind: MessageKind, subject: Option<String>, template: Option<String>) -> Result<Words, Refusal> {
+    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    let words = Words {
+        subject: given(subject),
+        body: given(template),
+        ..Words::default()
+    };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let refuse = |place: &'static str| move |why| Refusal::client(format!("{place}: {why}"));
+    check_words(Some(kind), &text(&words.subject), &[]).map_err(refuse("subject"))?;
+    check_words(Some(kind), "", &[&text(&words.body)]).map_err(refuse("template"))?;
+    Ok(words)
+}
+
+/// More time for a request.
+#[derive(InputObject)]
+struct AdditionalTimeInput {
+    /// Which request.
+    request_id: ID,
+    /// The body of the message.
+    template: Option<String>,
+    /// The subject line of the message.
+    subject: Option<String>,
+    /// So many days more; as many as the law allows, if it is left out.
+    additional_time: Option<i32>,
+    /// Also beyond what the law of the request allows. Nothing extends a request twice.
+    force: Option<bool>,
+}
+
+/// A request was given more time.
+#[derive(SimpleObject)]
+struct NotifyAdditionalTimePayload {
+    /// It.
+    request: RequestNode,
+    /// Always null.
+    client_mutation_id: Option<String>,
 }
 
 /// A change of how a request is handled.

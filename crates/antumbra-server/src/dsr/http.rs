@@ -41,7 +41,7 @@ pub(crate) async fn submit(
     let deed = Deed::by(&app, &caller);
     let standing = Standing::of(&mut tx, &keys, &draft).await?;
     let ready = bulk::ready(draft, &settings, &configured, standing.as_ref(), deed.now, checks)?;
-    let taken = bulk::keep_one(&mut tx, &keys, &deed, app.config.dsr.review, ready).await?;
+    let taken = bulk::keep_one(&mut tx, &keys, &deed, &app.config.dsr, ready).await?;
     let dsr = match taken? {
         (_, Outcome::AlreadyOpen | Outcome::DropRecordsLinked) => return Err(Problem::new(Code::DuplicateRequest)),
         (dsr, Outcome::Created | Outcome::Restarted) => dsr,
@@ -162,6 +162,8 @@ impl From<DsrError> for Problem {
             | DsrError::LegallyHeld
             | DsrError::StillOpen(_)
             | DsrError::Shredded
+            | DsrError::Ended(_)
+            | DsrError::NoExtension(_)
             | DsrError::OutOfPlace(_) => Problem::conflict_state(error.to_string()),
             DsrError::Store(error) => error.into(),
             DsrError::Keys(error) => error.into(),

@@ -6,6 +6,7 @@
 
 mod bulk;
 mod change;
+pub(crate) mod deadlines;
 mod drop_runs;
 pub(crate) mod graphql;
 mod holds;
@@ -31,9 +32,10 @@ use antumbra_crypto::OpenFailed;
 use antumbra_store::{Corrupt, Reader, StoreError};
 
 pub use change::{
-    Deed, FoundIdentifier, add_identifiers, advance, approve, begin_early, cancel, delete, hold, record,
+    Deed, FoundIdentifier, add_identifiers, advance, approve, begin_early, cancel, delete, extend, hold, record,
     remove_identifiers, resume, set_available_until, set_silent, settle_soon, shred, verify_identifiers, withdraw,
 };
+pub use deadlines::{Deadline, NOTE_DEADLINE, NoExtension, knows_zone, note_deadline};
 pub use drop_runs::{DropLink, DropList, DropRecordId, DropRun, DropRunId};
 pub(crate) use jobs::file_failed;
 pub use jobs::{DROP_FILES, ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES, drop_files, elapsed};
@@ -93,6 +95,12 @@ pub enum DsrError {
     /// What it would erase must be kept.
     #[error("The data subject is on legal hold: nothing of theirs is erased until they are removed from it")]
     LegallyHeld,
+    /// It has ended.
+    #[error("Request must be active, but it is {0}")]
+    Ended(DsrStatus),
+    /// No more time is given.
+    #[error(transparent)]
+    NoExtension(#[from] NoExtension),
     /// The event does not fit where it stands.
     #[error(transparent)]
     OutOfPlace(#[from] OutOfPlace),
@@ -137,6 +145,11 @@ pub async fn find_heads(
     ids: &[DsrId],
 ) -> Result<Vec<DsrHead>, StoreError> {
     store::find_heads(reader, organization, ids).await
+}
+
+/// Of how many open requests of all organizations, at most `limit`, it has been noted that their time is over.
+pub async fn count_overdue(reader: &mut Reader, limit: usize) -> Result<usize, StoreError> {
+    store::count_overdue(reader, limit).await
 }
 
 /// The request, opened. Fails with [`DsrError::NotFound`].

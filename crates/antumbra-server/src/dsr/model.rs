@@ -6,11 +6,12 @@
 
 use std::fmt;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    deadlines::{Deadline, Noted, Reckoned},
     drop_runs::DropLink,
     occasion::{Occasion, OccasionPartition},
     restart::Restarted,
@@ -69,8 +70,11 @@ pub struct DsrHead {
     pub skipped_enrichers: Vec<Uuid>,
     /// When the data subject made it; the time allowed by law begins here.
     pub created_at: Timestamp,
-    /// When the time allowed by law is over.
+    /// When the time to answer is over.
     pub due_at: Timestamp,
+    /// What decides that; none for requests of before this was kept.
+    #[serde(default)]
+    pub deadline: Option<Deadline>,
     /// When it last changed.
     pub updated_at: Timestamp,
     /// How often it has been restarted. What was kept in an earlier round is history: it is neither asked nor answered.
@@ -148,10 +152,35 @@ impl DsrHead {
         self.state.phase()
     }
 
-    /// Whole days until the time allowed by law is over; negative when it is.
+    /// Whole days until the time to answer is over; negative when it is.
     pub fn days_until_overdue(&self, now: Timestamp) -> i64 {
-        let day = SignedDuration::from_hours(24).as_secs();
-        self.due_at.duration_since(now).as_secs().div_euclid(day)
+        self.deadline().days_until(self.due_at, now)
+    }
+
+    /// What decides until when it must have been answered.
+    pub fn deadline(&self) -> Deadline {
+        let kept = self.deadline.clone();
+        kept.unwrap_or_else(|| Deadline::of_days(self.due_at.duration_since(self.created_at)))
+    }
+
+    /// How the deadline comes about.
+    pub fn reckoned(&self) -> Reckoned {
+        self.deadline().reckon(self.created_at)
+    }
+
+    /// The same with another deadline, and due when that says.
+    pub(super) fn due_by(self, deadline: Deadline) -> DsrHead {
+        DsrHead {
+            due_at: deadline.reckon(self.created_at).due_at,
+            deadline: Some(deadline),
+            ..self
+        }
+    }
+
+    /// Whether it has been noted that its time is over.
+    pub(super) fn is_noted_as_passed(&self) -> bool {
+        let noted = self.deadline.as_ref().map(|deadline| deadline.noted);
+        noted == Some(Noted::Passed)
     }
 }
 
@@ -362,6 +391,8 @@ impl ImportedEnd {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::organization::{ActionId, ActionSettings};
 
@@ -382,6 +413,7 @@ mod tests {
             skipped_enrichers: vec![],
             created_at: Timestamp::UNIX_EPOCH,
             due_at,
+            deadline: None,
             updated_at: Timestamp::UNIX_EPOCH,
             round: 0,
             moved_at: None,

@@ -20,7 +20,7 @@ use super::{
     submit::{blinds, keep},
 };
 use crate::{
-    config::Review,
+    config::DsrConfig,
     keyring::OrganizationKeys,
     organization::{Action, AttributeKey, AttributeKind, IdentifierKind, Settings},
 };
@@ -102,7 +102,7 @@ pub async fn open_prompted(
     keys: &OrganizationKeys,
     settings: &Settings,
     deed: &Deed<'_>,
-    review: Review,
+    config: &DsrConfig,
     prompt: Prompt,
 ) -> Result<Result<DsrId, Unfit>, DsrError> {
     let cause = prompt.cause;
@@ -118,7 +118,7 @@ pub async fn open_prompted(
             return Err(DsrError::PastStopping(head.state.status()));
         }
     }
-    let dsr = keep(tx, keys, deed, submission, &blinds, review).await?;
+    let dsr = keep(tx, keys, deed, submission, &blinds, config).await?;
     Ok(Ok(dsr.head.id))
 }
 
@@ -142,12 +142,13 @@ impl Prompt {
         Ok(Submission {
             settings: action.clone(),
             subject_type: subject_type.slug.clone(),
+            time_to_answer: subject_type.time_to_answer(self.action),
             core_identifier,
             is_silent: self.is_silent || email.is_none(),
             email,
             email_claim: EmailClaim::Unsaid,
             identifiers,
-            is_test: self.is_test,
+            is_test: self.is_test || settings.organization.rehearses,
             skips_receipt: self.skips_receipt,
             receipt_template: self.receipt_template.filter(template),
             skips_waiting: self.skips_waiting,

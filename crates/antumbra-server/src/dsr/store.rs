@@ -33,6 +33,8 @@ const DSRS_BY_CREATED: Table<(Uuid, u64, Uuid), ()> = Table::new("dsrs_by_create
 const DSRS_BY_STATUS: Table<(Uuid, u8, u64, Uuid), ()> = Table::new("dsrs_by_status");
 /// Answers: whether an equivalent request is open: (organization, blind equivalence, request).
 const OPEN_DSRS: Table<(Uuid, [u8; 16], Uuid), OpenDsr> = Table::new("open_dsrs");
+/// Answers: of which open requests it has been noted that their time is over: (organization, request).
+const OVERDUE_DSRS: Table<(Uuid, Uuid), ()> = Table::new("overdue_dsrs");
 /// Answers: which requests are about a person: (organization, blind core identifier, milliseconds, request).
 const DSRS_BY_CORE_IDENTIFIER: Table<(Uuid, [u8; 16], u64, Uuid), ()> = Table::new("dsrs_by_core_identifier");
 
@@ -50,6 +52,7 @@ pub const TABLES: &[&str] = &[
     DSRS_BY_CREATED.name(),
     DSRS_BY_STATUS.name(),
     OPEN_DSRS.name(),
+    OVERDUE_DSRS.name(),
     DSRS_BY_CORE_IDENTIFIER.name(),
     WORDS.name(),
     drop_runs::RUNS.name(),
@@ -197,6 +200,12 @@ pub(super) fn replace(tx: &mut Tx, organization: OrganizationId, before: &DsrHea
         was_over.iter().for_each(|place| tx.delete(&DSRS_BY_END, place));
         is_over.iter().for_each(|place| tx.put(&DSRS_BY_END, place, &()));
     }
+    let is_overdue = |head: &DsrHead| head.is_noted_as_passed() && head.state.is_open();
+    match (is_overdue(before), is_overdue(after)) {
+        (false, true) => tx.put(&OVERDUE_DSRS, &(organization.0, after.id.0), &()),
+        (true, false) => tx.delete(&OVERDUE_DSRS, &(organization.0, after.id.0)),
+        (false, false) | (true, true) => {}
+    }
 }
 
 /// Where a request stands among those that are over and that retention has not dealt with.
@@ -265,6 +274,33 @@ fn by_created(organization: OrganizationId, head: &DsrHead) -> (Uuid, u64, Uuid)
 
 fn by_core(organization: OrganizationId, head: &DsrHead) -> (Uuid, [u8; 16], u64, Uuid) {
     (organization.0, head.core_index, millis(head.created_at), head.id.0)
+}
+
+/// Whether any of the requests is no test. One that has more than `limit` is taken to have such.
+pub(super) async fn holds_real_ones(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    limit: usize,
+) -> Result<bool, StoreError> {
+    const PAGE: usize = 256;
+    let mut scan = Scan::prefix(&organization.0).limit(PAGE);
+    for _ in 0..limit.div_ceil(PAGE) {
+        let page = reader.scan(&DSRS, scan).await?;
+        if page.iter().any(|(_, head)| !head.is_test) {
+            return Ok(true);
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE => scan = Scan::prefix(&organization.0).limit(PAGE).after(last),
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Of how many open requests, at most `limit`, it has been noted that their time is over.
+pub(super) async fn count_overdue(reader: &mut Reader, limit: usize) -> Result<usize, StoreError> {
+    let rows = reader.scan(&OVERDUE_DSRS, Scan::prefix(&()).limit(limit)).await?;
+    Ok(rows.len())
 }
 
 fn by_status(organization: OrganizationId, head: &DsrHead) -> (Uuid, u8, u64, Uuid) {

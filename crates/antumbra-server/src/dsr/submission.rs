@@ -17,7 +17,7 @@ use super::{
     restart::{Restart, Standing},
 };
 use crate::organization::{
-    Action, ActionSettings, AttributeKey, AttributeKind, IdentifierKind, KnownIdentifier, Settings,
+    Action, ActionSettings, AttributeKey, AttributeKind, Days, IdentifierKind, KnownIdentifier, Settings,
 };
 
 /// Bytes of a core identifier, or of any other identifier's value.
@@ -120,6 +120,8 @@ pub(crate) struct Configured {
 pub(crate) struct Submission {
     pub(crate) settings: ActionSettings,
     pub(crate) subject_type: String,
+    /// What is set for the data subject type.
+    pub(crate) time_to_answer: Option<Days>,
     pub(crate) core_identifier: String,
     pub(crate) email: Option<String>,
     pub(crate) email_claim: EmailClaim,
@@ -199,13 +201,16 @@ impl Draft {
         };
         Ok(Submission {
             settings: action.clone(),
+            time_to_answer: settings
+                .find_subject_type(&subject_type)
+                .and_then(|known| known.time_to_answer(action.action)),
             subject_type,
             core_identifier,
             email: self.email,
             email_claim: self.email_claim,
             identifiers,
             is_silent,
-            is_test: self.is_test.unwrap_or(false),
+            is_test: self.is_test.unwrap_or(false) || settings.organization.rehearses,
             skips_receipt: self.skips_receipt.unwrap_or(false),
             receipt_template: self.receipt_template,
             skips_waiting: self.skips_waiting,

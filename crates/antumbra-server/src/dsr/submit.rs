@@ -6,13 +6,22 @@ use jiff::Timestamp;
 use super::{
     Deed, DsrError,
     change::{enqueue, follow_holds, record},
+    deadlines::{self, Deadline},
     drop_runs,
-    model::{Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Verifier},
+    model::{
+        Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Identities, Origin, Verifier,
+        identities,
+    },
     state::{DsrEvent, DsrState, Rules},
     store::{self, Blinds, Sameness},
     submission::{EmailClaim, Submission},
 };
-use crate::{config::Review, keyring::OrganizationKeys, organization::IdentifierKind, world::Ids};
+use crate::{
+    config::{DsrConfig, Review},
+    keyring::OrganizationKeys,
+    organization::IdentifierKind,
+    world::Ids,
+};
 
 /// Keeps a new request and starts it. Fails with [`DsrError::Duplicate`], having written nothing, if an equivalent one is
 /// open; for an import, if the same has been imported or was made at the same time.
@@ -21,7 +30,7 @@ pub(super) async fn submit(
     keys: &OrganizationKeys,
     deed: &Deed<'_>,
     submission: Submission,
-    review: Review,
+    config: &DsrConfig,
 ) -> Result<Dsr, DsrError> {
     let blinds = blinds(keys, &submission);
     let duplicate = match submission.imported_end {
@@ -34,7 +43,7 @@ pub(super) async fn submit(
     if let Some(known) = duplicate {
         return Err(DsrError::Duplicate(known));
     }
-    keep(tx, keys, deed, submission, &blinds, review).await
+    keep(tx, keys, deed, submission, &blinds, config).await
 }
 
 /// Keeps a new request and starts it, whatever else is open.
@@ -44,10 +53,11 @@ pub(super) async fn keep(
     deed: &Deed<'_>,
     submission: Submission,
     blinds: &Blinds,
-    review: Review,
+    config: &DsrConfig,
 ) -> Result<Dsr, DsrError> {
     let subject = subject(&submission, deed.ids, deed.now);
-    let mut head = head(submission, deed, blinds, review);
+    let is_verified = identities(&subject) == Identities::Settled;
+    let mut head = head(submission, deed, blinds, config, is_verified);
     let effects = match head.state {
         // Nothing stands between an API submission and its start.
         DsrState::RequestMade => {
@@ -69,6 +79,10 @@ pub(super) async fn keep(
     record(tx, deed, dsr.head.id, "dsr.submitted", details);
     let wanted = effects.into_iter().filter(|effect| dsr.head.wants(effect));
     enqueue(tx, deed, dsr.head.id, wanted);
+    if dsr.head.state.is_open() {
+        let near_at = deadlines::near_at(&dsr.head, config.deadline_near);
+        deadlines::watch(tx, deed, dsr.head.id, near_at);
+    }
     follow_holds(tx, deed, &dsr.head).await?;
     Ok(dsr)
 }
@@ -86,20 +100,32 @@ pub(super) fn blinds(keys: &OrganizationKeys, submission: &Submission) -> Blinds
     Blinds::of(keys, &same, submission.email.as_deref())
 }
 
-pub(super) fn head(submission: Submission, deed: &Deed<'_>, blinds: &Blinds, review: Review) -> DsrHead {
+pub(super) fn head(
+    submission: Submission,
+    deed: &Deed<'_>,
+    blinds: &Blinds,
+    config: &DsrConfig,
+    is_verified: bool,
+) -> DsrHead {
     let settings = &submission.settings;
     let mut rules = Rules::under(settings);
     if submission.skips_waiting {
         rules.waiting = jiff::SignedDuration::ZERO;
     }
-    if review == Review::Skipped {
+    if config.review == Review::Skipped {
         rules.requires_review = false;
         rules.requires_secondary_review = false;
     }
-    let allowed = settings.expiry_in(
-        submission.region.country.as_deref(),
-        submission.region.subdivision.as_deref(),
+    let mut deadline = Deadline::of(
+        submission.time_to_answer,
+        settings,
+        &submission.region,
+        submission.created_at,
+        &config.time_zone,
     );
+    if !is_verified && submission.imported_end.is_none() {
+        deadline.verification_begins(deed.now);
+    }
     DsrHead {
         id: DsrId(deed.ids.uuid()),
         state: submission
@@ -120,7 +146,8 @@ pub(super) fn head(submission: Submission, deed: &Deed<'_>, blinds: &Blinds, rev
         silos: submission.silos,
         skipped_enrichers: submission.skipped_enrichers,
         created_at: submission.created_at,
-        due_at: submission.created_at + allowed.span(),
+        due_at: deadline.reckon(submission.created_at).due_at,
+        deadline: Some(deadline),
         updated_at: deed.now,
         round: 0,
         moved_at: Some(deed.now),

@@ -83,7 +83,7 @@ impl Office {
             .check(&settings, &Configured::default(), None, deed.now, checks)
             .unwrap();
         let keys = self.keys().await;
-        let dsr = submit::submit(&mut tx, &keys, &deed, submission, self.app.config.dsr.review).await?;
+        let dsr = submit::submit(&mut tx, &keys, &deed, submission, &self.app.config.dsr).await?;
         tx.commit().await.unwrap();
         Ok(dsr)
     }
@@ -666,6 +666,7 @@ fn kept() -> (DsrHead, DsrSubject) {
         skipped_enrichers: vec![Uuid::from_u128(4)],
         created_at: at(1_700_000_000),
         due_at: at(1_702_592_000),
+        deadline: None,
         updated_at: at(1_700_000_500),
         round: 0,
         moved_at: None,

@@ -97,7 +97,9 @@ const QUERIES: &[FieldAccess] = &[
 #[rustfmt::skip]
 const MUTATIONS: &[FieldAccess] = &[
     needs("addDropRecords", &[MakeDataSubjectRequest]),
+    needs("advanceClock", &[FullAdmin]),
     needs("approveRequest", &[RequestApproval]),
+    needs("beginRehearsal", &[FullAdmin]),
     needs("cancelRequest", &[RequestApproval]),
     needs("changeRequestDataSiloStatus", &[ManageRequestCompilation]),
     needs("closeDropRun", &[MakeDataSubjectRequest]),
@@ -124,6 +126,7 @@ const MUTATIONS: &[FieldAccess] = &[
     needs("deleteConsentWorkflowTriggers", &[ManageConsentManager, ManagePreferenceStoreSettings]),
     needs("deletePreferenceChangeWebhook", &[ManagePreferenceStoreSettings]),
     recorded("generateConsentIdentifierEncryptionKey", &[ManageConsentManagerDeveloperSettings]),
+    needs("notifyAdditionalTime", &[RequestApproval]),
     needs("removeRequestIdentifiers", &[ManageRequestCompilation]),
     needs("retryJob", &[FullAdmin]),
     needs("retryMessages", &[RequestApproval]),

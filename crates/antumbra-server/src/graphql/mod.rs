@@ -73,6 +73,7 @@ struct Mutation(
     api_keys::graphql::ApiKeyMutations,
     dsr::graphql::DropMutations,
     dsr::graphql::DsrMutations,
+    dsr::graphql::RehearsalMutations,
     jobs::graphql::JobMutations,
     messages::graphql::MessageMutations,
     organization::graphql::OrganizationMutations,

@@ -1,6 +1,9 @@
 //! What the documents of one HTTP request work on: their caller and their one transaction.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use antumbra_store::{Reader, StoreError, Tx};
 use async_graphql::Context;
@@ -29,6 +32,7 @@ pub(crate) struct Session {
     pub(crate) now: Timestamp,
     work: Mutex<Work>,
     changed_keys: std::sync::Mutex<Vec<ApiKeyId>>,
+    ahead: std::sync::Mutex<Option<Duration>>,
 }
 
 enum Work {
@@ -59,6 +63,7 @@ impl Session {
             caller,
             work: Mutex::new(work),
             changed_keys: Default::default(),
+            ahead: Default::default(),
         }
     }
 
@@ -142,11 +147,20 @@ impl Session {
             .push(key);
     }
 
+    /// The time of the organization was moved: once that is in force, this process goes by it.
+    pub(crate) fn run_ahead_after_commit(&self, ahead: Duration) {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+    }
+
     /// Makes everything that was written durable and visible.
     pub(crate) async fn commit(&self) -> Result<(), StoreError> {
         let work = std::mem::replace(&mut *self.work.lock().await, Work::Over);
         if let Work::Writing(tx) = work {
             tx.commit().await?;
+            let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(ahead) = ahead {
+                self.app.clock.run_ahead(self.organization(), ahead);
+            }
             self.app.jobs.ring();
             let changed = std::mem::take(&mut *self.changed_keys.lock().unwrap_or_else(PoisonError::into_inner));
             changed.into_iter().for_each(|key| self.app.callers.forget(key));

@@ -37,6 +37,11 @@ pub(crate) fn begin() {
     LazyLock::force(&RECORDER);
 }
 
+/// Shows how many requests are open past their deadline.
+pub(crate) fn show_overdue(count: usize) {
+    metrics::gauge!("antumbra_requests_overdue").set(u32::try_from(count).unwrap_or(u32::MAX));
+}
+
 /// Folds the samples that have come in.
 pub(crate) fn tidy() {
     RECORDER.run_upkeep();

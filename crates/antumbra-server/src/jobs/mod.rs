@@ -245,6 +245,21 @@ pub async fn count_due(reader: &mut Reader, clock: &Clock, limit: usize) -> Resu
     store::count_due(reader, clock, limit).await
 }
 
+/// What an organization's jobs come to next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// A job is due, or under way.
+    pub is_busy: bool,
+    /// When the next job comes due; none if no job waits.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// What the jobs of `organization` come to after `now`. Whoever reads it in a transaction that writes knows that no job
+/// was claimed meanwhile.
+pub async fn outlook(reader: &mut Reader, organization: OrganizationId, now: Timestamp) -> Result<Outlook, StoreError> {
+    store::outlook(reader, organization, now).await
+}
+
 /// Tells the runner of this process that a job was enqueued; without it the runner would find the job a little later.
 #[derive(Clone, Default)]
 pub struct Wake(Arc<Notify>);

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Claimed, Failure, Job, JobError, JobId, JobKind, Waiting};
+use super::{Claimed, Failure, Job, JobError, JobId, JobKind, Outlook, Waiting};
 use crate::{organization::OrganizationId, world::Clock};
 
 /// Key of a waiting or claimed job.
@@ -536,6 +536,29 @@ pub(super) async fn retry_parked(
     tx.delete(&PARKED_JOBS, &(organization, id));
     tx.put(&JOBS, &(organization, millis(due_at), id), &job);
     Ok(true)
+}
+
+/// No lease is longer.
+const LEASE_MAX: Duration = Duration::from_secs(60 * 60);
+
+pub(super) async fn outlook(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    now: Timestamp,
+) -> Result<Outlook, StoreError> {
+    const PAGE: usize = 512;
+    let mut is_busy = !list_due(reader, organization, now, None, 1).await?.is_empty();
+    let mut cursor = None;
+    while !is_busy {
+        let page = list_due_within(reader, organization, now, LEASE_MAX, cursor, PAGE).await?;
+        is_busy = page.iter().any(|(_, row)| row.claimed);
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE => cursor = Some((last.1, last.2)),
+            _ => break,
+        }
+    }
+    let next_due_at = next_due_ms(reader, organization, now).await?.map(moment);
+    Ok(Outlook { is_busy, next_due_at })
 }
 
 pub(super) async fn count_due(reader: &mut Reader, clock: &Clock, limit: usize) -> Result<usize, StoreError> {

@@ -9,7 +9,7 @@ use super::{
     Action, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, AttributeValue, AttributeValueId, ChangeError,
     Changes, Days, Delay, Identifier, IdentifierId, IdentifierKind, MessageKind, PostCompileStatus, RegionDetection,
     RegionExpiry, Retention, RetentionKind, SettingError, Settings, SubjectClass, SubjectType, SubjectTypeId, Template,
-    TemplateId,
+    TemplateId, TimeToAnswer,
 };
 use crate::config::IabContradiction;
 use crate::graphql::{Acknowledged, Date, Message, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id};
@@ -302,6 +302,7 @@ impl OrganizationMutations {
             actions: input
                 .actions
                 .map_or(Action::ALL.into(), |actions| actions.into_iter().collect()),
+            times_to_answer: Vec::new(),
             created_at: session.now,
         };
         let mut tx = session.write().await;
@@ -335,6 +336,10 @@ impl OrganizationMutations {
             &mut subject.actions,
             input.actions.map(|actions| actions.into_iter().collect()),
         );
+        let times = input
+            .times_to_answer
+            .map(|times| times.into_iter().map(TimeToAnswerInput::read).collect());
+        put(&mut subject.times_to_answer, times.transpose()?);
         let mut tx = session.write().await;
         changes(session, &mut tx)
             .save_subject_type(&subject)

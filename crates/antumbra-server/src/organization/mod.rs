@@ -6,6 +6,7 @@
 
 pub(crate) mod graphql;
 mod model;
+mod rehearsal;
 mod settings;
 mod store;
 
@@ -17,8 +18,9 @@ pub use model::{
     Action, ActionId, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, AttributeValue, AttributeValueId,
     Days, Delay, Identifier, IdentifierId, IdentifierKind, MessageKind, Organization, Piece, PostCompileStatus,
     RegionDetection, RegionExpiry, Retention, RetentionKind, SettingError, SubjectClass, SubjectType, SubjectTypeId,
-    TAGS, Template, TemplateId, TextPlace, check_words, names_for, pieces_of,
+    TAGS, Template, TemplateId, TextPlace, TimeToAnswer, check_words, names_for, pieces_of,
 };
+pub use rehearsal::{AHEAD_MAX, load_clocks};
 pub use settings::{KnownIdentifier, Settings};
 pub use store::{ChangeError, Changes, SettingsCache, TABLES, create, list};
 

@@ -44,6 +44,9 @@ pub struct Organization {
     /// What becomes of data subject requests that have been over for long.
     #[serde(default)]
     pub retention: Retention,
+    /// It was made to rehearse: every request of it is a test, and its time can be moved forward.
+    #[serde(default)]
+    pub rehearses: bool,
 }
 
 /// What becomes of data subject requests that have been over for long.
@@ -119,6 +122,9 @@ pub struct SubjectType {
     pub supports_authorized_agent: bool,
     /// What these people may demand.
     pub actions: BTreeSet<Action>,
+    /// How long it takes to answer them, where it is neither what their action says nor what the law says.
+    #[serde(default)]
+    pub times_to_answer: Vec<TimeToAnswer>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -129,10 +135,29 @@ impl SubjectType {
         check_name(&self.slug)?;
         check_text(&self.title, TITLE_MAX)?;
         if self.title.is_empty() {
-            Err(SettingError::Empty)
-        } else {
-            Ok(())
+            return Err(SettingError::Empty);
         }
+        for (place, time) in self.times_to_answer.iter().enumerate() {
+            if time.days.is_none() {
+                return Err(SettingError::NoTimeToAnswer);
+            }
+            if time.days > Days::MAX {
+                return Err(SettingError::TooManyDays);
+            }
+            if self.times_to_answer[..place]
+                .iter()
+                .any(|earlier| earlier.action == time.action)
+            {
+                return Err(SettingError::ActionTwice);
+            }
+        }
+        Ok(())
+    }
+
+    /// How long it takes to answer such a person's `action`, if the organization has set that.
+    pub fn time_to_answer(&self, action: Action) -> Option<Days> {
+        let of = |action: Option<Action>| self.times_to_answer.iter().find(|time| time.action == action);
+        of(Some(action)).or(of(None)).map(|time| time.days)
     }
 }
 
@@ -185,6 +210,8 @@ pub enum SettingError {
     BadRegion,
     #[error("names one region twice")]
     RegionTwice,
+    #[error("names one action twice")]
+    ActionTwice,
     #[error("needs an entry without a region: the default")]
     NoDefaultExpiry,
     #[error("must allow at least one day to answer")]

@@ -14,6 +14,7 @@ use super::{
         Identifier, IdentifierId, IdentifierKind, Organization, Retention, SettingError, SubjectClass, SubjectType,
         SubjectTypeId, TAGS, Template, TemplateId,
     },
+    rehearsal::CLOCKS,
     settings::Settings,
 };
 use crate::{
@@ -46,6 +47,7 @@ pub const TABLES: &[&str] = &[
     IDENTIFIERS.name(),
     ATTRIBUTE_KEYS.name(),
     TEMPLATES.name(),
+    CLOCKS.name(),
 ];
 
 /// Every kind of row, for the fuzz target that reads them.
@@ -58,6 +60,7 @@ pub(crate) const RECORDS: &[fn(&[u8])] = &[
     crate::fuzz::same_when_written_again::<Identifier>,
     crate::fuzz::same_when_written_again::<AttributeKey>,
     crate::fuzz::same_when_written_again::<Template>,
+    crate::fuzz::same_when_written_again::<super::rehearsal::Ahead>,
 ];
 
 /// A different one after every change of settings.
@@ -165,6 +168,7 @@ pub fn create(tx: &mut Tx, ids: &Ids, now: Timestamp, name: String, uri: String)
         iab_contradiction: None,
         restart_time_limit_days: None,
         retention: Retention::default(),
+        rehearses: false,
     };
     tx.put(&ORGANIZATIONS, &id.0, &organization);
     for kind in IdentifierKind::BUILT_IN {
@@ -181,6 +185,7 @@ pub fn create(tx: &mut Tx, ids: &Ids, now: Timestamp, name: String, uri: String)
         silent_by_default: false,
         supports_authorized_agent: false,
         actions: Action::ALL.into(),
+        times_to_answer: Vec::new(),
         created_at: now,
     };
     tx.put(&SUBJECT_TYPES, &(id.0, customer.id.0), &customer);

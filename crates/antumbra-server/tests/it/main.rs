@@ -10,6 +10,7 @@
 mod access;
 mod bad_input;
 mod checklist;
+mod deadlines;
 mod download_keys;
 mod dsr;
 mod files;

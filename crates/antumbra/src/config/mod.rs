@@ -154,6 +154,8 @@ pub(crate) enum IabContradiction {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Dsr {
     pub(crate) review: Review,
+    pub(crate) time_zone: String,
+    pub(crate) deadline_near_days: u16,
 }
 
 /// Whether a person looks at a report before it is sent.

@@ -7,6 +7,7 @@ use antumbra_crypto::token::SigningKey;
 use antumbra_server::ServerConfig;
 use antumbra_server::api_keys::internal_key_hash;
 use antumbra_server::config as server;
+use antumbra_server::dsr::knows_zone;
 use antumbra_server::jobs::Bounds;
 use antumbra_server::keyring::{RootFile, erasure_horizon};
 use antumbra_server::silos::address::Network;
@@ -210,6 +211,13 @@ impl Config {
             Review::Required => server::Review::Required,
             Review::Skipped => server::Review::Skipped,
         };
+        if !knows_zone(&self.dsr.time_zone) {
+            let unknown = "is no time zone that this machine knows: write it as \"Europe/Berlin\", and see that its package of \
+                           time zones (tzdata) is installed";
+            return Err(Mistake::in_setting("dsr.time_zone", unknown));
+        }
+        config.dsr.time_zone = self.dsr.time_zone.clone();
+        config.dsr.deadline_near = Duration::from_secs(u64::from(self.dsr.deadline_near_days) * 24 * 3600);
         let days = self.preferences.history_days;
         config.preferences.history = (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 3600));
         config.webhooks.allowed_networks = self.webhooks.allow.clone();

@@ -168,8 +168,29 @@ pub(super) struct UpdateSubjectInput {
     pub(super) supports_authorized_agent: Option<bool>,
     /// What these people may demand.
     pub(super) actions: Option<Vec<Action>>,
+    /// Days in which these people are answered, before what is set for the action and before the law.
+    pub(super) times_to_answer: Option<Vec<TimeToAnswerInput>>,
     /// Accepted and of no effect: a change is in force at once.
     pub(super) skip_publish: Option<bool>,
+}
+
+/// Days in which people are answered.
+#[derive(InputObject)]
+pub(super) struct TimeToAnswerInput {
+    /// What they demand; none for every action that has no entry.
+    pub(super) action: Option<Action>,
+    /// Days.
+    pub(super) days: i32,
+}
+
+impl TimeToAnswerInput {
+    pub(super) fn read(self) -> Result<TimeToAnswer, Refusal> {
+        let Self { action, days: given } = self;
+        Ok(TimeToAnswer {
+            action,
+            days: days(given)?,
+        })
+    }
 }
 
 /// Whether new requests may name a data subject type.
@@ -273,6 +294,7 @@ impl UpdateActionInput {
                 })
             };
             action.expiry = regions.into_iter().map(entry).collect::<Result<_, _>>()?;
+            action.expiry_was_set = true;
             action.expiry.sort_by(|a, b| a.region.cmp(&b.region));
         }
         put(&mut action.region_detection, self.region_detection_method);

@@ -5,6 +5,17 @@ use super::*;
 /// An organization.
 pub(super) struct OrganizationNode(pub(super) Arc<Settings>);
 
+/// What time it is for an organization.
+#[derive(SimpleObject)]
+pub(super) struct OrganizationClock {
+    /// Its time.
+    now: Date,
+    /// Whether it rehearses: all its requests are tests, and its time can be moved forward.
+    rehearses: bool,
+    /// How far its time is ahead of the machine's.
+    ahead_seconds: u64,
+}
+
 /// An organization.
 #[Object(name = "Organization")]
 impl OrganizationNode {
@@ -36,6 +47,17 @@ impl OrganizationNode {
     /// Every gateway: this server.
     async fn sombras(&self, context: &Context<'_>) -> Vec<Gateway> {
         vec![Gateway::of(self.0.organization.id.0.into(), Session::of(context))]
+    }
+
+    /// What time it is for the organization.
+    async fn clock(&self, context: &Context<'_>) -> OrganizationClock {
+        let session = Session::of(context);
+        let ahead = session.app.clock.ahead_for(session.organization());
+        OrganizationClock {
+            now: Date(session.now),
+            rehearses: self.0.organization.rehearses,
+            ahead_seconds: ahead.as_secs(),
+        }
     }
 
     /// What becomes of a consent string that says the opposite of the purposes beside it; null for what the server is set to.
@@ -247,6 +269,18 @@ pub(super) struct DataSubjectInternal {
     pub(super) supports_authorized_agent: bool,
     /// What these people may demand.
     pub(super) actions: Vec<ActionNode>,
+    /// Days in which they are answered, where neither their action nor the law decides.
+    pub(super) times_to_answer: Vec<TimeToAnswerNode>,
+}
+
+/// Days in which people are answered.
+#[derive(SimpleObject)]
+#[graphql(name = "TimeToAnswer")]
+pub(super) struct TimeToAnswerNode {
+    /// What they demand; null for every action that has no entry.
+    pub(super) action: Option<Action>,
+    /// Days.
+    pub(super) days: i32,
 }
 
 impl DataSubjectInternal {
@@ -264,6 +298,14 @@ impl DataSubjectInternal {
             admin_dashboard_default_silent_mode: subject.silent_by_default,
             supports_authorized_agent: subject.supports_authorized_agent,
             actions: actions.map(ActionNode::new).collect(),
+            times_to_answer: subject
+                .times_to_answer
+                .iter()
+                .map(|time| TimeToAnswerNode {
+                    action: time.action,
+                    days: time.days.0.into(),
+                })
+                .collect(),
         }
     }
 }

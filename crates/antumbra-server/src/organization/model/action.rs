@@ -166,8 +166,11 @@ pub struct ActionSettings {
     pub allow_post_compile_choice: bool,
     /// A receipt is sent when the request arrives.
     pub send_receipt_email: bool,
-    /// The time allowed by law, by region. The first entry is the default, and has no region.
+    /// The time to answer, by region. The first entry is the default, and has no region.
     pub expiry: Vec<RegionExpiry>,
+    /// Somebody has set `expiry`, if only to what it was.
+    #[serde(default)]
+    pub expiry_was_set: bool,
     /// How the data subject's region is found.
     pub region_detection: RegionDetection,
     /// Where the action is offered; empty means everywhere.
@@ -190,16 +193,19 @@ impl ActionSettings {
             post_compile_status: PostCompileStatus::Downloadable,
             allow_post_compile_choice: false,
             send_receipt_email: true,
-            expiry: vec![RegionExpiry {
-                region: None,
-                days: Days(30),
-            }],
+            expiry: vec![RegionExpiry::INITIAL],
+            expiry_was_set: false,
             region_detection: RegionDetection::Disabled,
             regions: Vec::new(),
         }
     }
 
-    /// The time allowed by law for someone in this country and subdivision: the narrowest entry counts.
+    /// Whether the organization has said how long it takes to answer. What it says comes before the law.
+    pub fn is_expiry_set(&self) -> bool {
+        self.expiry_was_set || self.expiry != [RegionExpiry::INITIAL]
+    }
+
+    /// The time to answer someone in this country and subdivision: the narrowest entry counts.
     pub fn expiry_in(&self, country: Option<&str>, subdivision: Option<&str>) -> Days {
         let of = |region: Option<&str>| self.expiry.iter().find(|entry| entry.region.as_deref() == region);
         [subdivision, country]
@@ -207,7 +213,7 @@ impl ActionSettings {
             .flatten()
             .find_map(|region| of(Some(region)))
             .or(of(None))
-            .map_or(Days(30), |entry| entry.days)
+            .map_or(RegionExpiry::INITIAL.days, |entry| entry.days)
     }
 
     /// Checks everything that can be told without looking at others.
@@ -263,11 +269,28 @@ pub struct Delay {
     pub preview_action: Action,
 }
 
-/// The time allowed by law in one region.
+/// The time to answer in one region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegionExpiry {
     /// A country (`FR`) or subdivision (`US-CA`); none for the default.
     pub region: Option<String>,
+    /// The days allowed.
+    pub days: Days,
+}
+
+impl RegionExpiry {
+    /// What an action starts with, for every region that nothing else is known of.
+    pub const INITIAL: RegionExpiry = RegionExpiry {
+        region: None,
+        days: Days(30),
+    };
+}
+
+/// The time to answer people of one data subject type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeToAnswer {
+    /// What they demand; none for every action that has no entry.
+    pub action: Option<Action>,
     /// The days allowed.
     pub days: Days,
 }

@@ -127,9 +127,9 @@ impl Scene<'_> {
             now: self.app.now(self.site.organization),
             ids: self.site.ids,
         };
-        let review = self.app.config.dsr.review;
+        let config = &self.app.config.dsr;
         match self.prompt(partition, after, firing) {
-            Ok(prompt) => dsr::open_prompted(tx, self.site.keys, self.site.settings, &deed, review, prompt).await,
+            Ok(prompt) => dsr::open_prompted(tx, self.site.keys, self.site.settings, &deed, config, prompt).await,
             Err(unfit) => Ok(Err(unfit)),
         }
     }
