@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use jobs::{NOTE_DEADLINE, note_deadline};
 pub(super) use jobs::{follow, near_at, watch};
-pub use rules::{Allowance, Rule, Table};
+pub(crate) use rules::{Allowance, Rule, Table};
 
 use super::model::Region;
 use crate::organization::{ActionSettings, Days};

@@ -166,14 +166,14 @@ pub(super) struct Row {
 /// The law, as far as it is known here.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Table {
+pub(crate) struct Table {
     pub(super) groups: BTreeMap<String, Vec<Action>>,
     pub(super) rows: Vec<Row>,
 }
 
 /// What is wrong with a table.
 #[derive(Debug, thiserror::Error)]
-pub enum BadTable {
+pub(crate) enum BadTable {
     /// It is not written as a table is.
     #[error("the table of deadlines cannot be read")]
     Unreadable(#[from] serde_json::Error),
@@ -189,7 +189,7 @@ pub enum BadTable {
 
 impl Table {
     /// The table of this version.
-    pub fn built_in() -> &'static Table {
+    pub(crate) fn built_in() -> &'static Table {
         static TABLE: LazyLock<Table> = LazyLock::new(|| {
             Table::parse(include_str!("rules.json")).expect("a test reads the table that is compiled in")
         });
@@ -197,7 +197,7 @@ impl Table {
     }
 
     /// Reads a table and checks it.
-    pub fn parse(text: &str) -> Result<Table, BadTable> {
+    pub(crate) fn parse(text: &str) -> Result<Table, BadTable> {
         let table: Table = serde_json::from_str(text)?;
         for (place, row) in table.rows.iter().enumerate() {
             let refuse = |why| BadTable::Row { row: place + 1, why };
@@ -240,7 +240,7 @@ impl Table {
     }
 
     /// The rule for what is received on `day` from someone in this country and subdivision: the narrowest counts.
-    pub fn find(&self, action: Action, country: Option<&str>, subdivision: Option<&str>, day: Date) -> Option<&Rule> {
+    pub(crate) fn find(&self, action: Action, country: Option<&str>, subdivision: Option<&str>, day: Date) -> Option<&Rule> {
         let applies = |row: &&Row, region: &str| {
             row.valid_from <= day
                 && row.valid_to.is_none_or(|to| day <= to)
