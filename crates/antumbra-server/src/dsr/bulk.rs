@@ -177,12 +177,12 @@ pub(crate) async fn keep_all(
     tx: &mut Tx,
     keys: &OrganizationKeys,
     deed: &Deed<'_>,
-    review: Review,
+    config: &DsrConfig,
     ready: Vec<Ready>,
 ) -> Result<Vec<(Dsr, Outcome)>, Problem> {
     let mut kept = Vec::with_capacity(ready.len());
     for (index, ready) in ready.into_iter().enumerate() {
-        match keep_one(tx, keys, deed, review, ready).await? {
+        match keep_one(tx, keys, deed, config, ready).await? {
             Ok(one) => kept.push(one),
             Err(checks) => {
                 let refused = checks.into_each().map(|broken| (index, broken)).collect();
@@ -198,11 +198,11 @@ pub(crate) async fn keep_one(
     tx: &mut Tx,
     keys: &OrganizationKeys,
     deed: &Deed<'_>,
-    review: Review,
+    config: &DsrConfig,
     ready: Ready,
 ) -> Result<Result<(Dsr, Outcome), Checks>, DsrError> {
     let Some(name) = &ready.idempotency_key else {
-        return Ok(Ok(take(tx, keys, deed, review, ready).await?));
+        return Ok(Ok(take(tx, keys, deed, config, ready).await?));
     };
     let place = (
         deed.organization.0,
@@ -221,7 +221,7 @@ pub(crate) async fn keep_one(
             Err(error) => return Err(error),
         }
     }
-    let (dsr, outcome) = take(tx, keys, deed, review, ready).await?;
+    let (dsr, outcome) = take(tx, keys, deed, config, ready).await?;
     let taken = Taken {
         request: dsr.head.id,
         outcome,
@@ -235,17 +235,17 @@ async fn take(
     tx: &mut Tx,
     keys: &OrganizationKeys,
     deed: &Deed<'_>,
-    review: Review,
+    config: &DsrConfig,
     ready: Ready,
 ) -> Result<(Dsr, Outcome), DsrError> {
     let link = ready.submission.drop.clone();
     let outcome = match ready.restart {
-        None => submit::submit(tx, keys, deed, ready.submission, review)
+        None => submit::submit(tx, keys, deed, ready.submission, config)
             .await
             .map(|dsr| (dsr, Outcome::Created)),
         Some(asked) => {
             let standing = super::get(tx, keys, asked.id).await?;
-            restart::restart(tx, keys, deed, standing, asked, ready.submission, review)
+            restart::restart(tx, keys, deed, standing, asked, ready.submission, config)
                 .await
                 .map(|dsr| (dsr, Outcome::Restarted))
         }

@@ -161,14 +161,19 @@ impl DsrMutations {
     ) -> Result<NotifyAdditionalTimePayload, Refusal> {
         let session = Session::of(context);
         let id = DsrId(parse_id(&input.request_id, "request")?);
+        let words = own_words(MessageKind::AdditionalTime, input.subject, input.template)?;
+        let keys = session.keys().await?;
         // What is no number of days at all is refused as too many of them would be.
         let days = input
             .additional_time
             .map(|days| Days(u16::try_from(days).unwrap_or(u16::MAX)));
         let force = input.force.unwrap_or(false);
-        let head = extend(&mut *session.write().await, &session.deed(), id, days, force)
-            .await
-            .map_err(refusal)?;
+        let deed = session.deed();
+        let mut tx = session.write().await;
+        let head = extend(&mut tx, &deed, id, days, force).await.map_err(refusal)?;
+        let told = tell(&mut tx, &keys, &deed, &head, MessageKind::AdditionalTime, &words);
+        told.await.map_err(refusal)?;
+        drop(tx);
         Ok(NotifyAdditionalTimePayload {
             request: opened(session, &head).await?,
             client_mutation_id: None,

@@ -157,6 +157,11 @@ impl DsrHead {
         self.deadline().days_until(self.due_at, now)
     }
 
+    /// The last day on which it can be answered in time, as noon of that day by UTC: days are written by UTC.
+    pub(super) fn due_day(&self) -> Timestamp {
+        self.deadline().day_of(self.due_at)
+    }
+
     /// What decides until when it must have been answered.
     pub fn deadline(&self) -> Deadline {
         let kept = self.deadline.clone();

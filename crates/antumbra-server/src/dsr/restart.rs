@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     Deed, DsrError,
     change::{advance, record},
+    deadlines::{self, Deadline},
     drop_runs::{self, DropLink, DropRecordId},
     locales,
-    model::{Dsr, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Verifier},
+    model::{Dsr, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Identities, Verifier, identities},
     refusal::{Checks, InputCode},
     state::DsrEvent,
     store,
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     audit::Detail,
-    config::Review,
+    config::DsrConfig,
     files,
     keyring::{KeyKind, OrganizationKeys},
     messages,
@@ -183,7 +184,7 @@ pub(super) async fn restart(
     standing: Dsr,
     asked: Restart,
     submission: Submission,
-    review: Review,
+    config: &DsrConfig,
 ) -> Result<Dsr, DsrError> {
     let id = asked.id;
     let words = keys.index.blind(&[b"dsr-restart", id.0.as_bytes(), &submission.words]);
@@ -220,12 +221,12 @@ pub(super) async fn restart(
     for link in &subject.drop {
         drop_runs::link(tx, keys, id, link);
     }
-    let begun = begin(
-        &before,
-        submit::head(submission, deed, &blinds, review),
-        words,
-        deed.now,
-    );
+    let is_verified = identities(&subject) == Identities::Settled;
+    let fresh = submit::head(submission, deed, &blinds, config, is_verified);
+    let begun = begin(&before, fresh, words, deed.now);
+    if before.is_noted_as_passed() && !begun.is_noted_as_passed() {
+        deadlines::watch(tx, deed, id, deed.now);
+    }
     let key = keys
         .find_key(tx, KeyKind::Request, id.0)
         .await?
@@ -253,7 +254,21 @@ fn is_repeat(last: &Restarted, head: &DsrHead, words: [u8; 16], now: Timestamp) 
 }
 
 /// The request as it begins again: `fresh`, but for what makes it the same request.
+///
+/// Its deadline is one of these things, with what has moved it, unless the time or the place it is counted from is another
+/// than before.
 fn begin(before: &DsrHead, fresh: DsrHead, words: [u8; 16], now: Timestamp) -> DsrHead {
+    let counts_as_before = fresh.created_at == before.created_at && fresh.region == before.region;
+    let fresh = match before.deadline.clone().filter(|_| counts_as_before) {
+        Some(kept) => {
+            let verifying_since = fresh.deadline.as_ref().and_then(|deadline| deadline.verifying_since);
+            fresh.due_by(Deadline {
+                verifying_since,
+                ..kept
+            })
+        }
+        None => fresh,
+    };
     DsrHead {
         id: before.id,
         state: before.state.clone(),

@@ -223,7 +223,7 @@ pub async fn compose_message(app: AppState, job: Claimed) -> Result<(), JobError
     if let Some(dsr) = dsr {
         let settings = app.settings.get(&mut tx, job.organization).await?;
         if let Some(mut letter) = compose(&settings, &dsr, kind, words) {
-            let now = app.clock.now();
+            let now = app.now(job.organization);
             if matches!(kind, MessageKind::ReportReady | MessageKind::PreviewReady) {
                 let deed = by_the_system(&app, &job);
                 let minted = links::mint(&mut tx, &app, &deed, id, None).await.map_err(failed)?;
@@ -259,9 +259,9 @@ fn compose(settings: &Settings, dsr: &Dsr, kind: MessageKind, words: Words) -> O
                 return None;
             }
             letter.words.template = letter.words.template.or(head.receipt_template.map(TemplateId));
-            letter = letter.with("dueDate", Field::Day(head.due_at));
+            letter = letter.with("dueDate", Field::Day(head.due_day()));
         }
-        MessageKind::AdditionalTime => letter = letter.with("dueDate", Field::Day(head.due_at)),
+        MessageKind::AdditionalTime => letter = letter.with("dueDate", Field::Day(head.due_day())),
         MessageKind::ReportReady | MessageKind::PreviewReady => {
             if let Some(until) = until {
                 letter = letter.with("availableUntil", Field::Day(until));

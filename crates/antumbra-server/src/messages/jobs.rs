@@ -38,13 +38,18 @@ pub async fn send(app: AppState, job: Claimed) -> Result<(), JobError> {
     let id = MessageId(job.subject(0)?);
     let mut reader = app.store.begin_read().await?;
     let prepared = prepare(&app, &mut reader, &job, id).await?;
+    let now = app.clock.now();
     drop(reader);
     let outcome = match prepared {
         Prepared::Nothing => None,
         Prepared::Known(outcome) => Some(outcome),
-        Prepared::Ready(head, mail) => match app.mailer.admit(app.clock.now()) {
+        Prepared::Ready(head, mail) => match app.mailer.admit(now) {
             Admission::NoServer => Some(Outcome::NoServer),
-            Admission::Later(at) => return wait(&app, &job, at).await,
+            // The mail server lives by the machine's time, the job by its organization's.
+            Admission::Later(at) => {
+                let at = app.now(job.organization) + at.duration_since(now);
+                return wait(&app, &job, at).await;
+            }
             Admission::Now(turn) => Some(turn.send(head.id, head.created_at, &mail).await),
         },
     };
@@ -109,7 +114,7 @@ async fn keep_outcome(
     id: MessageId,
     outcome: Option<Outcome>,
 ) -> Result<Told, JobError> {
-    let (organization, now) = (job.organization, app.clock.now());
+    let (organization, now) = (job.organization, app.now(job.organization));
     let mut tx = app.store.begin_write().await?;
     let before = store::find(&mut tx, organization, id).await?;
     let (Some(before), Some(outcome)) = (before, outcome) else {

@@ -189,6 +189,13 @@ impl Deadline {
         }
     }
 
+    /// The day of `at` where the organization is, as noon of that day by UTC.
+    pub(super) fn day_of(&self, at: Timestamp) -> Timestamp {
+        let day = at.to_zoned(zone_of(&self.zone).0).date();
+        let noon = day.at(12, 0, 0, 0).to_zoned(TimeZone::UTC);
+        noon.map_or(at, |noon| noon.timestamp())
+    }
+
     /// Identities are being verified from `now` on.
     pub fn verification_begins(&mut self, now: Timestamp) {
         self.verifying_since.get_or_insert(now);

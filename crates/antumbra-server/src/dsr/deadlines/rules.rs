@@ -240,7 +240,13 @@ impl Table {
     }
 
     /// The rule for what is received on `day` from someone in this country and subdivision: the narrowest counts.
-    pub(crate) fn find(&self, action: Action, country: Option<&str>, subdivision: Option<&str>, day: Date) -> Option<&Rule> {
+    pub(crate) fn find(
+        &self,
+        action: Action,
+        country: Option<&str>,
+        subdivision: Option<&str>,
+        day: Date,
+    ) -> Option<&Rule> {
         let applies = |row: &&Row, region: &str| {
             row.valid_from <= day
                 && row.valid_to.is_none_or(|to| day <= to)
