@@ -1,6 +1,6 @@
 //! Deadlines from outside: how they are shown, extended and noted; and the time of an organization that rehearses.
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
 
 use antumbra_server::{
     Clock, audit,
@@ -17,7 +17,22 @@ use crate::support::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-impl Story {
+/// A story whose days are counted.
+struct Calendar(Story);
+
+impl Deref for Calendar {
+    type Target = Story;
+
+    fn deref(&self) -> &Story {
+        &self.0
+    }
+}
+
+impl Calendar {
+    async fn open(data_points: &[&str]) -> Calendar {
+        Calendar(Story::with_data_points(data_points).await)
+    }
+
     async fn manage(&self, document: &str) -> Value {
         manage(&self.server, &self.admin_key, document).await
     }
@@ -76,7 +91,7 @@ fn more_time(id: DsrId, further: &str) -> String {
 
 #[tokio::test]
 async fn a_deadline_is_explained_noted_and_extended_once() {
-    let story = Story::with_data_points(&["Orders"]).await;
+    let story = Calendar::open(&["Orders"]).await;
     let id = story.submit_from("IE", json!({})).await;
     assert_eq!(
         story.deadline(id).await,
@@ -141,7 +156,7 @@ async fn a_deadline_is_explained_noted_and_extended_once() {
 
 #[tokio::test]
 async fn days_of_verification_do_not_count_where_the_law_says_so() {
-    let story = Story::with_data_points(&["Orders"]).await;
+    let story = Calendar::open(&["Orders"]).await;
     let unverified = json!({ "subject": { "coreIdentifier": "core-GB", "email": EMAIL, "emailIsVerified": false } });
     let id = story.submit_from("GB", unverified).await;
     assert_eq!(story.deadline(id).await["dueAt"], "2026-04-02T23:59:59.999Z");
@@ -170,7 +185,7 @@ async fn days_of_verification_do_not_count_where_the_law_says_so() {
 
 #[tokio::test]
 async fn a_rehearsal_takes_an_erasure_through_sixty_days_on_a_clock_that_stands_still() {
-    let mut story = Story::with_data_points(&["Orders"]).await;
+    let mut story = Calendar::open(&["Orders"]).await;
     let machine = story.server.clock.now();
     let until = machine + 60 * DAY;
     let advance = format!("mutation {{ advanceClock(input: {{until: \"{until}\"}}) {{ now moved arrived }} }}");
@@ -212,8 +227,8 @@ async fn a_rehearsal_takes_an_erasure_through_sixty_days_on_a_clock_that_stands_
         }
         // Each step leaps to the next thing to do: after a restart as well, which finds the time where it was.
         if step == 3 {
-            story.server.clock = Clock::manual(machine);
-            story.server.restart().await;
+            story.0.server.clock = Clock::manual(machine);
+            story.0.server.restart().await;
         }
         if story.manage(&advance).await["arrived"] == json!(true) {
             break;
@@ -271,7 +286,7 @@ async fn a_rehearsal_takes_an_erasure_through_sixty_days_on_a_clock_that_stands_
     assert!(refused.is_some_and(|why| why.contains("more than ten years")));
 
     // Elsewhere nothing has moved, and who holds a real request does not rehearse.
-    let other = Story::with_data_points(&[]).await;
+    let other = Calendar::open(&[]).await;
     other.submit(Action::Access).await;
     let refused = other.refused("mutation { beginRehearsal { now } }").await;
     assert!(refused.contains("holds requests that are not tests"), "{refused}");
