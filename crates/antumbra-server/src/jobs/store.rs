@@ -547,7 +547,9 @@ pub(super) async fn outlook(
     now: Timestamp,
 ) -> Result<Outlook, StoreError> {
     const PAGE: usize = 512;
-    let mut is_busy = !list_due(reader, organization, now, None, 1).await?.is_empty();
+    let in_lines = Scan::prefix(&organization).limit(1);
+    let mut is_busy = !list_due(reader, organization, 0, now, 1).await?.is_empty()
+        || !reader.scan(&LINED_UP, in_lines).await?.is_empty();
     let mut cursor = None;
     while !is_busy {
         let page = list_due_within(reader, organization, now, LEASE_MAX, cursor, PAGE).await?;
