@@ -392,7 +392,7 @@ async fn plan_next(
     was_asked: bool,
     failed: Option<&str>,
 ) -> Result<(), JobError> {
-    let now = app.clock.now();
+    let now = app.now(job.organization);
     let next = run.ask_at(&app.config.webhooks.windows, now).filter(|_| was_asked);
     run.next = match (next, failed) {
         (Some(next_try_at), Some(reason)) => {
@@ -449,7 +449,7 @@ async fn organization_keys(app: &AppState, job: &Claimed) -> Result<Arc<Organiza
 }
 
 fn by_the_system<'a>(app: &'a AppState, job: &Claimed) -> Deed<'a> {
-    let now: Timestamp = app.clock.now();
+    let now: Timestamp = app.now(job.organization);
     Deed {
         organization: job.organization,
         by: Actor::System,
