@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     audit::Detail,
-    config::Review,
+    config::DsrConfig,
     http::Problem,
     keyring::{KeyKind, OrganizationKeys},
     organization::{ActionSettings, OrganizationId, RegionDetection, Settings},

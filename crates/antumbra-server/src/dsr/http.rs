@@ -82,7 +82,7 @@ async fn take_all(
     let deed = Deed::by(app, caller);
     let inputs = body.read(&settings)?;
     let ready = bulk::check_all(&mut tx, &keys, &settings, &deed, inputs).await?;
-    let taken = bulk::keep_all(&mut tx, &keys, &deed, app.config.dsr.review, ready).await?;
+    let taken = bulk::keep_all(&mut tx, &keys, &deed, &app.config.dsr, ready).await?;
     tx.commit().await?;
     app.jobs.ring();
     let linked = taken.into_iter().map(|(dsr, outcome)| {

@@ -22,6 +22,7 @@ fn settings(templates: Vec<Template>) -> Settings {
         iab_contradiction: None,
         restart_time_limit_days: None,
         retention: Default::default(),
+        rehearses: false,
     };
     Settings::new(organization, vec![], vec![], vec![], vec![], templates)
 }
