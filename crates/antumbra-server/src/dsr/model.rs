@@ -225,6 +225,15 @@ impl DsrSubject {
     }
 }
 
+impl DsrSubject {
+    /// Whether every identifier is verified.
+    pub(super) fn is_verified(&self) -> bool {
+        self.identifiers
+            .iter()
+            .all(|identifier| identifier.verified_at.is_some())
+    }
+}
+
 /// An identifier of the person, as one request knows it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DsrIdentifier {

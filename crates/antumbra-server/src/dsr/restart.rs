@@ -14,7 +14,7 @@ use super::{
     deadlines::{self, Deadline},
     drop_runs::{self, DropLink, DropRecordId},
     locales,
-    model::{Dsr, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Identities, Verifier, identities},
+    model::{Dsr, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Verifier},
     refusal::{Checks, InputCode},
     state::DsrEvent,
     store,
@@ -221,7 +221,7 @@ pub(super) async fn restart(
     for link in &subject.drop {
         drop_runs::link(tx, keys, id, link);
     }
-    let is_verified = identities(&subject) == Identities::Settled;
+    let is_verified = subject.is_verified();
     let fresh = submit::head(submission, deed, &blinds, config, is_verified);
     let begun = begin(&before, fresh, words, deed.now);
     if before.is_noted_as_passed() && !begun.is_noted_as_passed() {

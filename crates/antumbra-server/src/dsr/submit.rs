@@ -8,10 +8,7 @@ use super::{
     change::{enqueue, follow_holds, record},
     deadlines::{self, Deadline},
     drop_runs,
-    model::{
-        Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Identities, Origin, Verifier,
-        identities,
-    },
+    model::{Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Verifier},
     state::{DsrEvent, DsrState, Rules},
     store::{self, Blinds, Sameness},
     submission::{EmailClaim, Submission},
@@ -56,7 +53,7 @@ pub(super) async fn keep(
     config: &DsrConfig,
 ) -> Result<Dsr, DsrError> {
     let subject = subject(&submission, deed.ids, deed.now);
-    let is_verified = identities(&subject) == Identities::Settled;
+    let is_verified = subject.is_verified();
     let mut head = head(submission, deed, blinds, config, is_verified);
     let effects = match head.state {
         // Nothing stands between an API submission and its start.
