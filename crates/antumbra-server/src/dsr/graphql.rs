@@ -11,7 +11,7 @@ use super::{
 use crate::{
     graphql::{Date, Direction, OrderBy, OrderField, Person, Refusal, Session, bound, parse_id, parse_ids},
     http::Problem,
-    organization::{Action, Days, MessageKind, check_words},
+    organization::{Action, Days, MessageKind, SettingError, check_words},
 };
 
 mod deadline;
@@ -753,7 +753,7 @@ fn own_words(kind: MessageKind, subject: Option<String>, template: Option<String
         ..Words::default()
     };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let refuse = |place: &'static str| move |why| Refusal::client(format!("{place}: {why}"));
+    let refuse = |place: &'static str| move |why: SettingError| Refusal::client(format!("{place}: {why}"));
     check_words(Some(kind), &text(&words.subject), &[]).map_err(refuse("subject"))?;
     check_words(Some(kind), "", &[&text(&words.body)]).map_err(refuse("template"))?;
     Ok(words)
