@@ -5,7 +5,7 @@
 use std::path::Path;
 
 /// Rounds, unless somebody asks for others.
-const ROUNDS: u64 = 200;
+const ROUNDS: u64 = 120;
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_server_is_killed() {

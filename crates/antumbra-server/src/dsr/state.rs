@@ -694,4 +694,6 @@ impl std::fmt::Display for DsrStatus {
 }
 
 #[cfg(test)]
+mod diagram;
+#[cfg(test)]
 mod tests;

@@ -4,14 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
+pub(super) const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
 fn days(count: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * count)
 }
 
 /// A request of one phase that asks a person at every turn and waits three days.
-fn one_phase() -> Rules {
+pub(super) fn one_phase() -> Rules {
     Rules {
         action: Action::Access,
         waiting: days(3),
@@ -26,7 +26,7 @@ fn one_phase() -> Rules {
 }
 
 /// An erasure that shows the data first and deletes it ten days later.
-fn two_phases() -> Rules {
+pub(super) fn two_phases() -> Rules {
     Rules {
         action: Action::Erasure,
         delay: Some(DelayRule {
@@ -40,7 +40,7 @@ fn two_phases() -> Rules {
 }
 
 /// Reads `WAITING +3d`, `APPROVING data`, `ON_HOLD COMPILING`; a span that is missing means now.
-fn state(text: &str) -> DsrState {
+pub(super) fn state(text: &str) -> DsrState {
     let mut words = text.split_whitespace();
     let name = words.next().expect("a state has a name");
     let rest: Vec<&str> = words.collect();
@@ -79,7 +79,7 @@ fn state(text: &str) -> DsrState {
     }
 }
 
-const EVENTS: [(&str, DsrEvent); 15] = [
+pub(super) const EVENTS: [(&str, DsrEvent); 15] = [
     ("begun", DsrEvent::Begun),
     ("settled", DsrEvent::IdentitiesSettled),
     ("unverified", DsrEvent::PreflightEnded(PreflightEnd::FailedVerification)),
