@@ -79,10 +79,7 @@ impl Notice<'_> {
             ("origin", json!(head.origin.as_str())),
             ("attributes", json!(attributes)),
         ];
-        let partition = subject
-            .occasion
-            .as_ref()
-            .map(|occasion| json!(PartitionOut::new(occasion)));
+        let partition = subject.partition().map(|partition| json!(PartitionOut::new(partition)));
         let if_known = [
             ("country", head.region.country.as_ref().map(|code| json!(code))),
             (
