@@ -241,6 +241,7 @@ fn each_kind_of_enricher_does_its_part_or_waits_for_a_person_with_a_reason() {
     let end = Decision::End;
     let stuck = Decision::Stuck;
     use EnricherKind::*;
+    let lasts_a_day = |it: &mut Enricher| it.expiration = Some(day);
     let cases: Vec<(EnricherKind, &dyn Fn(&mut Enricher), &DsrIdentifier, bool, Decision)> = vec![
         (AutoApprove, &|_| {}, &email, false, Decision::Verify),
         (
@@ -282,13 +283,7 @@ fn each_kind_of_enricher_does_its_part_or_waits_for_a_person_with_a_reason() {
         (LegalHold, &|_| {}, &email, false, Decision::Pass),
         (LegalHold, &|_| {}, &email, true, end(PreflightEnd::OnHold)),
         (WaitPeriod, &|_| {}, &email, false, Decision::WaitUntil(NOW)),
-        (
-            WaitPeriod,
-            &|it| it.expiration = Some(day),
-            &email,
-            false,
-            Decision::WaitUntil(NOW + day),
-        ),
+        (WaitPeriod, &lasts_a_day, &email, false, Decision::WaitUntil(NOW + day)),
         (Server, &|_| {}, &email, false, stuck(Reason::NoAddress)),
         (
             Server,
