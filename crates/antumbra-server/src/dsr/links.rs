@@ -279,14 +279,13 @@ pub struct Opened {
 /// What `token` opens at `now`; nothing for one that is unknown, expired or revoked, or whose request shows nothing.
 pub async fn open(
     reader: &mut Reader,
-    keys: &Keyring,
+    app: &AppState,
     token: &str,
-    now: Timestamp,
 ) -> Result<Option<Opened>, StoreError> {
     if token.len() != TOKEN_LETTERS {
         return Ok(None);
     }
-    let place = place_of(keys, token);
+    let place = place_of(&app.keys, token);
     let Some(found) = reader.get(&LINK_PLACES, &place).await? else {
         return Ok(None);
     };
@@ -296,6 +295,7 @@ pub async fn open(
     let (Some(Kept { link, .. }), Some(head)) = (kept, head) else {
         return Ok(None);
     };
+    let now = app.now(found.organization);
     let in_force = link.revoked_at.is_none()
         && link.round == head.round
         && link.expires_at.is_none_or(|expires_at| now < expires_at);

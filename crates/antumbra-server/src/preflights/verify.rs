@@ -221,7 +221,7 @@ async fn find(app: &AppState, reader: &mut Reader, token: &str) -> Result<Option
         Err(DsrError::NotFound) => return Ok(None),
         head => head?,
     };
-    let is_late = run.ends_at.is_some_and(|at| at <= app.clock.now());
+    let is_late = run.ends_at.is_some_and(|at| at <= app.now(token.organization));
     let waits = head.state.is_at_preflight() && head.round == run.round && !is_late;
     if run.state == PreflightState::Waiting && !waits {
         return Ok(None);
@@ -277,7 +277,7 @@ async fn waiting(
     if !head.state.is_at_preflight() {
         return Ok(Vec::new());
     }
-    let now = app.clock.now();
+    let now = app.now(organization);
     let mut runs = store::list(reader, organization, request, head.round).await?;
     runs.retain(|run| {
         run.kind == EnricherKind::Email && run.state == PreflightState::Waiting && run.ends_at.is_none_or(|at| at > now)
@@ -349,7 +349,7 @@ fn by_anyone(app: &AppState, organization: OrganizationId) -> Deed<'_> {
     Deed {
         organization,
         by: Actor::Anyone,
-        now: app.clock.now(),
+        now: app.now(organization),
         ids: &app.ids,
     }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn download_report(
 ) -> Result<Response, Problem> {
     let id = parse_uuid(&id).ok_or_else(|| Problem::validation([("id", "must be a UUID")]))?;
     let keys = app.keys.organization(caller.organization).await?;
-    let now = app.clock.now();
+    let now = app.now(caller.organization);
     let mut reader = app.store.begin_read().await?;
     let head = dsr::get_head(&mut reader, caller.organization, DsrId(id)).await?;
     if head.shredded_at.is_some() || (head.state.shows_files() && !head.shows_files(now)) {
@@ -64,7 +64,7 @@ pub(super) async fn gather(
 ) -> Result<Contents, Problem> {
     let settings = app.settings.get(reader, keys.organization).await?;
     let name = &settings.organization.name;
-    Ok(Contents::gather(reader, keys, head, name, app.clock.now()).await?)
+    Ok(Contents::gather(reader, keys, head, name, app.now(keys.organization)).await?)
 }
 
 /// The archive as an answer, with a name that tells nothing about the person.

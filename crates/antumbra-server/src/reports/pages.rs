@@ -48,7 +48,7 @@ pub(crate) async fn show_report(
     let mut tx = app.store.begin_write().await?;
     let opened = open(&app, &mut tx, peer, &token).await?;
     let page = overview(&app, &mut tx, &opened, &token, None).await?;
-    links::count_opening(&mut tx, &opened, app.clock.now());
+    links::count_opening(&mut tx, &opened, app.now(opened.organization));
     tx.commit().await?;
     Ok(page)
 }
@@ -73,9 +73,9 @@ pub(crate) async fn download_by_link(
     Path(token): Path<String>,
     _form: Form,
 ) -> Result<Response, Problem> {
-    let now = app.clock.now();
     let mut tx = app.store.begin_write().await?;
     let opened = open(&app, &mut tx, peer, &token).await?;
+    let now = app.now(opened.organization);
     let words = Words::of(&opened.head.locale);
     if !opened.offer.has_files(&opened.head, now) {
         return overview(
@@ -162,12 +162,11 @@ async fn open(
     peer: Option<Extension<Peer>>,
     token: &str,
 ) -> Result<Opened, Problem> {
-    let now = app.clock.now();
-    if let Some(opened) = links::open(reader, &app.keys, token, now).await? {
+    if let Some(opened) = links::open(reader, app, token).await? {
         return Ok(opened);
     }
     let per_minute = app.config.limits.failed_keys_per_minute.get();
-    let counted = peer.map_or(Ok(()), |Extension(peer)| app.seekers.count(peer.0, now, per_minute));
+    let counted = peer.map_or(Ok(()), |Extension(peer)| app.seekers.count(peer.0, app.clock.now(), per_minute));
     counted.map_err(|seconds| Problem::new(Code::RateLimited).retry_after(seconds))?;
     Err(unknown_link())
 }
@@ -183,7 +182,7 @@ fn by_the_data_subject<'a>(app: &'a AppState, opened: &Opened) -> Deed<'a> {
     Deed {
         organization: opened.organization,
         by: Actor::DataSubject(opened.link.id.0),
-        now: app.clock.now(),
+        now: app.now(opened.organization),
         ids: &app.ids,
     }
 }
@@ -207,7 +206,7 @@ async fn overview(
     let said = notice.map_or_else(Html::default, |(kind, text)| Html::default().notice(kind, text));
     let request = contents.request.id.to_string();
     let until = day(opened.offer.until());
-    let now = app.clock.now();
+    let now = app.now(opened.organization);
     let (title, body) = match opened.offer {
         Offer::Report { .. } => {
             let facts = [

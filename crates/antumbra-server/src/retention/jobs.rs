@@ -54,7 +54,7 @@ pub async fn keep(app: &AppState) -> Result<(), StoreError> {
 }
 
 async fn begin_round(app: &AppState, organization: &Organization) -> Result<(), StoreError> {
-    let now = app.clock.now();
+    let now = app.now(organization.id);
     let mut tx = app.store.begin_write().await?;
     let before = tx.get(&ROUNDS, &organization.id.0).await?;
     if before.is_some_and(|round| now < round.begun_at + ROUND_EVERY) {
@@ -88,7 +88,7 @@ fn horizon(organization: &Organization, now: Timestamp) -> Option<Timestamp> {
 /// Does [`RETAIN`]: batch by batch, each in a transaction of its own. The settings count as they are now.
 pub async fn retain(app: AppState, job: Claimed) -> Result<(), JobError> {
     for _ in 0..BATCHES_AT_ONCE {
-        let now = app.clock.now();
+        let now = app.now(job.organization);
         let deed = by_the_system(&app, job.organization, now);
         let mut tx = app.store.begin_write().await?;
         let settings = app.settings.get(&mut tx, job.organization).await?;
@@ -113,7 +113,7 @@ pub async fn retain(app: AppState, job: Claimed) -> Result<(), JobError> {
         app.jobs.ring();
     }
     let mut tx = app.store.begin_write().await?;
-    jobs::finish_until(&mut tx, &job, app.clock.now()).await?;
+    jobs::finish_until(&mut tx, &job, app.now(job.organization)).await?;
     Ok(tx.commit().await?)
 }
 
@@ -156,7 +156,7 @@ pub async fn delete(app: AppState, job: Claimed) -> Result<(), JobError> {
 
 async fn clear_up(app: &AppState, job: &Claimed, what: Forgetting) -> Result<(), JobError> {
     let id = DsrId(job.subject(0)?);
-    let (organization, now) = (job.organization, app.clock.now());
+    let (organization, now) = (job.organization, app.now(job.organization));
     let keys = app
         .keys
         .organization(organization)
@@ -174,7 +174,7 @@ async fn clear_up(app: &AppState, job: &Claimed, what: Forgetting) -> Result<(),
             }
             Err(error) => return Err(failed(error)),
         };
-        let mut is_over = files::discard_some(&mut tx, &keys, id.0, now, ROWS_AT_ONCE)
+        let mut is_over = files::discard_some(&mut tx, &keys, id.0, app.clock.now(), ROWS_AT_ONCE)
             .await
             .map_err(file_failed)?
             == Left::Nothing;

@@ -38,7 +38,7 @@ pub(crate) async fn download_file(
     let mut reader = app.store.begin_read().await?;
     let shown = match get_head(&mut reader, caller.organization, DsrId(key.request())).await {
         Err(DsrError::NotFound) => false,
-        head => head?.shows_files(app.clock.now()),
+        head => head?.shows_files(app.now(caller.organization)),
     };
     match shown {
         true => files::download(&app, reader, &keys, &key, &headers).await,
