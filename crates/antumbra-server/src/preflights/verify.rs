@@ -70,7 +70,10 @@ pub(crate) async fn show_verification(
 #[utoipa::path(
     post, path = "/verify/{token}", tag = "data subjects",
     params(("token" = String, Path, description = "What stands in the link")),
-    responses((status = 200, body = String, content_type = "text/html"))
+    responses(
+        (status = 200, body = String, content_type = "text/html"),
+        (status = 415, description = "The body is not what the page's form sends")
+    )
 )]
 pub(crate) async fn verify_by_link(
     State(app): State<AppState>,
@@ -129,7 +132,12 @@ pub(crate) struct Verified {
 /// a wish for another message is always answered alike.
 #[utoipa::path(
     post, path = "/v1/verify-identifier", tag = "data subjects", request_body = VerifyIdentifier,
-    responses((status = 200, body = Verified))
+    responses(
+        (status = 200, body = Verified),
+        (status = 400, description = "The code is not right, or can no longer be used"),
+        (status = 415, description = "The body is not JSON"),
+        (status = 429, description = "Too many tries from this block of addresses")
+    )
 )]
 pub(crate) async fn verify_by_code(
     State(app): State<AppState>,
