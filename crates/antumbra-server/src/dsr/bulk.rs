@@ -313,11 +313,12 @@ impl Workflow {
             .filter(|(_, silo)| configured.silos.contains(silo))
         {
             let place = (DataSiloId(*silo), action.action);
-            if !self.serving.contains_key(&place) {
-                let serves = does(reader, organization, place.0, action).await?;
-                self.serving.insert(place, serves);
-            }
-            if !self.serving[&place] {
+            let serves = match self.serving.get(&place) {
+                Some(known) => *known,
+                None => does(reader, organization, place.0, action).await?,
+            };
+            self.serving.insert(place, serves);
+            if !serves {
                 let rule = "is not a data silo that does this action";
                 checks.refused(InputCode::DataSiloNotInWorkflow, format!("{field}[{at}]"), rule);
             }

@@ -277,11 +277,7 @@ pub struct Opened {
 }
 
 /// What `token` opens at `now`; nothing for one that is unknown, expired or revoked, or whose request shows nothing.
-pub async fn open(
-    reader: &mut Reader,
-    app: &AppState,
-    token: &str,
-) -> Result<Option<Opened>, StoreError> {
+pub async fn open(reader: &mut Reader, app: &AppState, token: &str) -> Result<Option<Opened>, StoreError> {
     if token.len() != TOKEN_LETTERS {
         return Ok(None);
     }

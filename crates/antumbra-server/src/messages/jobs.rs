@@ -43,14 +43,17 @@ pub async fn send(app: AppState, job: Claimed) -> Result<(), JobError> {
     let outcome = match prepared {
         Prepared::Nothing => None,
         Prepared::Known(outcome) => Some(outcome),
-        Prepared::Ready(head, mail) => match app.mailer.admit(now) {
+        Prepared::Ready(ready) => match app.mailer.admit(now) {
             Admission::NoServer => Some(Outcome::NoServer),
             // The mail server lives by the machine's time, the job by its organization's.
             Admission::Later(at) => {
                 let at = app.now(job.organization) + at.duration_since(now);
                 return wait(&app, &job, at).await;
             }
-            Admission::Now(turn) => Some(turn.send(head.id, head.created_at, &mail).await),
+            Admission::Now(turn) => {
+                let (head, mail) = *ready;
+                Some(turn.send(head.id, head.created_at, &mail).await)
+            }
         },
     };
     for _ in 0..CONFLICTS_MAX {
@@ -73,7 +76,7 @@ enum Prepared {
     /// It cannot be sent.
     Known(Outcome),
     /// It is to be sent.
-    Ready(MessageHead, Mail),
+    Ready(Box<(MessageHead, Mail)>),
 }
 
 async fn prepare(app: &AppState, reader: &mut Reader, job: &Claimed, id: MessageId) -> Result<Prepared, MessageError> {
@@ -89,7 +92,7 @@ async fn prepare(app: &AppState, reader: &mut Reader, job: &Claimed, id: Message
         None => None,
     };
     Ok(match mail {
-        Some(mail) => Prepared::Ready(head, mail),
+        Some(mail) => Prepared::Ready(Box::new((head, mail))),
         None => Prepared::Known(Outcome::Refused("what it said has been erased".to_owned())),
     })
 }

@@ -35,7 +35,7 @@ impl Key for PreflightId {
 }
 
 /// Preflights of one round of a request at most. What is beyond waits for a person, as the last of them.
-pub const PREFLIGHTS_MAX: usize = 200;
+pub(super) const PREFLIGHTS_MAX: usize = 200;
 
 /// One run of one enricher for one request. It holds nothing that the data subject is called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -365,7 +365,7 @@ impl Preflight {
 }
 
 /// The name of the identifier an enricher starts from. One that names none starts from the identifier every request has.
-pub fn input_of(enricher: &Enricher) -> &str {
+pub(super) fn input_of(enricher: &Enricher) -> &str {
     match (&enricher.input_identifier, enricher.kind) {
         (Some(name), _) => name,
         (None, EnricherKind::Email) => "email",
@@ -375,17 +375,20 @@ pub fn input_of(enricher: &Enricher) -> &str {
 }
 
 /// Whether the enricher runs for a request: not paused, not left out by the submitter, and made for such requests.
-pub fn applies(enricher: &Enricher, head: &DsrHead) -> bool {
+pub(super) fn applies(enricher: &Enricher, head: &DsrHead) -> bool {
     let action = head.action();
     // A hold must be able to begin and to end.
     let is_about_holds = matches!(action, Action::PlaceOnLegalHold | Action::RemoveFromLegalHold);
     // For a rule about regions they are what is asked, not when to ask.
     let is_for_region = enricher.kind == EnricherKind::RegionMatch || lies_in(&head.region, &enricher.regions);
-    !enricher.is_paused
+    let is_left_out = match enricher.kind {
         // What was configured as the source of submitted identifiers has done its part when the request is made.
-        && enricher.kind != EnricherKind::Sombra
-        && !(enricher.kind == EnricherKind::LegalHold && is_about_holds)
-        && !head.skipped_enrichers.contains(&enricher.id.0)
+        EnricherKind::Sombra => true,
+        EnricherKind::LegalHold => is_about_holds,
+        _ => false,
+    };
+    let may_run = !enricher.is_paused && !is_left_out && !head.skipped_enrichers.contains(&enricher.id.0);
+    may_run
         && (enricher.actions.is_empty() || enricher.actions.contains(&action))
         && (enricher.subject_types.is_empty() || enricher.subject_types.contains(&head.subject_type))
         && (enricher.regions.is_empty() || is_for_region)
@@ -401,14 +404,14 @@ fn lies_in(region: &Region, regions: &[String]) -> bool {
 
 /// Whether the enricher has something to do about an identifier that is named as its input is: one that only verifies has
 /// nothing to do about what is verified.
-pub fn concerns(enricher: &Enricher, input: &DsrIdentifier) -> bool {
+pub(super) fn concerns(enricher: &Enricher, input: &DsrIdentifier) -> bool {
     let only_verifies = matches!(enricher.kind, EnricherKind::Email | EnricherKind::Phone);
     input.name == input_of(enricher) && !(only_verifies && input.verified_at.is_some())
 }
 
 /// What a preflight that may begin does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(super) enum Decision {
     /// It verifies the identifier it starts from, and is done.
     Verify,
     /// There is nothing to object to, and it is done.
@@ -428,7 +431,13 @@ pub enum Decision {
 }
 
 /// What `enricher` does about a request that `applies` let through. `on_hold`: whether the person is on legal hold.
-pub fn decide(enricher: &Enricher, head: &DsrHead, input: &DsrIdentifier, on_hold: bool, now: Timestamp) -> Decision {
+pub(super) fn decide(
+    enricher: &Enricher,
+    head: &DsrHead,
+    input: &DsrIdentifier,
+    on_hold: bool,
+    now: Timestamp,
+) -> Decision {
     let when = |met: bool| {
         if met {
             Decision::End(end_of(enricher))
@@ -464,7 +473,7 @@ pub fn decide(enricher: &Enricher, head: &DsrHead, input: &DsrIdentifier, on_hol
 }
 
 /// How a rule that is met ends a request's way: as configured, else a person looks at it.
-pub fn end_of(enricher: &Enricher) -> PreflightEnd {
+pub(super) fn end_of(enricher: &Enricher) -> PreflightEnd {
     match enricher.transition_request_status.as_deref() {
         Some("CANCELED") => PreflightEnd::Canceled,
         Some(_) | None => PreflightEnd::OnHold,
@@ -475,7 +484,7 @@ pub fn end_of(enricher: &Enricher) -> PreflightEnd {
 ///
 /// What it answers counts as verified, so it is not asked to find more about whoever an unchecked address belongs to. One
 /// that can itself say that the address is right names it among what it finds.
-pub fn takes_unverified(enricher: &Enricher) -> bool {
+pub(super) fn takes_unverified(enricher: &Enricher) -> bool {
     let verifies = enricher
         .output_identifiers
         .iter()
@@ -499,13 +508,13 @@ pub fn takes_unverified(enricher: &Enricher) -> bool {
 }
 
 /// The runs that are to end before those of `enricher` begin.
-pub fn blockers<'a>(enricher: &'a Enricher, runs: &'a [Preflight]) -> impl Iterator<Item = &'a Preflight> {
+pub(super) fn blockers<'a>(enricher: &'a Enricher, runs: &'a [Preflight]) -> impl Iterator<Item = &'a Preflight> {
     runs.iter()
         .filter(|run| run.is_open() && run.enricher != enricher.id && enricher.depends_on.contains(&run.enricher))
 }
 
 /// Of runs that wait for each other, those that wait in a circle: nothing outside it would ever let them go.
-pub fn circle(enrichers: &[Enricher], runs: &[Preflight]) -> BTreeSet<PreflightId> {
+pub(super) fn circle(enrichers: &[Enricher], runs: &[Preflight]) -> BTreeSet<PreflightId> {
     let enricher_of = |run: &Preflight| enrichers.iter().find(|enricher| enricher.id == run.enricher);
     let waits = |run: &&Preflight| run.state == PreflightState::WaitingOnDependencies;
     let mut held: BTreeSet<PreflightId> = runs

@@ -37,7 +37,7 @@ impl Paths {
             };
             let is_free = |path: &String| {
                 let folded = fold(path);
-                !self.files.contains(&folded) && !(is_file && self.folders.contains(&folded))
+                !(self.files.contains(&folded) || is_file && self.folders.contains(&folded))
             };
             path = (1..).map(place).find(is_free).unwrap_or(before);
             let taken = if is_file { &mut self.files } else { &mut self.folders };

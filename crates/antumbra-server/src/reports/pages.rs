@@ -166,7 +166,9 @@ async fn open(
         return Ok(opened);
     }
     let per_minute = app.config.limits.failed_keys_per_minute.get();
-    let counted = peer.map_or(Ok(()), |Extension(peer)| app.seekers.count(peer.0, app.clock.now(), per_minute));
+    let counted = peer.map_or(Ok(()), |Extension(peer)| {
+        app.seekers.count(peer.0, app.clock.now(), per_minute)
+    });
     counted.map_err(|seconds| Problem::new(Code::RateLimited).retry_after(seconds))?;
     Err(unknown_link())
 }
@@ -270,7 +272,7 @@ fn download(contents: &Contents, opened: &Opened, token: &str) -> Html {
 
 fn categories(contents: &Contents) -> Html {
     let words = contents.words;
-    let entries = contents.categories().into_iter().map(|(category, _)| match category {
+    let entries = contents.categories().into_keys().map(|category| match category {
         "" => Html::default().text(words.other_category),
         category => Html::default().text(category),
     });

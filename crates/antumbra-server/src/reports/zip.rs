@@ -309,7 +309,7 @@ fn dos_time(at: Timestamp) -> (u16, u16) {
     let at = at.to_zoned(TimeZone::UTC);
     let part = |number: i8| u16::try_from(number).unwrap_or(0);
     let year = u16::try_from(i32::from(at.year()) - 1980).unwrap_or(0).min(127);
-    let time = part(at.hour()) << 11 | part(at.minute()) << 5 | part(at.second()) / 2;
+    let time = part(at.hour()) << 11 | part(at.minute()) << 5 | (part(at.second()) / 2);
     let day = year << 9 | part(at.month()) << 5 | part(at.day());
     (time, day)
 }

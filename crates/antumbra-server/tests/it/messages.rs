@@ -155,7 +155,7 @@ async fn a_message_is_written_as_mail_programs_expect_and_copied_only_where_it_o
     let [text, html] = &receipt.parts()[..2] else {
         panic!("two parts")
     };
-    let told = format!("Reference: {id}\nYou will have our answer by 1 April 2026.\n");
+    let told = format!("Reference: {id}\nYou will have our answer by 16 April 2026.\n");
     assert!(
         text.contains(&told) && text.contains("a copy of your personal data"),
         "{text}"
@@ -360,11 +360,11 @@ async fn a_receipt_is_sent_as_settings_and_templates_say() {
     let receipt = postbox.take_one();
     assert_eq!(receipt.header("Subject").unwrap(), format!("Ours {id}"));
     assert!(
-        receipt.parts()[1].contains("<b>Until 1 April 2026</b>"),
+        receipt.parts()[1].contains("<b>Until 16 April 2026</b>"),
         "{}",
         receipt.content
     );
-    assert!(receipt.parts()[0].starts_with("Until 1 April 2026"));
+    assert!(receipt.parts()[0].starts_with("Until 16 April 2026"));
 
     let refused = |change: &str| {
         format!("mutation {{ updateTemplate(input: {{ id: {own}, {change} }}) {{ template {{ id }} }} }}")

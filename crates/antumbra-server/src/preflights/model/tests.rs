@@ -155,6 +155,8 @@ fn head() -> DsrHead {
         round: 0,
         moved_at: None,
         restarted: None,
+        deadline: None,
+        shredded_at: None,
         core_index: [0; 16],
         equivalence: [0; 16],
     }
@@ -179,7 +181,8 @@ fn an_enricher_runs_for_the_requests_it_is_made_for() {
         change(&mut enricher);
         applies(&enricher, &head())
     };
-    let cases: [(&str, &dyn Fn(&mut Enricher), bool); 13] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(&mut Enricher), bool);
+    let cases: [Case<'_>; 13] = [
         ("made for all", &|_| {}, true),
         ("its action", &|it| it.actions = [Action::Erasure].into(), true),
         ("another action", &|it| it.actions = [Action::Access].into(), false),
@@ -242,7 +245,14 @@ fn each_kind_of_enricher_does_its_part_or_waits_for_a_person_with_a_reason() {
     let stuck = Decision::Stuck;
     use EnricherKind::*;
     let lasts_a_day = |it: &mut Enricher| it.expiration = Some(day);
-    let cases: Vec<(EnricherKind, &dyn Fn(&mut Enricher), &DsrIdentifier, bool, Decision)> = vec![
+    type Case<'a> = (
+        EnricherKind,
+        &'a dyn Fn(&mut Enricher),
+        &'a DsrIdentifier,
+        bool,
+        Decision,
+    );
+    let cases: Vec<Case<'_>> = vec![
         (AutoApprove, &|_| {}, &email, false, Decision::Verify),
         (
             RegexMatch,
@@ -357,7 +367,8 @@ fn chain(links: &[(PreflightState, &[u128])]) -> (Vec<Enricher>, Vec<Preflight>)
 fn a_run_waits_for_open_runs_it_depends_on_and_a_circle_of_them_is_let_go() {
     use PreflightState::{Resolved, Waiting, WaitingOnDependencies as Held};
     let numbers = |ids: BTreeSet<PreflightId>| ids.into_iter().map(|id| id.0.as_u128()).collect::<Vec<_>>();
-    let cases: [(&[(PreflightState, &[u128])], &[usize], &[u128]); 5] = [
+    type Case<'a> = (&'a [(PreflightState, &'a [u128])], &'a [usize], &'a [u128]);
+    let cases: [Case<'_>; 5] = [
         (&[(Held, &[2]), (Waiting, &[])], &[1, 0], &[]),
         (&[(Held, &[2]), (Resolved, &[])], &[0, 0], &[]),
         (&[(Held, &[2]), (Held, &[1])], &[1, 1], &[1, 2]),

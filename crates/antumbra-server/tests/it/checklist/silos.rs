@@ -310,4 +310,6 @@ async fn line_25_an_erasure_in_two_phases_shows_first_and_erases_after_its_delay
     assert_eq!(story.status_of(request).await, "SECONDARY");
     expect(story.put_report(&removal.nonce(), json!({})).await, 200).await;
     assert_eq!(story.status_of(request).await, "SECONDARY_COMPLETED");
+    // What the preview showed is nobody's any more.
+    story.server.run_jobs_until_idle().await;
 }

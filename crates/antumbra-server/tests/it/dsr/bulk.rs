@@ -337,11 +337,11 @@ async fn every_code_has_a_condition_and_one_bad_input_keeps_all_out() {
     assert_eq!(shop.refused(inputs).await, [(1, code.to_owned())]);
     seen.push(code);
     assert_eq!(seen.len(), 20);
-    for region in [json!({ "countrySubDivision": "US-CA" }), json!({ "country": "FR" })] {
-        let fits = shop.input(
-            &region.to_string(),
-            json!({ "workflowConfigId": sale, "region": region }),
-        );
+    for (core, region) in [
+        ("acct_20", json!({ "countrySubDivision": "US-CA" })),
+        ("acct_21", json!({ "country": "FR" })),
+    ] {
+        let fits = shop.input(core, json!({ "workflowConfigId": sale, "region": region }));
         assert_eq!(outcomes(&shop.taken(vec![fits]).await), ["CREATED"]);
     }
 

@@ -25,10 +25,9 @@ impl Posted {
     /// A header, unfolded.
     pub fn header(&self, name: &str) -> Option<String> {
         let head = self.content.split("\r\n\r\n").next().unwrap().replace("\r\n ", " ");
-        let line = head
-            .split("\r\n")
-            .find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned));
-        line
+        let start = format!("{name}: ");
+        let mut lines = head.split("\r\n");
+        lines.find_map(|line| line.strip_prefix(&start).map(str::to_owned))
     }
 
     /// The parts of the body, decoded: plain text, then HTML.
