@@ -165,7 +165,7 @@ impl Webhooks {
         }
     }
 
-    /// Posts `body` to somebody whose answer counts, with their own `headers` below ours. Takes at most [`TOTAL_MAX`].
+    /// Posts `body` to somebody whose answer counts, with their own `headers` below ours. Takes at most 30 seconds.
     pub async fn ask(&self, url: &str, own: HeaderMap, headers: &[Header], body: Bytes) -> Reply {
         let refused = |why: String, retry_after| Reply::Refused(NotAccepted { why, retry_after });
         // The client connects to literal addresses without asking the resolver.
