@@ -116,7 +116,9 @@ async fn advance(client: &Client, by: Span) -> Result<()> {
 }
 
 fn in_words(span: Duration) -> String {
-    let (days, hours) = (span.as_secs() / 86_400, span.as_secs() % 86_400 / 3_600);
+    // To the nearest hour: the machine's time goes on while another is moved.
+    let hours = (span.as_secs() + 1_800) / 3_600;
+    let (days, hours) = (hours / 24, hours % 24);
     match (days, hours) {
         (0, hours) => format!("{hours} hours"),
         (days, 0) => format!("{days} days"),
