@@ -35,7 +35,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// Between two looks at all while jobs are under way: it may pass over every row removed of late, which is not little then.
 const ALL_EVERY: Duration = Duration::from_secs(10);
 /// Attempts at a transaction that conflicts with another, before the conflict counts as a failure.
-const CONFLICTS_MAX: u32 = 8;
+const CONFLICTS_MAX: u32 = 16;
+/// Longest wait between two of them.
+const CONFLICT_WAIT_MAX: Duration = Duration::from_millis(256);
 
 /// Claims jobs and runs them.
 pub struct Runner {
@@ -335,7 +337,8 @@ impl Attempt {
                 Err(JobError::Store(StoreError::Conflict)) if conflicts < CONFLICTS_MAX => conflicts += 1,
                 outcome => return outcome,
             }
-            let wait = jittered(Duration::from_millis(1 << conflicts), self.claimed.id.0.as_u64_pair().1);
+            let wait = Duration::from_millis(1 << conflicts).min(CONFLICT_WAIT_MAX);
+            let wait = jittered(wait, self.claimed.id.0.as_u64_pair().1 ^ u64::from(conflicts));
             tokio::time::sleep(wait).await;
         }
     }

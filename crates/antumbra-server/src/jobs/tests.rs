@@ -392,8 +392,8 @@ async fn a_long_line_is_gone_through_once_and_costs_others_nothing_after_that() 
     drop(runner);
     bench.clock.advance(COUNT_UP.lease);
     let bounds = Bounds {
-        at_once: 64,
-        at_once_per_target: 64,
+        at_once: 16,
+        at_once_per_target: 16,
         per_minute_per_target: None,
     };
     let mut anew = bench.runner(bench.counting()).bounded(&COUNT_UP, bounds);

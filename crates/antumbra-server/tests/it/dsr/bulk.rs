@@ -455,7 +455,7 @@ async fn records_of_a_deletion_platform_are_answered_by_requests() {
     shop.story.server.run_jobs_until_idle().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_meets_others_all_the_time_is_refused_under_its_own_code() {
     let shop = Arc::new(Shop::open().await);
     let id = DsrId(
