@@ -194,7 +194,8 @@ pub async fn set_available_until(
 /// Destroys the key of a request that is over, and removes whatever names or finds the person by it. What is left says what was
 /// demanded, when, and how it ended. Files are noise from the commit on; their rows and bodies are the caller's to remove.
 ///
-/// Fails with [`DsrError::StillOpen`] before the request is over. One that was shredded before stays as it is.
+/// Fails with [`DsrError::StillOpen`] before the request is over, and with [`DsrError::LegallyHeld`] while what is about the
+/// person must be kept. One that was shredded before stays as it is.
 pub async fn shred(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, DsrError> {
     let before = super::get_head(tx, deed.organization, id).await?;
     if before.state.is_open() {
@@ -202,6 +203,9 @@ pub async fn shred(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, D
     }
     if before.shredded_at.is_some() {
         return Ok(before);
+    }
+    if holds::is_held(tx, deed.organization, before.core_index).await? {
+        return Err(DsrError::LegallyHeld);
     }
     let after = DsrHead {
         region: Region::default(),

@@ -85,24 +85,33 @@ fn horizon(organization: &Organization, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
-/// Does [`RETAIN`]: batch by batch, each in a transaction of its own. The settings count as they are now.
+/// Does [`RETAIN`]: batch by batch, each in a transaction of its own. The settings count as they are now. What must be kept for
+/// a legal hold is passed over, until a later round finds the hold lifted.
 pub async fn retain(app: AppState, job: Claimed) -> Result<(), JobError> {
-    for _ in 0..BATCHES_AT_ONCE {
+    let (mut batches, mut walked_to) = (0, None);
+    while batches < BATCHES_AT_ONCE {
         let now = app.now(job.organization);
         let deed = by_the_system(&app, job.organization, now);
         let mut tx = app.store.begin_write().await?;
         let settings = app.settings.get(&mut tx, job.organization).await?;
         let over = match horizon(&settings.organization, now) {
-            Some(horizon) => dsr::list_over(&mut tx, job.organization, horizon, None, REQUESTS_AT_ONCE).await?,
+            Some(horizon) => dsr::list_over(&mut tx, job.organization, horizon, walked_to, REQUESTS_AT_ONCE).await?,
             None => Vec::new(),
         };
         let what = match settings.organization.retention.kind {
             RetentionKind::DeleteRequest => &DELETE,
             RetentionKind::Keep | RetentionKind::DeletePersonalData => &CLEAR,
         };
+        let mut is_idle = true;
         for request in &over {
-            shred(&mut tx, &app, &deed, request.id, what).await.map_err(failed)?;
+            walked_to = Some(request.place);
+            match shred(&mut tx, &app, &deed, request.id, what).await {
+                Ok(_) => is_idle = false,
+                Err(DsrError::LegallyHeld) => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
+        batches += usize::from(!is_idle);
         if over.len() < REQUESTS_AT_ONCE {
             jobs::finish(&mut tx, &job).await?;
             tx.commit().await?;

@@ -602,3 +602,31 @@ async fn a_request_is_shredded_on_demand_once_it_is_over_and_may_go_as_a_whole()
         assert!(refused.contains("afterDays"), "{refused}");
     }
 }
+
+#[tokio::test]
+async fn what_must_be_kept_for_a_legal_hold_is_shredded_only_once_the_hold_is_over() {
+    let story = Story::with_data_points(&["profile", "photo"]).await;
+    let over = story.delivered().await;
+    let hold = story.submit(Action::PlaceOnLegalHold).await;
+    let shred = format!("mutation {{ shredRequest(input: {{id: \"{over}\"}}) {{ clientMutationId }} }}");
+    let refused = manage_refused(&story.server, &story.admin_key, &shred).await;
+    assert!(refused.contains("legal hold"), "{refused}");
+    story
+        .manage("mutation { updateRetention(input: {afterDays: 1}) { clientMutationId } }")
+        .await;
+    story.server.pass(30 * DAY).await;
+    let keep = async || {
+        retention::keep(story.server.app()).await.unwrap();
+        story.server.run_jobs_until_idle().await;
+        rows_of(&story.server, "dsr_subjects").await.len()
+    };
+    assert_eq!(keep().await, 2, "of the person's and of the hold itself");
+    story
+        .manage(&format!(
+            "mutation {{ cancelRequest(input: {{requestId: \"{hold}\"}}) {{ request {{ id }} }} }}"
+        ))
+        .await;
+    // Rounds are an hour apart.
+    story.server.pass(DAY / 24).await;
+    assert_eq!(keep().await, 1, "the hold itself has only just ended");
+}
