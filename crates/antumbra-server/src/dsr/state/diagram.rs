@@ -9,7 +9,7 @@ use super::{
     DsrStatus,
     tests::{EVENTS, NOW, one_phase, state, two_phases},
 };
-use crate::dsr::{Delivery, Rules};
+use crate::dsr::{DelayRule, Delivery, Rules};
 
 /// Between these lines of the page stands what is drawn.
 const MARKS: (&str, &str) = ("<!-- drawn from the step function -->\n", "<!-- /drawn -->\n");
@@ -36,6 +36,9 @@ const STATES: [&str; 16] = [
     "ON_HOLD ENRICHING",
 ];
 
+/// What a state knows makes several of one: whether anything was found, and what is held.
+const VARIANTS: [&str; 2] = ["APPROVING", "ON_HOLD WAITING"];
+
 /// What an event is called in the picture; what can happen almost everywhere stands in a list below it.
 fn word(event: &str) -> Option<&'static str> {
     Some(match event {
@@ -54,27 +57,23 @@ fn word(event: &str) -> Option<&'static str> {
     })
 }
 
-/// Every set of rules that leads elsewhere than the others.
+/// Every set of rules that may lead elsewhere than another.
 fn rules() -> Vec<Rules> {
-    let mut all = Vec::new();
-    for base in [one_phase(), two_phases()] {
-        for review in [true, false] {
-            for secondary_review in [true, false] {
-                for delivery in [Delivery::Nothing, Delivery::Files, Delivery::Categories] {
-                    for waiting in [base.waiting, jiff::SignedDuration::ZERO] {
-                        all.push(Rules {
-                            requires_review: review,
-                            requires_secondary_review: secondary_review,
-                            skip_secondary_if_no_files: !review,
-                            delivery,
-                            waiting,
-                            ..base.clone()
-                        });
-                    }
-                }
-            }
-        }
-    }
+    let none = jiff::SignedDuration::ZERO;
+    let mut at_once = two_phases();
+    at_once.delay = at_once.delay.map(|delay| DelayRule { time: none, ..delay });
+    let mut all = vec![one_phase(), two_phases(), at_once];
+    let mut vary = |change: &dyn Fn(&mut Rules)| {
+        let mut changed = all.clone();
+        changed.iter_mut().for_each(change);
+        all.extend(changed);
+    };
+    vary(&|rules| rules.waiting = none);
+    vary(&|rules| rules.requires_review = !rules.requires_review);
+    vary(&|rules| rules.requires_secondary_review = !rules.requires_secondary_review);
+    vary(&|rules| rules.skip_secondary_if_no_files = !rules.skip_secondary_if_no_files);
+    vary(&|rules| rules.delivery = Delivery::Nothing);
+    vary(&|rules| rules.delivery = Delivery::Categories);
     all
 }
 
@@ -88,7 +87,8 @@ fn drawn() -> String {
     };
     let mut ways: BTreeMap<(usize, usize), BTreeSet<&str>> = BTreeMap::new();
     let mut lists: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-    for (from, text) in STATES.iter().enumerate() {
+    for text in STATES.iter().chain(&VARIANTS) {
+        let from = place(state(text).status());
         for (name, event) in EVENTS {
             for rules in rules() {
                 let Ok((to, _)) = state(text).step(event, &rules, NOW) else {
