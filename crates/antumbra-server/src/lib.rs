@@ -75,6 +75,7 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
         handles(app, &dsr::NOTE_DEADLINE, dsr::note_deadline),
         handles(app, &messages::SEND, messages::send),
         handles(app, &dsr::DROP_FILES, dsr::drop_files),
+        handles(app, &dsr::FORGET_DROP_RECORDS, dsr::forget_drop_records),
         handles(app, &dsr::OPEN_RUNS, runs::open_runs),
         handles(app, &runs::SEND_NOTICE, runs::send_notice),
         handles(app, &silos::RESUMED, runs::go_on_at_silo),

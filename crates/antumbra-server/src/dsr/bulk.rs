@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antumbra_store::{Reader, Record, StoreError, Table, Tx};
+use antumbra_store::{Reader, Record, Scan, StoreError, Table, Tx};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -37,6 +37,9 @@ pub(crate) const INPUTS_MAX: usize = 100;
 
 /// Answers: which request came of a submission of that name: (organization, blind name).
 pub(super) const NAMED: Table<(Uuid, [u8; 16]), Taken> = Table::new("dsr_idempotency_keys");
+
+/// Answers: which names a request's submissions had: (organization, request, blind name).
+pub(super) const NAMES: Table<(Uuid, Uuid, [u8; 16]), ()> = Table::new("dsr_idempotency_keys_by_request");
 
 /// What became of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,7 +231,26 @@ pub(crate) async fn keep_one(
         words,
     };
     tx.put(&NAMED, &place, &taken);
+    tx.put(&NAMES, &(place.0, dsr.head.id.0, place.1), &());
     Ok(Ok((dsr, outcome)))
+}
+
+/// Forgets names of a request's submissions, at most `limit`: from then on a repeat is a submission of its own. Says whether more
+/// may be left.
+pub(super) async fn forget_names(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    id: DsrId,
+    limit: usize,
+) -> Result<bool, StoreError> {
+    let names = tx
+        .scan(&NAMES, Scan::prefix(&(organization.0, id.0)).limit(limit))
+        .await?;
+    for (place, ()) in &names {
+        tx.delete(&NAMES, place);
+        tx.delete(&NAMED, &(place.0, place.2));
+    }
+    Ok(!names.is_empty())
 }
 
 async fn take(

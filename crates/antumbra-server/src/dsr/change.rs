@@ -1,12 +1,13 @@
 //! Changing a request that exists. Every change of state goes through [`advance`].
 
-use antumbra_store::Tx;
+use antumbra_store::{StoreError, Tx};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    DsrError,
+    DsrError, bulk,
     deadlines::{self, Noted},
+    drop_runs,
     holds::{self, Followed},
     jobs::{DROP_FILES, ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES},
     links,
@@ -72,28 +73,45 @@ pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -
     let wanted = effects.into_iter().filter(|effect| after.wants(effect));
     enqueue(tx, deed, id, wanted);
     follow_holds(tx, deed, &after).await?;
-    let is_seen = after.state.is_open() || after.state.shows_files();
-    if !is_seen && files::any(tx, deed.organization, id.0).await? {
-        jobs::enqueue(
-            tx,
-            deed.organization,
-            Job::new(deed.ids.uuid(), &DROP_FILES, [id.0]),
-            deed.now,
-        );
-    }
+    drop_unseen_files(tx, deed, &after).await?;
     Ok(after)
 }
 
 /// Has legal holds follow how a request stands now; what erases the data of a person who is held from now on is parked.
 pub(super) async fn follow_holds(tx: &mut Tx, deed: &Deed<'_>, head: &DsrHead) -> Result<(), DsrError> {
-    if holds::follow(tx, deed.organization, head).await? == Followed::Nothing {
+    match holds::follow(tx, deed.organization, head).await? {
+        Followed::Nothing => {}
+        Followed::Placed => {
+            record(tx, deed, head.id, "dsr.legal_hold_placed", vec![]);
+            for erasing in holds::erasing(tx, deed.organization, head.core_index).await? {
+                record(tx, deed, erasing, "dsr.stopped_by_legal_hold", vec![]);
+                Box::pin(advance(tx, deed, erasing, DsrEvent::Held)).await?;
+            }
+        }
+        Followed::Lifted => drop_what_was_held(tx, deed, head).await?,
+    }
+    Ok(())
+}
+
+/// Has the files removed that nobody sees any more and that a legal hold kept. The job finds out whether another hold keeps them.
+async fn drop_what_was_held(tx: &mut Tx, deed: &Deed<'_>, head: &DsrHead) -> Result<(), DsrError> {
+    let ids = store::list_by_core_index(tx, deed.organization, head.core_index).await?;
+    for over in store::find_heads(tx, deed.organization, &ids).await? {
+        // What changes with this commit sees to its own files.
+        if over.id != head.id {
+            drop_unseen_files(tx, deed, &over).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Has the files of a request removed where nobody sees them any more.
+async fn drop_unseen_files(tx: &mut Tx, deed: &Deed<'_>, head: &DsrHead) -> Result<(), DsrError> {
+    if !head.shows_nothing_any_more() || !files::any(tx, deed.organization, head.id.0).await? {
         return Ok(());
     }
-    record(tx, deed, head.id, "dsr.legal_hold_placed", vec![]);
-    for erasing in holds::erasing(tx, deed.organization, head.core_index).await? {
-        record(tx, deed, erasing, "dsr.stopped_by_legal_hold", vec![]);
-        Box::pin(advance(tx, deed, erasing, DsrEvent::Held)).await?;
-    }
+    let job = Job::new(deed.ids.uuid(), &DROP_FILES, [head.id.0]);
+    jobs::enqueue(tx, deed.organization, job, deed.now);
     Ok(())
 }
 
@@ -223,6 +241,19 @@ pub async fn shred(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, D
     messages::silence(tx, deed.organization, id, deed.now).await?;
     store::replace(tx, deed.organization, &before, &after);
     Ok(after)
+}
+
+/// Removes what else points from a person's words and ids to a request whose key is destroyed, up to `limit` rows of each sort:
+/// the names of its submissions, and which records of deletion platforms it answered. Says whether more may be left.
+pub async fn forget_some(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    id: DsrId,
+    limit: usize,
+) -> Result<bool, StoreError> {
+    let names = bulk::forget_names(tx, organization, id, limit).await?;
+    let links = drop_runs::forget_links(tx, organization, id, limit).await?;
+    Ok(names || links)
 }
 
 /// Removes the record of a request that was shredded, so that nothing tells that there was one but the audit log.

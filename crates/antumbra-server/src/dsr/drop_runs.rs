@@ -2,8 +2,8 @@
 //!
 //! A run is one collection of records from such a platform, as California's is. Whoever fetches them has a run made, adds
 //! the ids of its records with the list that each stands on, submits requests that name them, and closes the run when all
-//! of it is matched. What is kept of a record is a blind index; its id in plain words stands with the requests that answer
-//! it, sealed with the rest that is about the person.
+//! of it is matched. What is kept of a record is a blind index, until its run is closed; its id in plain words stands with the
+//! requests that answer it, sealed with the rest that is about the person, and goes with them.
 
 use std::collections::BTreeSet;
 
@@ -29,6 +29,9 @@ pub(super) const RUNS: Table<(Uuid, Uuid), DropRun> = Table::new("drop_runs");
 pub(super) const RECORDS: Table<(Uuid, Uuid, [u8; 16]), DropRecord> = Table::new("drop_records");
 /// Answers: which requests answer the records of a run: (organization, run, blind record, request).
 pub(super) const LINKS: Table<(Uuid, Uuid, [u8; 16], Uuid), ()> = Table::new("drop_links");
+
+/// Answers: which records of which runs a request answers: (organization, request, run, blind record).
+pub(super) const LINKS_BY_REQUEST: Table<(Uuid, Uuid, Uuid, [u8; 16]), ()> = Table::new("drop_links_by_request");
 
 /// Records that one submission may answer.
 pub(crate) const RECORDS_MAX: usize = 500;
@@ -271,13 +274,42 @@ fn blind(keys: &OrganizationKeys, record: &DropRecordId) -> [u8; 16] {
 
 /// Notes that a request answers these records.
 pub(super) fn link(tx: &mut Tx, keys: &OrganizationKeys, request: DsrId, link: &DropLink) {
+    let (organization, run) = (keys.organization.0, link.run.0);
     for record in &link.records {
-        tx.put(
-            &LINKS,
-            &(keys.organization.0, link.run.0, blind(keys, record), request.0),
-            &(),
-        );
+        let record = blind(keys, record);
+        tx.put(&LINKS, &(organization, run, record, request.0), &());
+        tx.put(&LINKS_BY_REQUEST, &(organization, request.0, run, record), &());
     }
+}
+
+/// Forgets which records a request answers, at most `limit` of them. Says whether more may be left.
+pub(super) async fn forget_links(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    request: DsrId,
+    limit: usize,
+) -> Result<bool, StoreError> {
+    let of_request = Scan::prefix(&(organization.0, request.0)).limit(limit);
+    let links = tx.scan(&LINKS_BY_REQUEST, of_request).await?;
+    for (place, ()) in &links {
+        let (organization, request, run, record) = *place;
+        tx.delete(&LINKS, &(organization, run, record, request));
+        tx.delete(&LINKS_BY_REQUEST, place);
+    }
+    Ok(!links.is_empty())
+}
+
+/// Forgets the records of a run that is closed, at most `limit`: nobody asks for them any more. Says whether more may be left.
+pub(super) async fn forget_records(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    run: DropRunId,
+    limit: usize,
+) -> Result<bool, StoreError> {
+    let of_run = Scan::prefix(&(organization.0, run.0)).limit(limit);
+    let records = tx.scan(&RECORDS, of_run).await?;
+    records.iter().for_each(|(place, _)| tx.delete(&RECORDS, place));
+    Ok(!records.is_empty())
 }
 
 /// Makes a run. Nothing, if there are too many.

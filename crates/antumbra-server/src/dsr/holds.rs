@@ -3,7 +3,8 @@
 //! A person is held from the moment that a request to place them on legal hold is taken in, until one to remove them has
 //! been completed: evidence that is gone cannot be brought back, so the hold begins early and ends late. A request to
 //! place that is stopped before it was done holds nobody. While a person is held, no silo is asked to erase anything of
-//! theirs: [`super::advance`] parks such a request where it would begin to, and does not resume it.
+//! theirs: [`super::advance`] parks such a request where it would begin to, and does not resume it. Nor is anything removed here:
+//! keys and files of requests that are over are kept until the hold is lifted.
 
 use antumbra_store::{Reader, Scan, StoreError, Table, Tx};
 use uuid::Uuid;
@@ -62,7 +63,7 @@ pub(super) async fn follow(tx: &mut Tx, organization: OrganizationId, head: &Dsr
         }
         Action::PlaceOnLegalHold => {
             tx.delete(&HOLDS, &(organization.0, core, id));
-            Ok(Followed::Nothing)
+            Ok(Followed::Lifted)
         }
         Action::RemoveFromLegalHold if is_done => {
             let rows = tx
@@ -72,7 +73,7 @@ pub(super) async fn follow(tx: &mut Tx, organization: OrganizationId, head: &Dsr
             for (place, ()) in rows.iter().filter(|((.., placed), ())| *placed < id) {
                 tx.delete(&HOLDS, place);
             }
-            Ok(Followed::Nothing)
+            Ok(Followed::Lifted)
         }
         _ => Ok(Followed::Nothing),
     }
@@ -85,6 +86,8 @@ pub(super) enum Followed {
     Nothing,
     /// They are held by this request, and were not before.
     Placed,
+    /// One hold fewer holds them, and maybe none any more.
+    Lifted,
 }
 
 /// The requests that are being worked on and erase what must be kept from now on.

@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Deed, DsrError, change::advance, model::DsrId, state::DsrEvent};
+use super::{
+    Deed, DsrError,
+    change::advance,
+    drop_runs::{self, DropRunId},
+    holds,
+    model::DsrId,
+    state::DsrEvent,
+};
 use crate::{
     AppState,
     audit::Actor,
@@ -25,7 +32,10 @@ pub static ELAPSED: JobKind = inner("dsr.elapsed");
 /// done. Subject: the request.
 pub static DROP_FILES: JobKind = inner("dsr.drop_files");
 
-/// Files, and rows about them, that one transaction removes.
+/// Forgets the records of a deletion platform's run that is closed. Subject: the run.
+pub static FORGET_DROP_RECORDS: JobKind = inner("dsr.forget_drop_records");
+
+/// Files, and rows of other sorts, that one transaction removes.
 const DROPPED_AT_ONCE: usize = 500;
 
 pub(super) const fn inner(name: &'static str) -> JobKind {
@@ -52,24 +62,43 @@ pub async fn elapsed(app: AppState, job: Claimed) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Does [`DROP_FILES`], unless the request has started again meanwhile.
+/// Does [`DROP_FILES`], unless the request has started again meanwhile, or its data subject is on legal hold: the end of that has
+/// it done again.
 pub async fn drop_files(app: AppState, job: Claimed) -> Result<(), JobError> {
     let id = DsrId(job.subject(0)?);
     let keys = app.keys.organization(job.organization).await.map_err(failed)?;
     loop {
         let mut tx = app.store.begin_write().await?;
         let is_wanted = match super::get_head(&mut tx, job.organization, id).await {
-            Ok(head) => !head.state.is_open() && !head.state.shows_files(),
+            Ok(head) => {
+                head.shows_nothing_any_more() && !holds::is_held(&mut tx, job.organization, head.core_index).await?
+            }
             Err(DsrError::NotFound) => false,
             Err(error) => return Err(failed(error)),
         };
         let left = match is_wanted {
-            true => files::discard_some(&mut tx, &keys, id.0, app.clock.now(), DROPPED_AT_ONCE)
+            true => files::discard_some(&mut tx, &keys, id.0, DROPPED_AT_ONCE)
                 .await
                 .map_err(|error| file_failed("removing files that nobody sees", error))?,
             false => files::Left::Nothing,
         };
         if left == files::Left::Nothing {
+            jobs::finish(&mut tx, &job).await?;
+            return Ok(tx.commit().await?);
+        }
+        tx.commit().await?;
+    }
+}
+
+/// Does [`FORGET_DROP_RECORDS`].
+pub async fn forget_drop_records(app: AppState, job: Claimed) -> Result<(), JobError> {
+    let run = DropRunId(job.subject(0)?);
+    loop {
+        let mut tx = app.store.begin_write().await?;
+        let is_closed = drop_runs::find(&mut tx, job.organization, run)
+            .await?
+            .is_some_and(|run| run.closed_at.is_some());
+        if !is_closed || !drop_runs::forget_records(&mut tx, job.organization, run, DROPPED_AT_ONCE).await? {
             jobs::finish(&mut tx, &job).await?;
             return Ok(tx.commit().await?);
         }

@@ -32,13 +32,16 @@ use antumbra_crypto::OpenFailed;
 use antumbra_store::{Corrupt, Reader, StoreError};
 
 pub use change::{
-    Deed, FoundIdentifier, add_identifiers, advance, approve, begin_early, cancel, delete, extend, hold, record,
-    remove_identifiers, resume, set_available_until, set_silent, settle_soon, shred, verify_identifiers, withdraw,
+    Deed, FoundIdentifier, add_identifiers, advance, approve, begin_early, cancel, delete, extend, forget_some, hold,
+    record, remove_identifiers, resume, set_available_until, set_silent, settle_soon, shred, verify_identifiers,
+    withdraw,
 };
-pub use deadlines::{Deadline, NOTE_DEADLINE, NoExtension, knows_zone, note_deadline};
+pub use deadlines::{Deadline, NOTE_DEADLINE, NoExtension, OfficeCalendar, note_deadline};
 pub use drop_runs::{DropLink, DropList, DropRecordId, DropRun, DropRunId};
 pub(crate) use jobs::file_failed;
-pub use jobs::{DROP_FILES, ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES, drop_files, elapsed};
+pub use jobs::{
+    DROP_FILES, ELAPSED, FORGET_DROP_RECORDS, OPEN_RUNS, SETTLE_IDENTITIES, drop_files, elapsed, forget_drop_records,
+};
 pub use list::{Cursor, Filter, Page, count, list};
 pub use model::{
     Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Region, SiloChoice,

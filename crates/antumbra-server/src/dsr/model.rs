@@ -118,6 +118,11 @@ impl DsrHead {
             && self.rules.available_until.is_none_or(|until| now < until)
     }
 
+    /// Whether nobody will ever see what silos sent, unless the request begins again.
+    pub(super) fn shows_nothing_any_more(&self) -> bool {
+        !self.state.is_open() && !self.state.shows_files()
+    }
+
     /// When the data subject can no longer see what was delivered; none where no such time is set.
     pub fn available_until(&self) -> Option<Timestamp> {
         self.rules.available_until.or(self.state.available_until())

@@ -236,7 +236,7 @@ pub(super) async fn restart(
     if begun.is_silent {
         messages::silence(tx, deed.organization, id, deed.now).await?;
     }
-    let withdrawn = files::withdraw_all(tx, keys, id.0, deed.now).await?;
+    let withdrawn = files::withdraw_all(tx, keys, id.0).await?;
     let details = vec![
         ("round", Detail::Count(u64::from(begun.round))),
         ("identifiers", asked.strategy.as_str().into()),

@@ -58,7 +58,9 @@ pub const TABLES: &[&str] = &[
     drop_runs::RUNS.name(),
     drop_runs::RECORDS.name(),
     drop_runs::LINKS.name(),
+    drop_runs::LINKS_BY_REQUEST.name(),
     bulk::NAMED.name(),
+    bulk::NAMES.name(),
     holds::HOLDS.name(),
 ];
 

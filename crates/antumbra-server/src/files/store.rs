@@ -56,6 +56,8 @@ const SWEEP_MAX: usize = 1000;
 const LIST_CHUNK: usize = 200;
 /// How often a reservation is tried again.
 const RESERVE_TURNS: u32 = 8;
+/// The place of bodies that the next sweep takes: before any time.
+const AT_ONCE: u64 = 0;
 const MANIFEST: &str = "antumbra/manifest/1";
 const DIGEST_BYTES: usize = 32;
 
@@ -338,21 +340,15 @@ pub(super) async fn find(
     Ok(Some((key, listed, manifest)))
 }
 
-/// Removes a file: its manifest and its name now, its bytes by the next sweep.
-pub async fn discard(
-    tx: &mut Tx,
-    keys: &OrganizationKeys,
-    request: Uuid,
-    id: FileId,
-    now: Timestamp,
-) -> Result<(), FileError> {
+/// Removes a file: its manifest and its name now, its bytes by the next sweep, whatever time it is for whom.
+pub async fn discard(tx: &mut Tx, keys: &OrganizationKeys, request: Uuid, id: FileId) -> Result<(), FileError> {
     let place = Place::of(keys, request, id);
     let Some(row) = tx.get(&FILES, &place.row()).await? else {
         return Ok(());
     };
     let manifest = open_manifest(keys, place, &row)?;
     for segment in &manifest.segments {
-        tx.put(&LOOSE_BODIES, &(milliseconds(now), segment.object), &Loose::Doomed);
+        tx.put(&LOOSE_BODIES, &(AT_ONCE, segment.object), &Loose::Doomed);
     }
     tx.delete(&FILE_NAMES, &(keys.organization.0, request, manifest.name_index));
     tx.delete(&FILES, &place.row());
@@ -360,12 +356,7 @@ pub async fn discard(
 }
 
 /// Removes every file of a request that goes on, and lets names and numbers begin anew. Says how many there were.
-pub async fn withdraw_all(
-    tx: &mut Tx,
-    keys: &OrganizationKeys,
-    request: Uuid,
-    now: Timestamp,
-) -> Result<usize, FileError> {
+pub async fn withdraw_all(tx: &mut Tx, keys: &OrganizationKeys, request: Uuid) -> Result<usize, FileError> {
     let of_request = || Scan::prefix(&(keys.organization.0, request)).limit(LIST_CHUNK);
     let mut withdrawn = 0;
     loop {
@@ -374,7 +365,7 @@ pub async fn withdraw_all(
             break;
         }
         for ((.., id), _) in &files {
-            discard(tx, keys, request, FileId(*id), now).await?;
+            discard(tx, keys, request, FileId(*id)).await?;
         }
         withdrawn += files.len();
     }
@@ -409,13 +400,12 @@ pub async fn discard_some(
     tx: &mut Tx,
     keys: &OrganizationKeys,
     request: Uuid,
-    now: Timestamp,
     limit: usize,
 ) -> Result<Left, FileError> {
     let some = Scan::prefix(&(keys.organization.0, request)).limit(limit);
     let rows = tx.scan(&FILES, some).await?;
     for ((.., id), _) in &rows {
-        discard(tx, keys, request, FileId(*id), now).await?;
+        discard(tx, keys, request, FileId(*id)).await?;
     }
     Ok(if rows.is_empty() {
         Left::Nothing
@@ -445,10 +435,10 @@ pub async fn forget_some(
 
 /// Removes every file of a request and all that was kept about them. For when the request's content key is destroyed,
 /// which is the caller's to do: until then the reserved IVs must stay.
-pub async fn discard_all(tx: &mut Tx, keys: &OrganizationKeys, request: Uuid, now: Timestamp) -> Result<(), FileError> {
+pub async fn discard_all(tx: &mut Tx, keys: &OrganizationKeys, request: Uuid) -> Result<(), FileError> {
     let of_request = || Scan::prefix(&(keys.organization.0, request));
     for ((.., id), _) in tx.scan(&FILES, of_request()).await? {
-        discard(tx, keys, request, FileId(id), now).await?;
+        discard(tx, keys, request, FileId(id)).await?;
     }
     for (place, ()) in tx.scan(&FILE_NAMES, of_request()).await? {
         tx.delete(&FILE_NAMES, &place);

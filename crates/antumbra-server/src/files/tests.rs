@@ -491,9 +491,7 @@ async fn a_discarded_file_is_gone_at_once_and_its_bytes_by_the_next_sweep() {
     let house = House::new().await;
     let (first, second) = (house.keep(&plain(100_000)).await, house.keep(&plain(100_000)).await);
     let mut tx = house.app.store.begin_write().await.unwrap();
-    discard(&mut tx, &house.keys, REQUEST, first, house.app.clock.now())
-        .await
-        .unwrap();
+    discard(&mut tx, &house.keys, REQUEST, first).await.unwrap();
     tx.commit().await.unwrap();
     assert!(house.find(first).await.is_none());
     assert_eq!(sweep(&house.app).await.unwrap(), 1);
@@ -511,9 +509,7 @@ async fn discarding_everything_leaves_no_row_and_no_blob() {
         house.keep(&plain(100_000)).await;
     }
     let mut tx = house.app.store.begin_write().await.unwrap();
-    discard_all(&mut tx, &house.keys, REQUEST, house.app.clock.now())
-        .await
-        .unwrap();
+    discard_all(&mut tx, &house.keys, REQUEST).await.unwrap();
     destroy_key(&mut tx, ORGANIZATION, KeyKind::Request, REQUEST);
     tx.commit().await.unwrap();
     assert_eq!(sweep(&house.app).await.unwrap(), 3);

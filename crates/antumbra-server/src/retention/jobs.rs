@@ -183,7 +183,7 @@ async fn clear_up(app: &AppState, job: &Claimed, what: Forgetting) -> Result<(),
             }
             Err(error) => return Err(failed(error)),
         };
-        let mut is_over = files::discard_some(&mut tx, &keys, id.0, app.clock.now(), ROWS_AT_ONCE)
+        let mut is_over = files::discard_some(&mut tx, &keys, id.0, ROWS_AT_ONCE)
             .await
             .map_err(file_failed)?
             == Left::Nothing;
@@ -192,6 +192,7 @@ async fn clear_up(app: &AppState, job: &Claimed, what: Forgetting) -> Result<(),
                 .await
                 .map_err(file_failed)?
                 == Left::Nothing;
+        is_over = is_over && !dsr::forget_some(&mut tx, organization, id, ROWS_AT_ONCE).await?;
         is_over = is_over && !runs::forget(&mut tx, organization, id, what, ROWS_AT_ONCE).await?;
         if what == Forgetting::All {
             is_over = is_over && !messages::forget(&mut tx, organization, id).await?;

@@ -98,9 +98,7 @@ impl Shop {
         let app = self.server.app();
         let keys = app.keys.organization(self.server.organization).await.unwrap();
         let mut tx = app.store.begin_write().await.unwrap();
-        files::discard(&mut tx, &keys, self.request, file, app.clock.now())
-            .await
-            .unwrap();
+        files::discard(&mut tx, &keys, self.request, file).await.unwrap();
         tx.commit().await.unwrap();
     }
 

@@ -26,6 +26,7 @@ mod preferences;
 mod preflights;
 mod purposes;
 mod reports;
+mod retention;
 mod runs;
 mod silos;
 mod storms;

@@ -3,8 +3,11 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use crate::{
-    dsr::{DropList, DropRecordId, DropRun, DropRunId, DsrId, DsrStatus, drop_runs, find_heads, open},
+    dsr::{
+        DropList, DropRecordId, DropRun, DropRunId, DsrId, DsrStatus, FORGET_DROP_RECORDS, drop_runs, find_heads, open,
+    },
     graphql::{Date, Refusal, Session, bound, parse_id},
+    jobs::{self, Job},
 };
 
 use super::refusal;
@@ -129,7 +132,7 @@ impl DropMutations {
         Ok(DropRunPayload::new(&run))
     }
 
-    /// Closes a run: no request can be submitted for its records any more.
+    /// Closes a run: no request can be submitted for its records any more, and those are forgotten.
     async fn close_drop_run(&self, context: &Context<'_>, input: CloseDropRunInput) -> Result<DropRunPayload, Refusal> {
         let session = Session::of(context);
         let mut run = run_of(session, &input.id).await?;
@@ -137,6 +140,8 @@ impl DropMutations {
             run.closed_at = Some(session.deed().now);
             let mut tx = session.write().await;
             drop_runs::save(&mut tx, session.organization(), &run);
+            let job = Job::new(session.app.ids.uuid(), &FORGET_DROP_RECORDS, [run.id.0]);
+            jobs::enqueue(&mut tx, session.organization(), job, session.now);
             session.record(&mut tx, "drop_run.closed", ("drop_run", run.id.0));
         }
         Ok(DropRunPayload::new(&run))

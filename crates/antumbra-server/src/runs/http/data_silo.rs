@@ -141,7 +141,7 @@ async fn keep_json(
     let accounts: BTreeSet<&str> = received.iter().map(|(account, _)| *account).collect();
     for account in accounts {
         let mut number = 0;
-        while clear_slot(app, tx, admitted, &slot_of(account, number)).await? {
+        while clear_slot(tx, admitted, &slot_of(account, number)).await? {
             number += 1;
         }
     }

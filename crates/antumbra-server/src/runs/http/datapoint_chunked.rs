@@ -57,7 +57,7 @@ pub(crate) async fn upload_page(
     let slot = title.map(|title| slot(&admitted, &point, "page", title));
     let page = match (&received, &slot) {
         (None, _) => Page::Empty,
-        (Some(_), Some(slot)) if clear_slot(&app, &mut tx, &admitted, slot).await? => Page::Replacement,
+        (Some(_), Some(slot)) if clear_slot(&mut tx, &admitted, slot).await? => Page::Replacement,
         (Some(_), _) => Page::New,
     };
     open.profile()

@@ -98,11 +98,11 @@ fn slot(admitted: &Admitted, point: &DataPoint, kind: &str, name: &str) -> Slot 
 }
 
 /// Takes away the file that stands in `slot`. Says whether there was one.
-async fn clear_slot(app: &AppState, tx: &mut Tx, admitted: &Admitted, slot: &Slot) -> Result<bool, RunError> {
+async fn clear_slot(tx: &mut Tx, admitted: &Admitted, slot: &Slot) -> Result<bool, RunError> {
     let Some(file) = store::find_handed_over(tx, slot).await? else {
         return Ok(false);
     };
-    files::discard(tx, &admitted.keys, slot.request.0, FileId(file), app.clock.now()).await?;
+    files::discard(tx, &admitted.keys, slot.request.0, FileId(file)).await?;
     store::put_handed_over(tx, slot, None);
     Ok(true)
 }
