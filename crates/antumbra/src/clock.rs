@@ -100,7 +100,7 @@ async fn advance(client: &Client, by: Span) -> Result<()> {
         let answer = client.graphql(document, json!({ "input": { "until": until } })).await?;
         let now = answer["advanceClock"]["now"].as_str().unwrap_or_default().to_owned();
         if answer["advanceClock"]["arrived"].as_bool() == Some(true) {
-            println!("It is {now}; there was something to do at {stops} moments on the way.");
+            println!("It is {now}. Times at which there was something to do on the way: {stops}.");
             return Ok(());
         }
         if answer["advanceClock"]["moved"].as_bool() == Some(true) {

@@ -84,10 +84,18 @@ fn a_difference_is_shown_field_by_field() {
         )
         .replace("title: Email Address", "title: Address")
         .replace("replace-this-with-a-secret", "another-secret")
-        .replace("title: Daily\n", "title: Daily\n          - title: Yearly\n");
+        .replace("title: Daily\n", "title: Daily\n          - title: Yearly\n")
+        .replace("05-01, 10-03", "10-03")
+        .replace("afterDays: 1095", "afterDays: 400")
+        .replace("days: 10 }", "days: 12 }");
     let told = site.applied(&changed);
     let kept: Vec<&str> = told.lines().filter(|line| !line.starts_with('=')).collect();
     let wanted = [
+        "~ organization Northwind and Southwind",
+        "    holidays: [01-06, 05-01, 10-03, 12-26, 2027-03-26, 2027-03-29] -> [01-06, 10-03, 12-26, 2027-03-26, 2027-03-29]",
+        "    retention: {\"afterDays\":1095,\"kind\":\"DELETE_PERSONAL_DATA\"} -> {\"afterDays\":400,\"kind\":\"DELETE_PERSONAL_DATA\"}",
+        "~ data subject type customer",
+        "    timesToAnswer: [{\"action\":\"RECTIFICATION\",\"days\":10}] -> [{\"action\":\"RECTIFICATION\",\"days\":12}]",
         "~ action ACCESS",
         "    requiresReview: true -> false",
         "+ preference option Yearly",
@@ -99,7 +107,7 @@ fn a_difference_is_shown_field_by_field() {
         "    headers: x-shop-token (values not shown) -> x-shop-token (values not shown)",
         "~ data point Shop accounts: email",
         "    title: Email Address -> Address",
-        "1 created, 4 changed, 25 as they were.",
+        "1 created, 6 changed, 25 as they were.",
     ];
     assert_eq!(kept, wanted);
     assert!(site.applied(&changed).ends_with(NOTHING_TO_DO));
@@ -126,6 +134,9 @@ fn each_fault_of_a_file_is_named_by_its_line_and_nothing_is_kept() {
     let site = Site::start();
     let silo = "data-silos:\n  - title: CRM\n    integrationName: server\n";
     let cases = [
+        ("organization:\n  timeZone: Mars/Olympus\n".to_owned(), ":1: organization: the organization: has a time zone that this server does not know"),
+        ("organization:\n  holidays: [25.12.]\n".to_owned(), ":1: organization: holidays: `25.12.`: a holiday is a day that every year has"),
+        ("organization:\n  retention: { kind: KEEP }\n".to_owned(), ":2: organization.retention: missing field `afterDays`"),
         (format!("{silo}    urls: https://crm.example.test\n"), ":4: data-silos[0].urls: unknown field `urls`"),
         (format!("{silo}    identity-keys:\n      - email\n      - usrId\n"), ":6: data-silos[0].identity-keys[1]: no identifier is called `usrId`, in the file or on the server"),
         (format!("{silo}    data-subjects: [martian]\n"), ":4: data-silos[0].data-subjects[0]: no data subject type is called `martian`"),

@@ -599,6 +599,8 @@ struct RequestFiltersInput {
     updated_at_before: Option<Date>,
     /// Last changed at this time or later.
     updated_at_after: Option<Date>,
+    /// Still worked on, and to be answered before this: with the present time, those that are late.
+    due_before: Option<Date>,
     /// One of these.
     ids: Option<Vec<ID>>,
     /// About one of these people.
@@ -715,6 +717,7 @@ impl RequestFiltersInput {
             created_after: self.created_at_after.map(|date| date.0),
             updated_before: self.updated_at_before.map(|date| date.0),
             updated_after: self.updated_at_after.map(|date| date.0),
+            due_before: self.due_before.map(|date| date.0),
             core_identifiers: self.core_identifier_values.unwrap_or_default(),
             emails: self.emails.unwrap_or_default(),
             text: self.text.filter(|text| !text.is_empty()),

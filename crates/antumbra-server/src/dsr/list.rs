@@ -47,6 +47,8 @@ pub struct Filter {
     pub updated_before: Option<Timestamp>,
     /// Last changed at this time or later.
     pub updated_after: Option<Timestamp>,
+    /// Still worked on, and to be answered before this.
+    pub due_before: Option<Timestamp>,
     /// About one of these people, by core identifier.
     pub core_identifiers: Vec<String>,
     /// With one of these addresses.
@@ -160,6 +162,7 @@ impl Filter {
             created_after,
             updated_before,
             updated_after,
+            due_before,
             core_identifiers: _,
             emails: _,
             text: _,
@@ -168,7 +171,7 @@ impl Filter {
             && actions.is_empty()
             && origins.is_empty()
             && [is_test, is_silent, is_closed].into_iter().all(Option::is_none)
-            && [created_before, created_after, updated_before, updated_after]
+            && [created_before, created_after, updated_before, updated_after, due_before]
                 .into_iter()
                 .all(Option::is_none)
             && !self.looks_at_subject()
@@ -194,6 +197,9 @@ impl Filter {
             && self.created_after.is_none_or(|after| head.created_at >= after)
             && self.updated_before.is_none_or(|before| head.updated_at < before)
             && self.updated_after.is_none_or(|after| head.updated_at >= after)
+            && self
+                .due_before
+                .is_none_or(|before| status.is_open() && head.due_at < before)
     }
 
     fn passes_subject(&self, dsr: &Dsr) -> bool {

@@ -143,6 +143,7 @@ impl Prompt {
             settings: action.clone(),
             subject_type: subject_type.slug.clone(),
             time_to_answer: subject_type.time_to_answer(self.action),
+            organization: settings.organization.clone(),
             core_identifier,
             is_silent: self.is_silent || email.is_none(),
             email,

@@ -17,7 +17,7 @@ use super::{
     restart::{Restart, Standing},
 };
 use crate::organization::{
-    Action, ActionSettings, AttributeKey, AttributeKind, Days, IdentifierKind, KnownIdentifier, Settings,
+    Action, ActionSettings, AttributeKey, AttributeKind, Days, IdentifierKind, KnownIdentifier, Organization, Settings,
 };
 
 /// Bytes of a core identifier, or of any other identifier's value.
@@ -122,6 +122,8 @@ pub(crate) struct Submission {
     pub(crate) subject_type: String,
     /// What is set for the data subject type.
     pub(crate) time_to_answer: Option<Days>,
+    /// The organization that it is for, as it stands.
+    pub(crate) organization: Organization,
     pub(crate) core_identifier: String,
     pub(crate) email: Option<String>,
     pub(crate) email_claim: EmailClaim,
@@ -204,6 +206,7 @@ impl Draft {
             time_to_answer: settings
                 .find_subject_type(&subject_type)
                 .and_then(|known| known.time_to_answer(action.action)),
+            organization: settings.organization.clone(),
             subject_type,
             core_identifier,
             email: self.email,

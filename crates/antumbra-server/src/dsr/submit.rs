@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{
     Deed, DsrError,
     change::{enqueue, follow_holds, record},
-    deadlines::{self, Deadline},
+    deadlines::{self, Deadline, OfficeCalendar},
     drop_runs,
     model::{Dsr, DsrAttribute, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Origin, Verifier},
     state::{DsrEvent, DsrState, Rules},
@@ -118,7 +118,7 @@ pub(super) fn head(
         settings,
         &submission.region,
         submission.created_at,
-        &config.time_zone,
+        &OfficeCalendar::of(&submission.organization, &config.time_zone),
     );
     if !is_verified && submission.imported_end.is_none() {
         deadline.verification_begins(deed.now);

@@ -153,6 +153,7 @@ const MUTATIONS: &[FieldAccess] = &[
     needs("updateRetention", &[ManageDataSubjectRequestSettings]),
     needs("updateSubject", &[ManageDataSubjectRequestSettings]),
     needs("updateTemplate", &[ManageEmailTemplates]),
+    needs("deleteTemplate", &[ManageEmailTemplates]),
 ];
 
 /// A field that is in neither list is for nobody but those who may do everything.

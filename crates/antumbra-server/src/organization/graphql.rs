@@ -7,9 +7,9 @@ use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, Simp
 
 use super::{
     Action, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, AttributeValue, AttributeValueId, ChangeError,
-    Changes, Days, Delay, Identifier, IdentifierId, IdentifierKind, MessageKind, PostCompileStatus, RegionDetection,
-    RegionExpiry, Retention, RetentionKind, SettingError, Settings, SubjectClass, SubjectType, SubjectTypeId, Template,
-    TemplateId, TimeToAnswer,
+    Changes, Days, Delay, Holiday, Identifier, IdentifierId, IdentifierKind, MessageKind, Organization,
+    PostCompileStatus, RegionDetection, RegionExpiry, Retention, RetentionKind, SettingError, Settings, SubjectClass,
+    SubjectType, SubjectTypeId, Template, TemplateId, TimeToAnswer,
 };
 use crate::config::IabContradiction;
 use crate::graphql::{Acknowledged, Date, Message, OrderBy, OrderField, Page, Refusal, Session, by_text, parse_id};
@@ -220,12 +220,10 @@ impl OrganizationMutations {
     ) -> Result<Acknowledged, Refusal> {
         let session = Session::of(context);
         let mut changed = session.settings().await?.organization.clone();
-        input.iab_contradiction.update_to(&mut changed.iab_contradiction);
-        match input.restart_time_limit_days {
-            MaybeUndefined::Undefined => {}
-            MaybeUndefined::Null => changed.restart_time_limit_days = None,
-            MaybeUndefined::Value(given) => changed.restart_time_limit_days = Some(days(given)?),
-        }
+        input.apply(&mut changed)?;
+        changed
+            .check()
+            .map_err(|why| Refusal::client(format!("the organization: {why}")))?;
         let mut tx = session.write().await;
         changes(session, &mut tx).save_organization(&changed);
         Ok(Acknowledged::default())
@@ -302,7 +300,7 @@ impl OrganizationMutations {
             actions: input
                 .actions
                 .map_or(Action::ALL.into(), |actions| actions.into_iter().collect()),
-            times_to_answer: Vec::new(),
+            times_to_answer: times_to_answer(input.times_to_answer)?.unwrap_or_default(),
             created_at: session.now,
         };
         let mut tx = session.write().await;
@@ -336,10 +334,7 @@ impl OrganizationMutations {
             &mut subject.actions,
             input.actions.map(|actions| actions.into_iter().collect()),
         );
-        let times = input
-            .times_to_answer
-            .map(|times| times.into_iter().map(TimeToAnswerInput::read).collect());
-        put(&mut subject.times_to_answer, times.transpose()?);
+        put(&mut subject.times_to_answer, times_to_answer(input.times_to_answer)?);
         let mut tx = session.write().await;
         changes(session, &mut tx)
             .save_subject_type(&subject)
@@ -558,6 +553,19 @@ impl OrganizationMutations {
             client_mutation_id: None,
         })
     }
+
+    /// Removes a template. Messages that would have used it are said in the words for their kind.
+    async fn delete_template(&self, context: &Context<'_>, id: ID) -> Result<Acknowledged, Refusal> {
+        let session = Session::of(context);
+        let id = TemplateId(parse_id(&id, "template")?);
+        let settings = session.settings().await?;
+        if !settings.templates.iter().any(|template| template.id == id) {
+            return Err(Refusal::not_found("template"));
+        }
+        let mut tx = session.write().await;
+        changes(session, &mut tx).remove_template(id);
+        Ok(Acknowledged::default())
+    }
 }
 
 fn changes<'a>(session: &'a Session, tx: &'a mut Tx) -> Changes<'a> {
@@ -618,6 +626,12 @@ fn put<T>(place: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *place = given;
     }
+}
+
+fn times_to_answer(given: Option<Vec<TimeToAnswerInput>>) -> Result<Option<Vec<TimeToAnswer>>, Refusal> {
+    given
+        .map(|times| times.into_iter().map(TimeToAnswerInput::read).collect())
+        .transpose()
 }
 
 fn days(given: i32) -> Result<Days, Refusal> {

@@ -16,9 +16,10 @@ use uuid::Uuid;
 
 pub use model::{
     Action, ActionId, ActionSettings, AttributeKey, AttributeKeyId, AttributeKind, AttributeValue, AttributeValueId,
-    Days, Delay, Identifier, IdentifierId, IdentifierKind, MessageKind, Organization, Piece, PostCompileStatus,
-    RegionDetection, RegionExpiry, Retention, RetentionKind, SettingError, SubjectClass, SubjectType, SubjectTypeId,
-    TAGS, Template, TemplateId, TextPlace, TimeToAnswer, check_words, names_for, pieces_of,
+    Days, Delay, Holiday, Identifier, IdentifierId, IdentifierKind, MessageKind, NoHoliday, Organization, Piece,
+    PostCompileStatus, RegionDetection, RegionExpiry, Retention, RetentionKind, SettingError, SubjectClass,
+    SubjectType, SubjectTypeId, TAGS, Template, TemplateId, TextPlace, TimeToAnswer, check_words, knows_zone,
+    names_for, pieces_of,
 };
 pub use rehearsal::{AHEAD_MAX, load_clocks};
 pub use settings::{KnownIdentifier, Settings};

@@ -4,6 +4,7 @@
 
 mod action;
 mod attribute;
+mod calendar;
 mod identifier;
 mod template;
 
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 pub use action::*;
 pub use attribute::*;
+pub use calendar::{Holiday, NoHoliday, knows_zone};
 pub use identifier::*;
 pub use template::*;
 
@@ -44,6 +46,12 @@ pub struct Organization {
     /// What becomes of data subject requests that have been over for long.
     #[serde(default)]
     pub retention: Retention,
+    /// The time zone whose days count, as `Europe/Berlin`. `None`: what the server is set to.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// Days on which nobody works there, beside weekends.
+    #[serde(default)]
+    pub holidays: Vec<Holiday>,
     /// It was made to rehearse: every request of it is a test, and its time can be moved forward.
     #[serde(default)]
     pub rehearses: bool,
@@ -92,6 +100,13 @@ impl Retention {
 }
 
 impl Organization {
+    /// Checks everything that can be told without looking at others.
+    pub(super) fn check(&self) -> Result<(), SettingError> {
+        check_name(&self.name)?;
+        self.retention.check()?;
+        calendar::check(self.time_zone.as_deref(), &self.holidays)
+    }
+
     /// The key of the partition that always exists.
     pub fn default_partition(&self) -> String {
         self.consent_manager.to_string()
@@ -220,6 +235,10 @@ pub enum SettingError {
     NoTimeToDownload,
     #[error("must be at least one day")]
     NoTimeToKeep,
+    #[error("has a time zone that this server does not know; it knows names such as Europe/Berlin")]
+    UnknownTimeZone,
+    #[error("names one holiday twice")]
+    HolidayTwice,
     #[error("must be at most ten years of days")]
     TooManyDays,
     #[error("cannot preview itself")]

@@ -168,6 +168,8 @@ pub fn create(tx: &mut Tx, ids: &Ids, now: Timestamp, name: String, uri: String)
         iab_contradiction: None,
         restart_time_limit_days: None,
         retention: Retention::default(),
+        time_zone: None,
+        holidays: Vec::new(),
         rehearses: false,
     };
     tx.put(&ORGANIZATIONS, &id.0, &organization);
@@ -326,6 +328,12 @@ impl Changes<'_> {
             ("template", "organization.template_saved"),
         );
         Ok(())
+    }
+
+    /// Removes a template. Messages that named it are said in the words for their kind.
+    pub fn remove_template(&mut self, id: TemplateId) {
+        self.tx.delete(&TEMPLATES, &(self.organization.0, id.0));
+        self.note(id.0, ("template", "organization.template_removed"));
     }
 
     async fn others<T: Record>(

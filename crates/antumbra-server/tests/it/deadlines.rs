@@ -184,6 +184,71 @@ async fn days_of_verification_do_not_count_where_the_law_says_so() {
 }
 
 #[tokio::test]
+async fn an_organization_has_a_name_a_time_zone_and_holidays_of_its_own_and_lists_what_is_due() {
+    let story = Calendar::open(&[]).await;
+    let before = story.submit_from("DE", json!({})).await;
+    let change =
+        |input: &str| format!("mutation {{ updateOrganization(input: {{ {input} }}) {{ clientMutationId }} }}");
+    let input = "name: \"Fish & Chips\", timeZone: \"UTC\", holidays: [\"04-02\", \"2026-04-03\", \"2026-04-06\"], \
+                 retention: { kind: KEEP, afterDays: 30 }";
+    story.manage(&change(input)).await;
+    let shown = story
+        .manage("{ organization { name timeZone holidays retention { kind afterDays } } }")
+        .await;
+    let expected = json!({
+        "name": "Fish & Chips", "timeZone": "UTC", "holidays": ["04-02", "2026-04-03", "2026-04-06"],
+        "retention": { "kind": "KEEP", "afterDays": 30 },
+    });
+    assert_eq!(shown, expected);
+    let after = story.submit_from("FR", json!({})).await;
+    // Thursday and Friday of the list, a weekend, and Monday; what was there already stays where it was.
+    assert_eq!(story.deadline(before).await["dueAt"], "2026-04-02T23:59:59.999Z");
+    assert_eq!(story.deadline(after).await["dueAt"], "2026-04-07T23:59:59.999Z");
+
+    let due = async |before: &str| {
+        let filter = format!("filterBy: {{ dueBefore: \"{before}\" }}");
+        let listed = story
+            .manage(&format!(
+                "{{ requests(first: 9, {filter}) {{ nodes {{ id }} totalCount }} }}"
+            ))
+            .await;
+        let nodes = listed["nodes"].as_array().unwrap().iter();
+        let ids: Vec<String> = nodes.map(|node| node["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(listed["totalCount"], ids.len());
+        ids
+    };
+    assert_eq!(due("2026-04-01T00:00:00Z").await, [""; 0]);
+    assert_eq!(due("2026-04-03T00:00:00Z").await, [before.to_string()]);
+    assert_eq!(due("2026-05-01T00:00:00Z").await.len(), 2);
+    story
+        .administrate(async |tx, deed| dsr::cancel(tx, deed, before).await)
+        .await;
+    assert_eq!(
+        due("2026-04-03T00:00:00Z").await,
+        [""; 0],
+        "what is over is due no more"
+    );
+
+    for (wrong, why) in [
+        (
+            "timeZone: \"Mars/Olympus\"",
+            "has a time zone that this server does not know",
+        ),
+        ("holidays: [\"12-25\", \"12-25\"]", "names one holiday twice"),
+        ("holidays: [\"25.12.\"]", "a holiday is a day that every year has"),
+        ("name: \"\"", "must not be empty"),
+        ("retention: { kind: KEEP, afterDays: 0 }", "must be at least one day"),
+    ] {
+        let refused = story.refused(&change(wrong)).await;
+        assert!(refused.contains(why), "{wrong}: {refused}");
+    }
+    story.manage(&change("timeZone: null, holidays: []")).await;
+    let shown = story.manage("{ organization { timeZone holidays } }").await;
+    assert_eq!(shown, json!({ "timeZone": null, "holidays": [] }));
+    story.server.run_jobs_until_idle().await;
+}
+
+#[tokio::test]
 async fn a_rehearsal_takes_an_erasure_through_sixty_days_on_a_clock_that_stands_still() {
     let mut story = Calendar::open(&["Orders"]).await;
     let machine = story.server.clock.now();

@@ -653,6 +653,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("deleteApiKey", "mutation { deleteApiKey(id: \"@api_key\") { clientMutationId } }"),
     ("updateOrganization", "mutation { updateOrganization(input: {iabContradiction: REFUSE}) { clientMutationId } }"),
     ("revokePrivacyCenterAccessTokens", "mutation { revokePrivacyCenterAccessTokens(ids: [\"@request\"]) { clientMutationId } }"),
+    ("deleteTemplate", "mutation { deleteTemplate(id: \"@template\") { clientMutationId } }"),
     ("deleteAttributeValue", "mutation { deleteAttributeValue(id: \"@value\") { clientMutationId } }"),
     ("deleteConsentPartition", "mutation { deleteConsentPartition(input: {id: \"@partition_id\"}) { clientMutationId } }"),
     ("deleteConsentWorkflowTriggers", "mutation { deleteConsentWorkflowTriggers(input: {ids: [\"@trigger\"]}) { count } }"),

@@ -21,6 +21,7 @@ use walk::Walk;
 /// Everything a configuration file asks for, in the order in which the file says it.
 #[derive(Debug, Default)]
 pub(crate) struct ConfigFile {
+    pub(crate) organization: Option<Organization>,
     pub(crate) api_keys: Vec<ApiKey>,
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) data_subjects: Vec<DataSubject>,
@@ -41,6 +42,7 @@ impl ConfigFile {
     /// Whether the file says nothing at all.
     pub(crate) fn is_empty(&self) -> bool {
         let ConfigFile {
+            organization,
             api_keys,
             attributes,
             data_subjects,
@@ -56,6 +58,7 @@ impl ConfigFile {
             ignored,
         } = self;
         let said = [
+            usize::from(organization.is_some()),
             api_keys.len(),
             attributes.len(),
             data_subjects.len(),
@@ -72,6 +75,25 @@ impl ConfigFile {
         ];
         said.iter().all(|entries| *entries == 0)
     }
+}
+
+/// What the organization says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Organization {
+    pub(crate) name: Option<String>,
+    pub(crate) time_zone: Option<String>,
+    pub(crate) holidays: Option<Vec<String>>,
+    pub(crate) restart_time_limit_days: Option<u16>,
+    pub(crate) retention: Option<Retention>,
+}
+
+/// What becomes of data subject requests that have been over for long.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Retention {
+    pub(crate) kind: String,
+    pub(crate) after_days: u16,
 }
 
 /// An API key, found by its title.
@@ -118,6 +140,17 @@ pub(crate) struct DataSubject {
     #[serde(rename = "adminDashboardDefaultSilentMode")]
     pub(crate) silent_by_default: Option<bool>,
     pub(crate) actions: Option<Vec<String>>,
+    #[serde(rename = "timesToAnswer")]
+    pub(crate) times_to_answer: Option<Vec<TimeToAnswer>>,
+}
+
+/// Days in which people are answered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TimeToAnswer {
+    /// None for every action that has no entry.
+    pub(crate) action: Option<String>,
+    pub(crate) days: u16,
 }
 
 /// How one action is handled.
@@ -408,7 +441,8 @@ pub(crate) struct TriggerPurpose {
 }
 
 /// The sections this server has a use for.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
+    "organization",
     "api-keys",
     "attributes",
     "data-subjects",
@@ -608,6 +642,10 @@ struct Reader {
 impl Reader {
     fn file(&mut self, mut mapping: Mapping) -> ConfigFile {
         let mut file = ConfigFile {
+            organization: mapping
+                .remove("organization")
+                .filter(|value| !value.is_null())
+                .and_then(|value| self.entry(Place::section("organization"), value)),
             api_keys: self.section(&mut mapping, "api-keys"),
             attributes: self.section(&mut mapping, "attributes"),
             data_subjects: self.section(&mut mapping, "data-subjects"),
@@ -787,7 +825,7 @@ mod tests {
             ("- a\n", "a.yml:1: must be a mapping of sections such as `data-silos:`"),
             (
                 "data-silo: []\n",
-                "a.yml:1: data-silo: is not a section; expected one of api-keys, attributes, data-subjects, actions, identifiers, enrichers, preference-options, purposes, partitions, templates, data-silos, consent-workflow-triggers",
+                "a.yml:1: data-silo: is not a section; expected one of organization, api-keys, attributes, data-subjects, actions, identifiers, enrichers, preference-options, purposes, partitions, templates, data-silos, consent-workflow-triggers",
             ),
             ("\ndata-silos: crm\n", "a.yml:2: data-silos: must be a list"),
             (

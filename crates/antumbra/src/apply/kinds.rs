@@ -85,12 +85,32 @@ const fn fixed(key: &'static str, at: &'static str, input: &'static str) -> Fiel
     }
 }
 
+pub(super) const ORGANIZATION: Kind = Kind {
+    word: "organization",
+    section: "organization",
+    list: "organization",
+    pages: Pages::No,
+    selection: "name timeZone holidays restartTimeLimitDays retention { kind afterDays }",
+    name: "name",
+    name_at: "name",
+    fields: &[
+        field("name", "name", "name"),
+        field("timeZone", "timeZone", "timeZone"),
+        set("holidays", "holidays", "holidays"),
+        field("restartTimeLimitDays", "restartTimeLimitDays", "restartTimeLimitDays"),
+        field("retention", "retention", "retention"),
+    ],
+    create: "",
+    update: "mutation($input: UpdateOrganizationInput!) { updateOrganization(input: $input) { clientMutationId } }",
+};
+
 pub(super) const DATA_SUBJECT: Kind = Kind {
     word: "data subject type",
     section: "data-subjects",
     list: "internalSubjects",
     pages: Pages::No,
-    selection: "id type title { defaultMessage } subjectClass active adminDashboardDefaultSilentMode actions { type }",
+    selection: "id type title { defaultMessage } subjectClass active adminDashboardDefaultSilentMode actions { type } \
+        timesToAnswer { action days }",
     name: "type",
     name_at: "type",
     fields: &[
@@ -102,6 +122,7 @@ pub(super) const DATA_SUBJECT: Kind = Kind {
             "adminDashboardDefaultSilentMode",
         ),
         set("actions", "actions[].type", "actions"),
+        set("timesToAnswer", "timesToAnswer", "timesToAnswer"),
     ],
     create: "mutation($input: CreateSubjectInput!) { createSubject(input: $input) { subject { id } } }",
     update: "mutation($input: UpdateSubjectInput!) { updateSubject(input: $input) { clientMutationId } }",

@@ -144,6 +144,7 @@ type Wanted = Map<String, Value>;
 
 impl Planner<'_> {
     async fn all(&mut self, file: &ConfigFile) -> Result<()> {
+        self.organization(file).await?;
         self.data_subjects(file).await?;
         self.attributes(file).await?;
         self.plain(&kinds::ACTION, &file.actions, as_said).await?;
@@ -304,7 +305,9 @@ impl Planner<'_> {
         if input.is_empty() {
             return self.step(kind, place, name, Deed::Leave, lines, Vec::new());
         }
-        input.insert("id".to_owned(), node["id"].clone());
+        if let Some(id) = node.get("id") {
+            input.insert("id".to_owned(), id.clone());
+        }
         let documents = vec![(kind.update, finish(Value::Object(input)))];
         self.step(kind, place, name, Deed::Change, lines, documents);
     }

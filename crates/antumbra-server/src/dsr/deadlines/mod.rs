@@ -17,7 +17,7 @@ pub(super) use jobs::{follow, near_at, watch};
 pub(crate) use rules::{Allowance, Rule, Table};
 
 use super::model::Region;
-use crate::organization::{ActionSettings, Days};
+use crate::organization::{ActionSettings, Days, Holiday, Organization};
 
 /// What decides until when a request must have been answered, and everything that has moved that date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,25 @@ pub struct Extension {
     pub by: Allowance,
     /// Since when.
     pub granted_at: Timestamp,
+}
+
+/// Where and when the organization works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfficeCalendar {
+    /// The time zone whose days count.
+    pub zone: String,
+    /// Days on which nobody works, beside weekends and what the law knows itself.
+    pub holidays: Vec<Holiday>,
+}
+
+impl OfficeCalendar {
+    /// That of the organization; `zone` where it has set none.
+    pub fn of(organization: &Organization, zone: &str) -> OfficeCalendar {
+        OfficeCalendar {
+            zone: organization.time_zone.clone().unwrap_or_else(|| zone.to_owned()),
+            holidays: organization.holidays.clone(),
+        }
+    }
 }
 
 /// What has been written down of a deadline.
@@ -128,22 +147,23 @@ impl Deadline {
         settings: &ActionSettings,
         region: &Region,
         received: Timestamp,
-        zone: &str,
+        calendar: &OfficeCalendar,
     ) -> Deadline {
         let (country, subdivision) = (region.country.as_deref(), region.subdivision.as_deref());
         let configured = settings.expiry_in(country, subdivision);
         let law = || {
-            let day = received.to_zoned(zone_of(zone).0).date();
-            Table::built_in().find(settings.action, country, subdivision, day)
+            let day = received.to_zoned(zone_of(&calendar.zone).0).date();
+            let rule = Table::built_in().find(settings.action, country, subdivision, day)?;
+            Some(rule.with_holidays(&calendar.holidays, day))
         };
         let basis = match of_type {
             Some(days) => Basis::SubjectType(days),
             None if settings.is_expiry_set() => Basis::Action(configured),
-            None => law().map_or(Basis::Default(configured), |rule| Basis::Law(rule.clone())),
+            None => law().map_or(Basis::Default(configured), Basis::Law),
         };
         Deadline {
             basis,
-            zone: zone.to_owned(),
+            zone: calendar.zone.clone(),
             verifying_since: None,
             verified: Vec::new(),
             extension: None,
@@ -345,11 +365,6 @@ fn zone_of(name: &str) -> (TimeZone, String) {
             ),
         },
     }
-}
-
-/// Whether this machine knows a time zone by that name.
-pub fn knows_zone(name: &str) -> bool {
-    name == "UTC" || TimeZone::get(name).is_ok()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{super::regions, calendar};
-use crate::organization::Action;
+use crate::organization::{Action, Holiday};
 
 /// How one law counts. Requests keep a copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct Rule {
     /// What moves a last day that is no working day to the next one; none where it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roll: Option<String>,
-    /// Public holidays that are sure, the same every year.
+    /// Public holidays that are sure; in a copy, those too that the organization keeps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holidays: Vec<Holiday>,
     /// Days on which identities are being verified do not count.
@@ -62,33 +62,23 @@ impl fmt::Display for Allowance {
     }
 }
 
-/// A day of every year, written as `12-25`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Holiday {
-    month: i8,
-    day: i8,
-}
-
-impl TryFrom<String> for Holiday {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Holiday, &'static str> {
-        let day = text.split_once('-').and_then(|(month, day)| {
-            let (month, day) = (month.parse().ok()?, day.parse().ok()?);
-            Date::new(2023, month, day).ok().map(|_| Holiday { month, day })
-        });
-        day.ok_or("a public holiday is a day that every year has, as 12-25")
-    }
-}
-
-impl From<Holiday> for String {
-    fn from(holiday: Holiday) -> String {
-        format!("{:02}-{:02}", holiday.month, holiday.day)
-    }
-}
-
 impl Rule {
+    /// The rule with further holidays, where it counts any: those that may come after `from`.
+    pub(super) fn with_holidays(&self, further: &[Holiday], from: Date) -> Rule {
+        let mut rule = self.clone();
+        if self.looks_at_free_days() {
+            let further = further.iter().filter(|day| day.comes_from(from));
+            let new: Vec<Holiday> = further.filter(|day| !self.holidays.contains(day)).copied().collect();
+            rule.holidays.extend(new);
+        }
+        rule
+    }
+
+    /// Whether days on which nobody works make another date.
+    fn looks_at_free_days(&self) -> bool {
+        matches!(self.allows, Allowance::BusinessDays(_)) || self.roll.is_some()
+    }
+
     /// The last day, before it is moved off a free day, when counting starts from `start`.
     ///
     /// Time and extension make one span where they have one unit: a month and two months are three months from `start`.
@@ -132,15 +122,12 @@ impl Rule {
     }
 
     fn is_holiday(&self, day: Date) -> bool {
-        self.holidays
-            .iter()
-            .any(|holiday| (holiday.month, holiday.day) == (day.month(), day.day()))
+        self.holidays.iter().any(|holiday| holiday.is_on(day))
     }
 
     /// Whether the date would be another one if public holidays were known.
     pub(super) fn counts_holidays_as_working_days(&self) -> bool {
-        let counts = matches!(self.allows, Allowance::BusinessDays(_)) || self.roll.is_some();
-        counts && self.holidays.is_empty()
+        self.looks_at_free_days() && self.holidays.is_empty()
     }
 }
 

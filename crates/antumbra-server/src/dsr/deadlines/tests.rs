@@ -3,7 +3,7 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::organization::{Action, ActionId, SubjectClass, SubjectType, SubjectTypeId};
+use crate::organization::{Action, ActionId, SubjectClass, SubjectType, SubjectTypeId, knows_zone};
 
 fn at(text: &str) -> Timestamp {
     let text = if text.contains('T') {
@@ -27,8 +27,16 @@ fn initial(action: Action) -> ActionSettings {
     ActionSettings::initial(ActionId(uuid::Uuid::nil()), action)
 }
 
+/// No holidays but those that the law knows.
+fn office(zone: &str) -> OfficeCalendar {
+    OfficeCalendar {
+        zone: zone.to_owned(),
+        holidays: Vec::new(),
+    }
+}
+
 fn deadline(action: Action, place: &str, received: &str) -> Deadline {
-    Deadline::of(None, &initial(action), &region(place), at(received), "UTC")
+    Deadline::of(None, &initial(action), &region(place), at(received), &office("UTC"))
 }
 
 /// The date, and the words for it.
@@ -128,7 +136,7 @@ fn what_the_organization_set_comes_before_the_law() {
     };
     let due = |settings: &ActionSettings, kind: Option<&SubjectType>| {
         let of_type = kind.and_then(|kind| kind.time_to_answer(settings.action));
-        let deadline = Deadline::of(of_type, settings, &region("DE"), at("2026-03-03"), "UTC");
+        let deadline = Deadline::of(of_type, settings, &region("DE"), at("2026-03-03"), &office("UTC"));
         deadline.reckon(at("2026-03-03")).due_at
     };
     assert_eq!(due(&settings, Some(&employees)), at("2026-04-03T23:59:59.999Z"));
@@ -151,7 +159,7 @@ fn the_initial_time_counts_as_set_once_somebody_has_set_it() {
     assert!(!settings.is_expiry_set());
     settings.expiry_was_set = true;
     assert!(settings.is_expiry_set());
-    let deadline = Deadline::of(None, &settings, &region("DE"), at("2026-03-03"), "UTC");
+    let deadline = Deadline::of(None, &settings, &region("DE"), at("2026-03-03"), &office("UTC"));
     assert_eq!(deadline.basis, Basis::Action(Days(30)));
 }
 
@@ -210,6 +218,52 @@ fn a_deadline_is_extended_once_and_by_no_more_than_the_law_allows() {
 }
 
 #[test]
+fn holidays_of_the_organization_count_where_the_law_looks_at_free_days_and_only_there() {
+    let day = |text: &str| Holiday::try_from(text.to_owned()).unwrap();
+    let closed = OfficeCalendar {
+        holidays: vec![
+            day("04-03"),
+            day("2026-04-06"),
+            day("2026-03-05"),
+            day("2025-03-06"),
+            day("12-25"),
+        ],
+        ..office("UTC")
+    };
+    for (action, place, due) in [
+        // Friday, the weekend, Monday: the first free day is of every year, the last of this one.
+        (Action::Access, "DE", "2026-04-07"),
+        // Fifteen business days, one of which is free.
+        (Action::SaleOptOut, "US-CA", "2026-03-25"),
+        (Action::Access, "US-CA", "2026-04-17"),
+        (Action::Access, "", "2026-04-02"),
+    ] {
+        let received = at("2026-03-03");
+        let deadline = Deadline::of(None, &initial(action), &region(place), received, &closed);
+        assert_eq!(reckoned(&deadline, "2026-03-03").0, due, "{} {place}", action.as_str());
+    }
+    let of = |place: &str| {
+        Deadline::of(
+            None,
+            &initial(Action::Access),
+            &region(place),
+            at("2026-03-03"),
+            &closed,
+        )
+    };
+    let why = reckoned(&of("DE"), "2026-03-03").1;
+    let rolled = "= 2026-04-03, a public holiday, Saturday, Sunday, a public holiday, so Tuesday 2026-04-07";
+    assert!(why.contains(rolled), "{why}");
+    // A request keeps the holidays that may matter to it, each once, and no others.
+    let kept = |deadline: &Deadline| match &deadline.basis {
+        Basis::Law(rule) => rule.holidays.iter().map(|day| String::from(*day)).collect::<Vec<_>>(),
+        _ => panic!("no law"),
+    };
+    assert_eq!(kept(&of("DE")), ["01-01", "12-25", "04-03", "2026-04-06", "2026-03-05"]);
+    assert_eq!(kept(&of("US-CA")), [""; 0]);
+}
+
+#[test]
 fn the_day_ends_at_midnight_where_the_organization_is() {
     // Received late in the evening by UTC, on the next day in Auckland, on the same in Los Angeles.
     for (zone, due) in [
@@ -221,7 +275,7 @@ fn the_day_ends_at_midnight_where_the_organization_is() {
             continue;
         }
         let received = at("2026-03-31T21:30:00Z");
-        let deadline = Deadline::of(None, &initial(Action::Access), &region("DE"), received, zone);
+        let deadline = Deadline::of(None, &initial(Action::Access), &region("DE"), received, &office(zone));
         let due_at = deadline.reckon(received).due_at;
         assert_eq!(due_at, at(due), "{zone}");
         assert_eq!(deadline.days_until(due_at, due_at), 0);
@@ -232,7 +286,7 @@ fn the_day_ends_at_midnight_where_the_organization_is() {
         &initial(Action::Access),
         &region("DE"),
         at("2026-03-03"),
-        "Mars/Olympus",
+        &office("Mars/Olympus"),
     );
     let words = unknown.reckon(at("2026-03-03")).explanation;
     assert!(
@@ -257,7 +311,13 @@ fn every_day_ends_where_the_next_begins_also_on_nights_when_clocks_are_changed()
 #[test]
 fn days_of_the_calendar_are_counted_over_nights_when_clocks_are_changed() {
     let received = at("2026-03-03T22:30:00Z");
-    let deadline = Deadline::of(None, &initial(Action::Access), &region("DE"), received, "Europe/Berlin");
+    let deadline = Deadline::of(
+        None,
+        &initial(Action::Access),
+        &region("DE"),
+        received,
+        &office("Europe/Berlin"),
+    );
     if knows_zone("Europe/Berlin") {
         let due_at = deadline.reckon(received).due_at;
         assert_eq!(deadline.days_until(due_at, received), 31);

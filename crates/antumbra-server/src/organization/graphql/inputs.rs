@@ -149,6 +149,8 @@ pub(super) struct CreateSubjectInput {
     pub(super) admin_dashboard_default_silent_mode: Option<bool>,
     /// What these people may demand.
     pub(super) actions: Option<Vec<Action>>,
+    /// Days in which these people are answered, before what is set for the action and before the law.
+    pub(super) times_to_answer: Option<Vec<TimeToAnswerInput>>,
     /// Accepted and of no effect: a change is in force at once.
     pub(super) skip_publish: Option<bool>,
 }
@@ -428,4 +430,48 @@ pub(super) struct UpdateOrganizationInput {
     pub(super) iab_contradiction: MaybeUndefined<IabContradiction>,
     /// How many days after its status last changed a data subject request can be restarted; null for as many as one likes.
     pub(super) restart_time_limit_days: MaybeUndefined<i32>,
+    /// Its name as people read it, in messages and on pages too.
+    pub(super) name: Option<String>,
+    /// The time zone whose days count for deadlines, such as Europe/Berlin; null for the one that the server is set to.
+    pub(super) time_zone: MaybeUndefined<String>,
+    /// All days on which nobody works, beside weekends: of every year, as 12-25, or of one, as 2027-03-26.
+    pub(super) holidays: Option<Vec<String>>,
+    /// What becomes of data subject requests that have been over for long.
+    pub(super) retention: Option<RetentionInput>,
+}
+
+/// What becomes of data subject requests that have been over for long.
+#[derive(InputObject)]
+pub(super) struct RetentionInput {
+    /// What is removed of them.
+    pub(super) kind: RetentionKind,
+    /// Days that they have been over by then.
+    pub(super) after_days: i32,
+}
+
+impl UpdateOrganizationInput {
+    /// Changes what is given.
+    pub(super) fn apply(self, changed: &mut Organization) -> Result<(), Refusal> {
+        self.iab_contradiction.update_to(&mut changed.iab_contradiction);
+        self.time_zone.update_to(&mut changed.time_zone);
+        put(&mut changed.name, self.name);
+        match self.restart_time_limit_days {
+            MaybeUndefined::Undefined => {}
+            MaybeUndefined::Null => changed.restart_time_limit_days = None,
+            MaybeUndefined::Value(given) => changed.restart_time_limit_days = Some(days(given)?),
+        }
+        if let Some(given) = self.holidays {
+            let read = |day: String| {
+                Holiday::try_from(day.clone()).map_err(|why| Refusal::client(format!("holidays: `{day}`: {why}")))
+            };
+            changed.holidays = given.into_iter().map(read).collect::<Result<_, Refusal>>()?;
+        }
+        if let Some(RetentionInput { kind, after_days }) = self.retention {
+            changed.retention = Retention {
+                kind,
+                after: days(after_days)?,
+            };
+        }
+        Ok(())
+    }
 }

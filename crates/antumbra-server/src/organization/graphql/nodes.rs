@@ -70,6 +70,16 @@ impl OrganizationNode {
         self.0.organization.restart_time_limit_days.map(|days| days.0)
     }
 
+    /// The time zone whose days count for deadlines; null for the one that the server is set to.
+    async fn time_zone(&self) -> Option<&str> {
+        self.0.organization.time_zone.as_deref()
+    }
+
+    /// Days on which nobody works, beside weekends: of every year, as `12-25`, or of one, as `2027-03-26`.
+    async fn holidays(&self) -> Vec<String> {
+        self.0.organization.holidays.iter().map(|day| (*day).into()).collect()
+    }
+
     /// What becomes of data subject requests that have been over for long.
     async fn retention(&self) -> RetentionNode {
         self.0.organization.retention.into()

@@ -3,6 +3,21 @@
 use super::*;
 
 impl Planner<'_> {
+    pub(super) async fn organization(&mut self, file: &ConfigFile) -> Result<()> {
+        let Some(entry) = &file.organization else {
+            return Ok(());
+        };
+        let kind = &kinds::ORGANIZATION;
+        let query = format!("{{ {} {{ {} }} }}", kind.list, kind.selection);
+        let data = self.client.graphql(&query, json!({})).await?;
+        let node = &data[kind.list];
+        let name = node[kind.name_at].as_str().unwrap_or_default();
+        self.change(kind, Place::section(kind.section), &said(entry), node, name, |input| {
+            input
+        });
+        Ok(())
+    }
+
     pub(super) async fn data_subjects(&mut self, file: &ConfigFile) -> Result<()> {
         let kind = &kinds::DATA_SUBJECT;
         if file.data_subjects.is_empty() {
