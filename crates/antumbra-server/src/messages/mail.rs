@@ -98,3 +98,78 @@ fn raw(name: &'static str, value: &str) -> HeaderValue {
     let name = HeaderName::new_from_ascii_str(name);
     HeaderValue::new(name, value.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> MailConfig {
+        MailConfig::new("smtp://127.0.0.1?tls=none", "Fish & Chips <privacy@example.test>").unwrap()
+    }
+
+    fn mail(to: &str, subject: &str) -> Mail {
+        Mail {
+            to: to.to_owned(),
+            copies: vec![
+                "copy@example.test".into(),
+                "b@example.test>\r\nBcc: <c@example.test".into(),
+            ],
+            reply_to: vec!["desk@example.test\r\nBcc: c@example.test".into()],
+            subject: subject.to_owned(),
+            text: "Hello,\n.\nBcc: in the body\n".to_owned() + &"long ".repeat(1_000),
+            html: "<p>".to_owned() + &"ä".repeat(5_000),
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_mail_makes_a_header_of_its_own_and_no_line_is_too_long() {
+        let headers = [
+            "From",
+            "To",
+            "Subject",
+            "Message-ID",
+            "Date",
+            "Auto-Submitted",
+            "X-Auto-Response-Suppress",
+            "Cc",
+            "MIME-Version",
+            "Content-Type",
+        ];
+        let long = "a".repeat(200);
+        for subject in [
+            "Hello",
+            "a\r\nBcc: c@example.test",
+            "a\nBcc: x\r\n\r\nbody",
+            &long,
+            &"ß".repeat(200),
+        ] {
+            let written = mail("robin.hale@example.test", subject)
+                .write(&config(), MessageId(uuid::Uuid::nil()), Timestamp::UNIX_EPOCH)
+                .unwrap();
+            assert_eq!(written.copies.len(), 1, "what is no address gets no copy");
+            let text = String::from_utf8(written.bytes).unwrap();
+            assert!(text.is_ascii());
+            let (head, _) = text.split_once("\r\n\r\n").unwrap();
+            let names = head.split("\r\n").filter(|line| !line.starts_with(' '));
+            let names: Vec<&str> = names.map(|line| line.split(':').next().unwrap()).collect();
+            assert_eq!(names, headers, "{subject:?}");
+            for line in text.split("\r\n") {
+                assert!(line.len() <= 998 && !line.contains(['\r', '\n']), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_gets_no_mail() {
+        for to in [
+            "",
+            "robin",
+            "robin@example.test\r\nRCPT TO:<c@example.test>",
+            "a b@example.test",
+            "<a@example.test>",
+        ] {
+            let written = mail(to, "Hello").write(&config(), MessageId(uuid::Uuid::nil()), Timestamp::UNIX_EPOCH);
+            assert_eq!(written.err(), Some(NoAddress), "{to:?}");
+        }
+    }
+}

@@ -15,6 +15,7 @@ mod post;
 mod render;
 mod smtp;
 mod store;
+mod unmixed;
 mod words;
 
 use antumbra_crypto::OpenFailed;

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::organization::{MessageKind, Piece, Settings, Template, pieces_of};
 
+/// Characters of a subject line.
+const SUBJECT_MAX: usize = 200;
+
 /// The words of a message before its values stand in them.
 struct Chosen<'a> {
     /// The language they are in.
@@ -181,7 +184,7 @@ impl Values<'_> {
         });
         let lines: Vec<String> = lines.collect();
         match form {
-            Form::Line => one_line(&lines.join(" ")),
+            Form::Line => shortened(&one_line(&lines.join(" "))),
             Form::Plain | Form::Html => lines.join("\n"),
         }
     }
@@ -215,6 +218,14 @@ fn one_line(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .collect()
+}
+
+/// The text, or as much of it as a subject line may have, whatever its values are.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SUBJECT_MAX) {
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => text.to_owned(),
+    }
 }
 
 /// Safe between tags and in quoted attributes.

@@ -17,11 +17,15 @@ use lettre::transport::smtp::{
     commands::{Data, Mail as MailFrom, Rcpt},
     extension::{ClientId, Extension, MailParameter},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use super::{
     mail::{Mail, Written},
     model::{MessageId, Outcome},
+    unmixed::Unmixed,
 };
 use crate::config::{MailConfig, MailEncryption};
 
@@ -31,6 +35,7 @@ const BUSY: i64 = 1_000;
 const CONVERSATION: i64 = 200;
 /// So much of a minute's messages may go out at once.
 const BURST: i64 = 5_000;
+const UNREACHED: &str = "the mail server could not be reached";
 /// Saying goodbye: the server has the message by then.
 const QUIT_MAX: Duration = Duration::from_secs(2);
 
@@ -185,26 +190,38 @@ impl Inner {
     async fn connect(&self) -> Result<AsyncSmtpConnection, Outcome> {
         let config = &self.config;
         let hello = ClientId::Domain(config.from.email.domain().to_owned());
-        let tls = match config.encryption {
-            MailEncryption::None => None,
-            MailEncryption::StartTls | MailEncryption::Tls => Some(self.tls()?),
+        let mut connection = match config.encryption {
+            MailEncryption::None => self.open(&hello, None).await?,
+            MailEncryption::Tls => self.open(&hello, Some(self.tls()?)).await?,
+            MailEncryption::StartTls => self.open_and_upgrade(&hello, self.tls()?).await?,
         };
-        let wrapped = tls.clone().filter(|_| config.encryption == MailEncryption::Tls);
-        let server = (config.host.as_str(), config.port);
-        let wait = Some(config.connect_timeout);
-        let mut connection = AsyncSmtpConnection::connect_tokio1(server, wait, &hello, wrapped, None)
-            .await
-            .map_err(|error| put_off("the mail server could not be reached", &error))?;
-        if config.encryption == MailEncryption::StartTls
-            && let Some(tls) = tls
-        {
-            let upgraded = connection.starttls(tls, &hello).await;
-            upgraded.map_err(|error| put_off("the connection to the mail server could not be encrypted", &error))?;
-        }
         if let Some(login) = &config.login {
             let admitted = connection.auth(&[Mechanism::Plain, Mechanism::Login], login).await;
             admitted.map_err(|error| put_off("the mail server did not take user name and password", &error))?;
         }
+        Ok(connection)
+    }
+
+    /// Connects, encrypted from the first byte or not at all.
+    async fn open(&self, hello: &ClientId, tls: Option<TlsParameters>) -> Result<AsyncSmtpConnection, Outcome> {
+        let server = (self.config.host.as_str(), self.config.port);
+        let wait = Some(self.config.connect_timeout);
+        let connected = AsyncSmtpConnection::connect_tokio1(server, wait, hello, tls, None).await;
+        connected.map_err(|error| put_off(UNREACHED, &error))
+    }
+
+    /// Connects in the clear, and encrypts before anything is said.
+    async fn open_and_upgrade(&self, hello: &ClientId, tls: TlsParameters) -> Result<AsyncSmtpConnection, Outcome> {
+        let server = (self.config.host.as_str(), self.config.port);
+        let stream = match tokio::time::timeout(self.config.connect_timeout, TcpStream::connect(server)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(_)) => return Err(Outcome::PutOff(UNREACHED.to_owned())),
+            Err(_) => return Err(Outcome::PutOff(format!("{UNREACHED} (it took too long)"))),
+        };
+        let connected = AsyncSmtpConnection::connect_with_transport(Box::new(Unmixed::new(stream)), hello).await;
+        let mut connection = connected.map_err(|error| put_off(UNREACHED, &error))?;
+        let upgraded = connection.starttls(tls, hello).await;
+        upgraded.map_err(|error| put_off("the connection to the mail server could not be encrypted", &error))?;
         Ok(connection)
     }
 

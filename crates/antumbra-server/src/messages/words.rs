@@ -15,6 +15,8 @@ pub(super) struct Language {
     pub(super) tag: &'static str,
     /// How a day is written, with `{d}`, `{m}` and `{y}`.
     day: &'static str,
+    /// How the first of a month is written.
+    first_day: &'static str,
     months: Vec<&'static str>,
     actions: BTreeMap<&'static str, &'static str>,
     texts: BTreeMap<&'static str, (&'static str, &'static str)>,
@@ -64,8 +66,8 @@ impl Language {
     pub(super) fn day(&self, at: Timestamp) -> String {
         let day = at.to_zoned(TimeZone::UTC).date();
         let month = usize::try_from(day.month() - 1).unwrap_or_default();
-        self.day
-            .replace("{d}", &day.day().to_string())
+        let form = if day.day() == 1 { self.first_day } else { self.day };
+        form.replace("{d}", &day.day().to_string())
             .replace("{m}", self.months[month])
             .replace("{y}", &day.year().to_string())
     }
@@ -82,9 +84,13 @@ impl Language {
             let (subject, body) = sections[kind.as_str()].split_once("\n\n").unwrap_or_default();
             (kind.as_str(), (subject, body))
         });
+        let (day, first_day) = sections["day"]
+            .split_once('\n')
+            .unwrap_or((sections["day"], sections["day"]));
         Language {
             tag,
-            day: sections["day"],
+            day,
+            first_day,
             months: sections["months"].split(", ").collect(),
             actions: actions.collect(),
             texts: texts.collect(),
@@ -166,6 +172,16 @@ mod tests {
         assert_eq!(day("en"), "1 March 2026");
         assert_eq!(day("de"), "1. März 2026");
         assert_eq!(day("es"), "1 de marzo de 2026");
+        assert_eq!((day("fr"), day("it")), ("1er mars 2026".into(), "1º marzo 2026".into()));
+        let second = |locale| {
+            Language::find(locale)
+                .unwrap()
+                .day(at + jiff::SignedDuration::from_hours(24))
+        };
+        assert_eq!(
+            (second("fr"), second("nl")),
+            ("2 mars 2026".into(), "2 maart 2026".into())
+        );
         assert_eq!(plain_day(at), "2026-03-01");
     }
 }

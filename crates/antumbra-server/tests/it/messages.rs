@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::support::{
     CANARY, TestServer,
     manage::{manage, manage_refused},
-    postbox::{Answer, Postbox},
+    postbox::{self, Answer, Postbox, Secrecy},
     story::{CORE, EMAIL, Story, config},
 };
 
@@ -660,6 +660,158 @@ async fn a_password_is_given_and_a_wrong_one_fails_no_message() {
         let id = story.submit_told(Action::Access, json!({})).await;
         assert_eq!(story.messages_of(id).await, [status]);
     }
+}
+
+/// Sends a message to `postbox` by this URL, and says how it stands then, and the first words of what anybody on the way heard.
+async fn sent_by(postbox: &Postbox, url: &str, is_trusted: bool) -> (String, String) {
+    let story = story(postbox, |mail| {
+        *mail = MailConfig::new(url, "privacy@example.test").unwrap();
+        mail.ca_file = is_trusted.then(postbox::certificate_file);
+    })
+    .await;
+    let id = story.submit_told(Action::Access, json!({})).await;
+    let status = story.messages_of(id).await.remove(0);
+    assert_eq!(postbox.take().len(), usize::from(status.ends_with("SENT")));
+    let heard = postbox.overheard();
+    let words: Vec<&str> = heard.iter().filter_map(|line| line.split(' ').next()).collect();
+    (status, words.join(" "))
+}
+
+#[tokio::test]
+async fn the_way_is_encrypted_as_configured_or_nothing_is_said_at_all() {
+    let unreached = "RECEIPT QUEUED the mail server could not be reached";
+    let in_the_clear = "RECEIPT QUEUED the connection to the mail server could not be encrypted";
+    let base64 = &base64::engine::general_purpose::STANDARD;
+    let login = ["mailer", "s:cr+t"].map(|word| base64::Engine::encode(base64, word));
+    for (address, secrecy, scheme, is_trusted, status, overheard) in [
+        ("127.0.0.1", Secrecy::Tls, "smtps", true, "RECEIPT SENT", ""),
+        (
+            "127.0.0.1",
+            Secrecy::StartTls,
+            "smtp",
+            true,
+            "RECEIPT SENT",
+            "EHLO STARTTLS",
+        ),
+        // Nobody vouches for the certificate.
+        ("127.0.0.1", Secrecy::Tls, "smtps", false, unreached, ""),
+        (
+            "127.0.0.1",
+            Secrecy::StartTls,
+            "smtp",
+            false,
+            in_the_clear,
+            "EHLO STARTTLS",
+        ),
+        // It is for another address.
+        ("127.0.0.2", Secrecy::Tls, "smtps", true, unreached, ""),
+        (
+            "127.0.0.2",
+            Secrecy::StartTls,
+            "smtp",
+            true,
+            in_the_clear,
+            "EHLO STARTTLS",
+        ),
+        // Somebody on the way has taken STARTTLS out of what the server offers.
+        ("127.0.0.1", Secrecy::None, "smtp", true, in_the_clear, "EHLO"),
+    ] {
+        let postbox = Postbox::at_address(&format!("{address}:0"), secrecy).await;
+        if secrecy != Secrecy::None {
+            postbox.asks_by("LOGIN", &login.join(" "));
+        }
+        let url = format!("{scheme}://mailer:s%3Acr%2Bt@{address}:{}", postbox.port());
+        let told = sent_by(&postbox, &url, is_trusted).await;
+        let expected = (status.to_owned(), overheard.to_owned());
+        assert_eq!(told, expected, "{address} {secrecy:?} {scheme} {is_trusted}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_slipped_in_before_the_way_is_encrypted_is_not_taken_for_the_servers_word() {
+    let postbox = Postbox::at_address("127.0.0.1:0", Secrecy::StartTls).await;
+    postbox.slip_in("250-postbox\r\n250 8BITMIME\r\n250 ok\r\n250 ok\r\n354 go on\r\n250 taken\r\n");
+    let url = format!("smtp://127.0.0.1:{}", postbox.port());
+    let (status, _) = sent_by(&postbox, &url, true).await;
+    assert_eq!(
+        status,
+        "RECEIPT QUEUED the connection to the mail server could not be encrypted"
+    );
+}
+
+#[tokio::test]
+async fn messages_of_a_time_without_a_mail_server_are_sent_once_there_is_one() {
+    let postbox = Postbox::start().await;
+    let mut story = Story::with_data_points(&["profile"]).await;
+    let id = story.submit_told(Action::Access, json!({})).await;
+    assert_eq!(story.count("NOT_SENT").await, 1);
+    let mail = MailConfig::new(&postbox.url(), "privacy@shop.example.test").unwrap();
+    story.server.reconfigure(|config| config.mail = Some(mail)).await;
+    assert_eq!(story.retry_all("NOT_SENT").await, 1);
+    assert_eq!(story.messages_of(id).await, ["RECEIPT SENT"]);
+    assert_eq!(seen(&postbox), to_subject("We have received your privacy request"));
+}
+
+#[tokio::test]
+async fn the_link_in_a_message_leads_to_the_report() {
+    let postbox = Postbox::start().await;
+    let story = story(&postbox, |_| {}).await;
+    let id = story
+        .submit_told(Action::Access, json!({ "skipSendingReceipt": true }))
+        .await;
+    story.report().await;
+    let approve = format!("mutation {{ approveRequest(input: {{ requestId: \"{id}\" }}) {{ request {{ id }} }} }}");
+    story.manage(&approve).await;
+    let message = postbox.take_one();
+    let parts = message.parts();
+    let [text, html] = &parts[..2] else { panic!("two parts") };
+    let (_, behind) = text.split_once("You can see it here: ").unwrap();
+    let link = behind.lines().next().unwrap();
+    assert!(
+        html.contains(&format!("<a href=\"{link}\">{link}</a>")),
+        "both parts lead to one place: {html}"
+    );
+    // As the data subject does, who has no key: the page, its button, the archive.
+    let client = story.server.client();
+    let page = client.get(link).send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
+    let page = page.text().await.unwrap();
+    let (_, form) = page.split_once("action=\"").unwrap();
+    let (button, _) = form.split_once('"').unwrap();
+    let call = client.post(story.server.url(button));
+    let call = call
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("");
+    let answer = call.send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/zip");
+    let archive = std::io::Cursor::new(answer.bytes().await.unwrap());
+    let mut archive = zip::ZipArchive::new(archive).unwrap();
+    let mut told = String::new();
+    let paths = archive.file_names().map(|path| path.unwrap().into_owned());
+    let path = paths
+        .collect::<Vec<_>>()
+        .into_iter()
+        .find(|path| path.ends_with("profile.json"));
+    let mut file = archive.by_name(&path.unwrap()).unwrap();
+    std::io::Read::read_to_string(&mut file, &mut told).unwrap();
+    assert_eq!(told, "{\"a\":1}");
+}
+
+#[tokio::test]
+async fn a_template_that_is_removed_leaves_the_words_for_its_kind() {
+    let postbox = Postbox::start().await;
+    let story = story(&postbox, |_| {}).await;
+    let words = "title: \"Own\", subject: \"Ours\", template: \"Hello.\", kind: RECEIPT";
+    let make = format!("mutation {{ createTemplate(input: {{ {words} }}) {{ template {{ id }} }} }}");
+    let own = story.manage(&make).await["template"]["id"].clone();
+    story.submit_told(Action::Access, json!({})).await;
+    assert_eq!(seen(&postbox), to_subject("Ours"));
+    let remove = format!("mutation {{ deleteTemplate(id: {own}) {{ clientMutationId }} }}");
+    story.manage(&remove).await;
+    story.submit_told(Action::Erasure, json!({})).await;
+    assert_eq!(seen(&postbox), to_subject("We have received your privacy request"));
+    let again = manage_refused(&story.server, &story.admin_key, &remove).await;
+    assert!(again.contains("template"), "{again}");
 }
 
 #[tokio::test]

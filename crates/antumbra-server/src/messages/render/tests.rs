@@ -22,6 +22,8 @@ fn settings(templates: Vec<Template>) -> Settings {
         iab_contradiction: None,
         restart_time_limit_days: None,
         retention: Default::default(),
+        time_zone: None,
+        holidays: vec![],
         rehearses: false,
     };
     Settings::new(organization, vec![], vec![], vec![], vec![], templates)
@@ -114,6 +116,46 @@ fn values_cannot_leave_the_place_they_are_put_in() {
         "{}",
         mail.text
     );
+}
+
+#[test]
+fn html_and_plain_text_say_the_same_and_lead_to_the_same_places() {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for locale in ["en", "de", "fr", "es", "it", "nl", "pt"] {
+        for kind in MessageKind::ALL {
+            let text = |name: &str| Field::Text(format!("{name} <&> \"of\" 'it'"));
+            let link = |path: &str| Field::Link(format!("https://privacy.example.test/{path}/a-b_c?d=1&e=2"));
+            let letter = letter(kind, locale)
+                .with("dueDate", Field::Day("2026-03-01T12:00:00Z".parse().unwrap()))
+                .with("expiryDate", text("expiry"))
+                .with("availableUntil", text("until"))
+                .with("verificationCode", Field::Text("012345".into()))
+                .with("verificationLink", link("verify"))
+                .with("reportLink", link("report"));
+            let (_, mail) = mail(&settings(vec![]), &letter);
+            assert_eq!(words(&plain_of(&mail.html)), words(&mail.text), "{locale} {kind:?}");
+            let links = |text: &str| text.matches("https://privacy.example.test/").count();
+            assert_eq!(
+                links(&mail.html),
+                2 * links(&mail.text),
+                "{locale} {kind:?}: as address and as text"
+            );
+            assert!(
+                !mail.text.contains("{{") && !mail.html.contains("{{"),
+                "{locale} {kind:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_subject_line_stays_short_whatever_is_put_into_it() {
+    let name = "Ä".repeat(64);
+    let mut settings = settings(vec![template("t", None, &"{{organizationName}}".repeat(12), "Hello.")]);
+    settings.organization.name.clone_from(&name);
+    let (_, mail) = mail(&settings, &letter(MessageKind::Receipt, "en"));
+    assert_eq!(mail.subject.chars().count(), SUBJECT_MAX + 1);
+    assert!(mail.subject.starts_with(&name) && mail.subject.ends_with('…'));
 }
 
 #[test]

@@ -99,6 +99,12 @@ impl TestServer {
         self.serve(world).await;
     }
 
+    /// The same, with another configuration.
+    pub async fn reconfigure(&mut self, change: impl FnOnce(&mut ServerConfig)) {
+        change(&mut self.config);
+        self.restart().await;
+    }
+
     fn server(&self) -> &Server {
         self.server.as_ref().expect("the server runs, save while it restarts")
     }
