@@ -250,6 +250,20 @@ impl IntoResponse for Page<'_> {
     }
 }
 
+/// The languages that pages speak.
+const LANGUAGES: [&str; 7] = ["en", "de", "fr", "es", "it", "nl", "pt"];
+
+/// The first language of the reader's browser that pages speak: for pages about nobody, who would have a language of their own.
+pub(crate) fn language_of_reader(headers: &HeaderMap) -> &'static str {
+    let wanted = headers
+        .get(header::ACCEPT_LANGUAGE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let bases = wanted.split([',', ';']).filter_map(|tag| tag.trim().split('-').next());
+    let known = |base: &str| LANGUAGES.into_iter().find(|known| known.eq_ignore_ascii_case(base));
+    bases.filter_map(known).next().unwrap_or(LANGUAGES[0])
+}
+
 /// The headers of every page: no script, no frame, no other origin, no copy, and no word to others of where it was.
 fn headers() -> HeaderMap {
     let fixed = HeaderValue::from_static;
@@ -354,6 +368,22 @@ mod tests {
             document.matches("(&quot;1&quot;").count() * 2,
             "no quote is left as it was"
         );
+    }
+
+    #[test]
+    fn a_page_about_nobody_speaks_the_language_of_its_reader() {
+        for (wanted, language) in [
+            ("de-AT,de;q=0.9,en;q=0.8", "de"),
+            ("ja, FR-ca ;q=0.5, en", "fr"),
+            ("en-GB", "en"),
+            ("*", "en"),
+            ("", "en"),
+            (";;,q=,-", "en"),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_LANGUAGE, HeaderValue::try_from(wanted).unwrap())]);
+            assert_eq!(language_of_reader(&headers), language, "{wanted}");
+        }
+        assert_eq!(language_of_reader(&HeaderMap::new()), "en");
     }
 
     /// The browser is told the digest of the style; a page without that very style would be bare.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use antumbra_store::{Reader, Tx};
 use axum::{
     extract::State,
-    http::{Extensions, StatusCode},
+    http::{Extensions, HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use crate::{
     dsr::{self, Deed, DsrError, DsrId},
     http::{
         Code, Json, Path, Peer, Problem,
-        pages::{Form, Html, Notice, Page},
+        pages::{Form, Html, Notice, Page, language_of_reader},
     },
     keyring::{KeyringError, OrganizationKeys},
     organization::{self, MessageKind, OrganizationId},
@@ -47,12 +47,13 @@ const TRIES_PER_MINUTE: u32 = 20;
 pub(crate) async fn show_verification(
     State(app): State<AppState>,
     extensions: Extensions,
+    headers: HeaderMap,
     Path(token): Path<String>,
 ) -> Result<Response, Problem> {
     count_try(&app, &extensions)?;
     let mut reader = app.store.begin_read().await?;
     let Some(found) = find(&app, &mut reader, &token).await? else {
-        return Ok(not_valid());
+        return Ok(not_valid(&headers));
     };
     let said = found.words();
     let body = if found.run.state == PreflightState::Waiting {
@@ -78,13 +79,14 @@ pub(crate) async fn show_verification(
 pub(crate) async fn verify_by_link(
     State(app): State<AppState>,
     extensions: Extensions,
+    headers: HeaderMap,
     Path(token): Path<String>,
     _: Form,
 ) -> Result<Response, Problem> {
     count_try(&app, &extensions)?;
     let mut tx = app.store.begin_write().await?;
     let Some(mut found) = find(&app, &mut tx, &token).await? else {
-        return Ok(not_valid());
+        return Ok(not_valid(&headers));
     };
     if found.run.state == PreflightState::Waiting {
         let deed = by_anyone(&app, found.run_organization);
@@ -244,9 +246,9 @@ async fn find(app: &AppState, reader: &mut Reader, token: &str) -> Result<Option
     }))
 }
 
-/// The same page for every link that opens nothing.
-fn not_valid() -> Response {
-    let said = words("en");
+/// The same page for every link that opens nothing, in the language of the reader.
+fn not_valid(headers: &HeaderMap) -> Response {
+    let said = words(language_of_reader(headers));
     let page = Page {
         language: said.language,
         from: "",

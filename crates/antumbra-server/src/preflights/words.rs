@@ -38,9 +38,9 @@ const ALL: [Words; 7] = [
     Words {
         language: "de",
         title: "E-Mail-Adresse bestätigen",
-        asked: "Ein Datenschutzantrag nennt die Adresse, an die dieser Link ging. Ist es Ihre?",
+        asked: "Eine Datenschutzanfrage nennt die Adresse, an die dieser Link ging. Ist es Ihre?",
         button: "Ja, das ist meine Adresse",
-        otherwise: "Wenn der Antrag nicht von Ihnen ist, schließen Sie diese Seite. Ohne Sie geht er nicht weiter.",
+        otherwise: "Wenn die Anfrage nicht von Ihnen kommt, schließen Sie diese Seite. Ohne Sie geht sie nicht weiter.",
         done: "Danke, Ihre Adresse ist bestätigt. Sie können diese Seite schließen.",
         not_valid: "Dieser Link gilt nicht oder nicht mehr. Die neueste Nachricht an Sie enthält einen gültigen.",
     },

@@ -323,7 +323,7 @@ pub(super) fn day(at: Timestamp) -> String {
     at.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
 }
 
-/// A length for people: in units of a thousand, cut after one digit behind the point.
+/// A length for people: in units of a thousand, cut after one digit behind the point. It stays on one line.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let (mut one, mut unit) = (1, 0);
@@ -332,8 +332,8 @@ pub(super) fn size(bytes: u64) -> String {
         unit += 1;
     }
     match unit {
-        0 => format!("{bytes} B"),
-        _ => format!("{}.{} {}", bytes / one, bytes % one / (one / 10), UNITS[unit]),
+        0 => format!("{bytes}\u{a0}B"),
+        _ => format!("{}.{}\u{a0}{}", bytes / one, bytes % one / (one / 10), UNITS[unit]),
     }
 }
 
@@ -391,7 +391,7 @@ mod tests {
             (456_000_000, "456.0 MB"),
             (5_368_709_120, "5.3 GB"),
         ] {
-            assert_eq!(size(bytes), text);
+            assert_eq!(size(bytes).replace('\u{a0}', " "), text);
         }
     }
 

@@ -10,7 +10,7 @@ use axum::{
 use super::{contents::Contents, send};
 use crate::{
     AppState,
-    dsr::{self, DsrError, DsrHead, DsrId},
+    dsr::{self, DsrHead, DsrId},
     files,
     http::{Caller, Path, Problem, parse_uuid, scope},
     keyring::OrganizationKeys,
@@ -83,12 +83,4 @@ pub(super) fn archive(app: AppState, keys: Arc<OrganizationKeys>, contents: Cont
         (header::CONTENT_SECURITY_POLICY, fixed("sandbox; default-src 'none'")),
     ]);
     (headers, Body::from_stream(send::archive(app, keys, contents))).into_response()
-}
-
-/// For pages, which tell no more than that something is not there.
-pub(super) fn not_there(error: DsrError) -> Problem {
-    match error {
-        DsrError::NotFound => super::pages::unknown_link(),
-        other => other.into(),
-    }
 }

@@ -7,12 +7,13 @@ use antumbra_store::Reader;
 use axum::{
     Extension,
     extract::State,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 
 use super::{
     contents::{Contents, FileLinks, day, size},
-    http::{archive, gather, not_there},
+    http::{archive, gather},
     words::Words,
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     },
     http::{
         Code, Path, Peer, Problem,
-        pages::{Form, Html, Notice, Page},
+        pages::{Form, Html, Notice, Page, language_of_reader},
     },
 };
 
@@ -43,10 +44,13 @@ use crate::{
 pub(crate) async fn show_report(
     State(app): State<AppState>,
     peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
     Path(token): Path<String>,
 ) -> Result<Response, Problem> {
     let mut tx = app.store.begin_write().await?;
-    let opened = open(&app, &mut tx, peer, &token).await?;
+    let Some(opened) = open(&app, &mut tx, peer, &token).await? else {
+        return Ok(opens_nothing(&headers));
+    };
     let page = overview(&app, &mut tx, &opened, &token, None).await?;
     links::count_opening(&mut tx, &opened, app.now(opened.organization));
     tx.commit().await?;
@@ -70,11 +74,14 @@ pub(crate) async fn show_report(
 pub(crate) async fn download_by_link(
     State(app): State<AppState>,
     peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
     Path(token): Path<String>,
     _form: Form,
 ) -> Result<Response, Problem> {
     let mut tx = app.store.begin_write().await?;
-    let opened = open(&app, &mut tx, peer, &token).await?;
+    let Some(opened) = open(&app, &mut tx, peer, &token).await? else {
+        return Ok(opens_nothing(&headers));
+    };
     let now = app.now(opened.organization);
     let words = Words::of(&opened.head.locale);
     if !opened.offer.has_files(&opened.head, now) {
@@ -122,13 +129,16 @@ pub(crate) async fn download_by_link(
 pub(crate) async fn withdraw_by_link(
     State(app): State<AppState>,
     peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
     Path(token): Path<String>,
     form: Form,
 ) -> Result<Response, Problem> {
     let mut tx = app.store.begin_write().await?;
-    let opened = open(&app, &mut tx, peer, &token).await?;
+    let Some(opened) = open(&app, &mut tx, peer, &token).await? else {
+        return Ok(opens_nothing(&headers));
+    };
     let Offer::Preview { .. } = opened.offer else {
-        return Err(unknown_link());
+        return Ok(opens_nothing(&headers));
     };
     let words = Words::of(&opened.head.locale);
     if !form.is_ticked("confirm") {
@@ -142,7 +152,7 @@ pub(crate) async fn withdraw_by_link(
         .await;
     }
     let deed = by_the_data_subject(&app, &opened);
-    dsr::withdraw(&mut tx, &deed, opened.head.id).await.map_err(not_there)?;
+    dsr::withdraw(&mut tx, &deed, opened.head.id).await?;
     let from = organization_name(&app, &mut tx, &opened).await?;
     tx.commit().await?;
     app.jobs.ring();
@@ -155,29 +165,34 @@ pub(crate) async fn withdraw_by_link(
     Ok(page.into_response())
 }
 
-/// What a token opens, or the one answer to all that open nothing. An address that tries many is made to wait.
+/// What a token opens, if anything. An address that tries many is made to wait.
 async fn open(
     app: &AppState,
     reader: &mut Reader,
     peer: Option<Extension<Peer>>,
     token: &str,
-) -> Result<Opened, Problem> {
+) -> Result<Option<Opened>, Problem> {
     if let Some(opened) = links::open(reader, app, token).await? {
-        return Ok(opened);
+        return Ok(Some(opened));
     }
     let per_minute = app.config.limits.failed_keys_per_minute.get();
     let counted = peer.map_or(Ok(()), |Extension(peer)| {
         app.seekers.count(peer.0, app.clock.now(), per_minute)
     });
     counted.map_err(|seconds| Problem::new(Code::RateLimited).retry_after(seconds))?;
-    Err(unknown_link())
+    Ok(None)
 }
 
-/// The same for tokens that never were, that have expired, and that were taken back.
-pub(super) fn unknown_link() -> Problem {
-    Problem::not_found().saying(
-        "This link does not open anything, or no longer does. Links work for a limited time. Whoever sent it to you can send a new one.",
-    )
+/// The same for tokens that never were, that have expired, and that were taken back, in the language of the reader.
+fn opens_nothing(headers: &HeaderMap) -> Response {
+    let words = Words::of(language_of_reader(headers));
+    let page = Page {
+        language: words.language,
+        from: "",
+        title: words.opens_nothing_title,
+        body: Html::default().paragraph(words.opens_nothing),
+    };
+    (StatusCode::NOT_FOUND, page).into_response()
 }
 
 fn by_the_data_subject<'a>(app: &'a AppState, opened: &Opened) -> Deed<'a> {
@@ -234,16 +249,18 @@ async fn overview(
                 (words.request, request.as_str()),
                 (words.erasure_begins, until.as_str()),
             ];
-            let files = match opened.offer.has_files(&opened.head, now) {
-                true => download(&contents, opened, token).and(contents.files_table(FileLinks::No)),
-                false => Html::default().paragraph(words.downloads_ended),
+            let (offered, listed) = match opened.offer.has_files(&opened.head, now) {
+                true => (download(&contents, opened, token), contents.files_table(FileLinks::No)),
+                false => (Html::default().paragraph(words.downloads_ended), Html::default()),
             };
             (
                 words.preview_title,
                 said.facts(facts)
                     .paragraph(words.preview_intro)
-                    .and(files)
-                    .and(way_out(words, token)),
+                    .and(offered)
+                    // Before the list, which may be long.
+                    .and(way_out(words, token))
+                    .and(listed),
             )
         }
     };

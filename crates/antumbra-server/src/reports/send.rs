@@ -27,14 +27,7 @@ pub(super) fn archive(
     keys: Arc<OrganizationKeys>,
     contents: Contents,
 ) -> impl Stream<Item = Result<Bytes, FileError>> + Send + 'static {
-    let sending = Sending {
-        app,
-        keys,
-        contents,
-        next: 0,
-        ready: VecDeque::new(),
-        at: At::Between(Archive::default()),
-    };
+    let sending = Sending::new(app, keys, contents);
     stream::try_unfold(sending, |mut sending| async move {
         let piece = sending.next().await.inspect_err(|error| {
             let cause = crate::http::chain(error);
@@ -74,6 +67,17 @@ enum Source {
 }
 
 impl Sending {
+    fn new(app: AppState, keys: Arc<OrganizationKeys>, contents: Contents) -> Sending {
+        Sending {
+            app,
+            keys,
+            contents,
+            next: 0,
+            ready: VecDeque::new(),
+            at: At::Between(Archive::default()),
+        }
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
         loop {
             match self.ready.pop_front() {
@@ -159,3 +163,6 @@ fn index_member(path: &'static str, at: Timestamp) -> Member<'static> {
         at,
     }
 }
+
+#[cfg(test)]
+mod tests;

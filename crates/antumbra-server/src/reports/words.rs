@@ -45,13 +45,15 @@ pub(super) struct Words {
     pub(super) stopped_title: &'static str,
     pub(super) stopped: &'static str,
     pub(super) keep_link: &'static str,
+    pub(super) opens_nothing_title: &'static str,
+    pub(super) opens_nothing: &'static str,
 }
 
 impl Words {
     /// The words for a locale such as `de-AT`.
     pub(super) fn of(locale: &str) -> &'static Words {
         let language = locale.split(['-', '_']).next().unwrap_or_default();
-        [&GERMAN, &FRENCH, &SPANISH]
+        [&GERMAN, &FRENCH, &SPANISH, &ITALIAN, &DUTCH, &PORTUGUESE]
             .into_iter()
             .find(|words| words.language.eq_ignore_ascii_case(language))
             .unwrap_or(&ENGLISH)
@@ -112,6 +114,8 @@ static ENGLISH: Words = Words {
     stopped_title: "Your request is withdrawn",
     stopped: "Nothing is going to be erased. You can make a new request at any time.",
     keep_link: "Whoever has the address of this page can see what it shows. Do not pass it on.",
+    opens_nothing_title: "This link opens nothing",
+    opens_nothing: "It never did, or no longer does: links work for a limited time. Whoever sent it to you can send a new one.",
 };
 
 static GERMAN: Words = Words {
@@ -157,6 +161,8 @@ static GERMAN: Words = Words {
     stopped_title: "Ihre Anfrage ist zurückgezogen",
     stopped: "Es wird nichts gelöscht. Sie können jederzeit eine neue Anfrage stellen.",
     keep_link: "Wer die Adresse dieser Seite kennt, sieht, was sie zeigt. Geben Sie sie nicht weiter.",
+    opens_nothing_title: "Dieser Link öffnet nichts",
+    opens_nothing: "Er gilt nicht oder nicht mehr: Links gelten nur eine Zeit lang. Wer ihn Ihnen geschickt hat, kann Ihnen einen neuen schicken.",
 };
 
 static FRENCH: Words = Words {
@@ -202,6 +208,8 @@ static FRENCH: Words = Words {
     stopped_title: "Votre demande est retirée",
     stopped: "Rien ne sera effacé. Vous pouvez faire une nouvelle demande à tout moment.",
     keep_link: "Toute personne qui connaît l’adresse de cette page voit ce qu’elle montre. Ne la transmettez pas.",
+    opens_nothing_title: "Ce lien n’ouvre rien",
+    opens_nothing: "Il n’est pas valable ou ne l’est plus : les liens ont une durée limitée. L’expéditeur peut vous en envoyer un nouveau.",
 };
 
 static SPANISH: Words = Words {
@@ -247,6 +255,149 @@ static SPANISH: Words = Words {
     stopped_title: "Su solicitud está retirada",
     stopped: "No se va a suprimir nada. Puede hacer una nueva solicitud en cualquier momento.",
     keep_link: "Quien conozca la dirección de esta página ve lo que muestra. No la comparta.",
+    opens_nothing_title: "Este enlace no abre nada",
+    opens_nothing: "No es válido o ya no lo es: los enlaces tienen una duración limitada. Quien se lo envió puede enviarle uno nuevo.",
+};
+
+static ITALIAN: Words = Words {
+    language: "it",
+    report_title: "I suoi dati",
+    preview_title: "Dati che saranno cancellati",
+    categories_title: "Categorie dei suoi dati",
+    request: "Richiesta",
+    made_at: "Creato il",
+    available_until: "Disponibile fino al",
+    files: "File",
+    no_files: "Non è stato trovato alcun file.",
+    files_caption: "Ogni file, la sua provenienza, la sua dimensione e quando è stato ricevuto",
+    file: "File",
+    from: "Provenienza",
+    size: "Dimensione",
+    received: "Ricevuto",
+    places: "Dove abbiamo cercato",
+    places_caption: "Ogni sistema interessato da questa richiesta e il risultato",
+    place: "Sistema",
+    outcome: "Risultato",
+    asked_by: "Cercato tramite",
+    outcomes: [
+        "Sono stati trovati dati",
+        "Non è stato trovato nulla",
+        "Escluso per un motivo di legge",
+        "Nulla con cui cercare",
+        "Non concluso",
+    ],
+    download: "Scarica tutto",
+    download_hint: "Riceverà un archivio ZIP. Apra prima il file index.html che contiene.",
+    no_more_downloads: "Questo link non consente altri download. Ne chieda uno nuovo.",
+    downloads_ended: "I file non si possono più scaricare.",
+    categories_intro: "Sono stati trovati dati di queste categorie. I dati stessi non fanno parte di questa risposta.",
+    other_category: "Altro",
+    preview_intro: "Ecco che cosa è stato trovato. Sarà cancellato, e non si potrà tornare indietro.",
+    erasure_begins: "La cancellazione comincia",
+    stop: "Fermare la cancellazione",
+    stop_hint: "Finché la cancellazione non comincia può ritirare la richiesta. In tal caso non viene cancellato nulla.",
+    stop_confirm: "Sì, ritiro la richiesta: i miei dati devono restare",
+    stop_unconfirmed: "Non è cambiato nulla. Spunti la casella per confermare che ritira la richiesta.",
+    stop_button: "Ritira la richiesta",
+    stopped_title: "La sua richiesta è ritirata",
+    stopped: "Non sarà cancellato nulla. Può fare una nuova richiesta in qualsiasi momento.",
+    keep_link: "Chi conosce l’indirizzo di questa pagina vede ciò che mostra. Non lo comunichi ad altri.",
+    opens_nothing_title: "Questo link non apre nulla",
+    opens_nothing: "Non è valido o non lo è più: i link hanno una durata limitata. Chi glielo ha inviato può mandargliene uno nuovo.",
+};
+
+static DUTCH: Words = Words {
+    language: "nl",
+    report_title: "Uw gegevens",
+    preview_title: "Gegevens die worden gewist",
+    categories_title: "Categorieën van uw gegevens",
+    request: "Verzoek",
+    made_at: "Gemaakt op",
+    available_until: "Beschikbaar tot",
+    files: "Bestanden",
+    no_files: "Er zijn geen bestanden gevonden.",
+    files_caption: "Elk bestand, waar het vandaan komt, hoe groot het is en wanneer het is ontvangen",
+    file: "Bestand",
+    from: "Herkomst",
+    size: "Grootte",
+    received: "Ontvangen",
+    places: "Waar wij hebben gezocht",
+    places_caption: "Elk systeem dat bij dit verzoek hoorde, en het resultaat",
+    place: "Systeem",
+    outcome: "Resultaat",
+    asked_by: "Gezocht op",
+    outcomes: [
+        "Gegevens gevonden",
+        "Niets gevonden",
+        "Om een wettelijke reden weggelaten",
+        "Niets om op te zoeken",
+        "Niet afgerond",
+    ],
+    download: "Alles downloaden",
+    download_hint: "U krijgt één ZIP-archief. Open daarin eerst het bestand index.html.",
+    no_more_downloads: "Met deze link kan niets meer worden gedownload. Vraag om een nieuwe.",
+    downloads_ended: "De bestanden kunnen niet meer worden gedownload.",
+    categories_intro: "Er zijn gegevens van deze categorieën gevonden. De gegevens zelf horen niet bij dit antwoord.",
+    other_category: "Overig",
+    preview_intro: "Dit is gevonden. Het wordt gewist, en dat kan niet ongedaan worden gemaakt.",
+    erasure_begins: "Het wissen begint",
+    stop: "Het wissen tegenhouden",
+    stop_hint: "Tot het wissen begint, kunt u uw verzoek intrekken. Dan wordt er niets gewist.",
+    stop_confirm: "Ja, ik trek mijn verzoek in: mijn gegevens moeten blijven",
+    stop_unconfirmed: "Er is niets veranderd. Vink het vakje aan om te bevestigen dat u uw verzoek intrekt.",
+    stop_button: "Verzoek intrekken",
+    stopped_title: "Uw verzoek is ingetrokken",
+    stopped: "Er wordt niets gewist. U kunt altijd een nieuw verzoek doen.",
+    keep_link: "Wie het adres van deze pagina kent, ziet wat zij toont. Geef het niet door.",
+    opens_nothing_title: "Deze link opent niets",
+    opens_nothing: "Hij is niet of niet meer geldig: links werken een beperkte tijd. Wie hem u heeft gestuurd, kan een nieuwe sturen.",
+};
+
+static PORTUGUESE: Words = Words {
+    language: "pt",
+    report_title: "Os seus dados",
+    preview_title: "Dados que vão ser eliminados",
+    categories_title: "Categorias dos seus dados",
+    request: "Pedido",
+    made_at: "Criado em",
+    available_until: "Disponível até",
+    files: "Ficheiros",
+    no_files: "Não foram encontrados ficheiros.",
+    files_caption: "Cada ficheiro, de onde vem, o seu tamanho e quando foi recebido",
+    file: "Ficheiro",
+    from: "Origem",
+    size: "Tamanho",
+    received: "Recebido",
+    places: "Onde procurámos",
+    places_caption: "Cada sistema que fez parte deste pedido e o resultado",
+    place: "Sistema",
+    outcome: "Resultado",
+    asked_by: "Procurado por",
+    outcomes: [
+        "Foram encontrados dados",
+        "Nada foi encontrado",
+        "Excluído por um motivo legal",
+        "Nada por que procurar",
+        "Não concluído",
+    ],
+    download: "Descarregar tudo",
+    download_hint: "Recebe um arquivo ZIP. Abra primeiro o ficheiro index.html que ele contém.",
+    no_more_downloads: "Esta ligação não permite mais transferências. Peça uma nova.",
+    downloads_ended: "Os ficheiros já não podem ser descarregados.",
+    categories_intro: "Foram encontrados dados destas categorias. Os dados em si não fazem parte desta resposta.",
+    other_category: "Outros",
+    preview_intro: "Isto é o que foi encontrado. Vai ser eliminado, e isso não pode ser desfeito.",
+    erasure_begins: "A eliminação começa",
+    stop: "Parar a eliminação",
+    stop_hint: "Até a eliminação começar pode retirar o seu pedido. Nesse caso nada é eliminado.",
+    stop_confirm: "Sim, retiro o meu pedido: os meus dados devem ser mantidos",
+    stop_unconfirmed: "Nada mudou. Marque a caixa para confirmar que retira o pedido.",
+    stop_button: "Retirar o pedido",
+    stopped_title: "O seu pedido foi retirado",
+    stopped: "Nada vai ser eliminado. Pode fazer um novo pedido a qualquer momento.",
+    keep_link: "Quem conhecer o endereço desta página vê o que ela mostra. Não o partilhe.",
+    opens_nothing_title: "Esta ligação não abre nada",
+    opens_nothing: "Não é válida ou deixou de o ser: as ligações têm duração limitada. Quem lha enviou pode enviar uma nova.",
 };
 
 #[cfg(test)]
@@ -260,6 +411,9 @@ mod tests {
             ("de-AT", "de"),
             ("fr-CA", "fr"),
             ("es-419", "es"),
+            ("it", "it"),
+            ("nl-BE", "nl"),
+            ("pt-BR", "pt"),
             ("en-GB", "en"),
             ("ja", "en"),
             ("", "en"),

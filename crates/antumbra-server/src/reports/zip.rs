@@ -100,6 +100,12 @@ pub(super) struct Open {
 }
 
 impl Archive {
+    /// Bytes of the list, as far as it has come.
+    #[cfg(test)]
+    pub(super) fn directory_bytes(&self) -> usize {
+        self.directory.len()
+    }
+
     /// Begins a file. The bytes returned come before those of the file.
     pub(super) fn open(mut self, member: &Member<'_>) -> (Open, Bytes) {
         let is_large = member.bytes >= LARGE;
@@ -186,6 +192,12 @@ impl Archive {
 }
 
 impl Open {
+    /// Bytes of the list, as far as it has come.
+    #[cfg(test)]
+    pub(super) fn directory_bytes(&self) -> usize {
+        self.archive.directory_bytes()
+    }
+
     /// The next bytes of the file, as they stand in the archive. May be none yet.
     pub(super) fn pack(&mut self, plain: Bytes) -> Bytes {
         self.checksum.update(&plain);

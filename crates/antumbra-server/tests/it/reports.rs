@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
 /// The verbs of reports.
-trait Reports {
+pub trait Reports {
     async fn answered(&self, action: Action) -> DsrId;
     async fn delivered(&self) -> DsrId;
     async fn previewed(&self) -> DsrId;
@@ -334,6 +334,49 @@ async fn a_link_shows_and_gives_the_report_until_it_is_taken_back() {
     );
     let answer = story.post(&format!("{kept}/download"), "").await;
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+}
+
+/// Stored bodies of this server that the process has open.
+#[cfg(target_os = "linux")]
+fn open_bodies(story: &Story) -> usize {
+    let folder = story.server.folder().join("blobs");
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|path| path.starts_with(&folder))
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_leaves_midway_leaves_nothing_open_and_is_counted_once() {
+    let story = Story::with_data_points(&["photo"]).await;
+    let request = story.submit(Action::Access).await;
+    let nonce = story.receiver.take_one().nonce();
+    // More than the buffers between server and client take.
+    let named = [("x-transcend-remote-id", "large.jpg")];
+    let sent = story.post_file(&nonce, "photo", &named, vec![7; 32 << 20]).await;
+    assert_eq!(sent.status(), StatusCode::OK);
+    story.put_report(&nonce, json!({ "status": "READY" })).await;
+    story.server.run_jobs_until_idle().await;
+    let approve = format!("mutation {{ approveRequest(input: {{requestId: \"{request}\"}}) {{ request {{ id }} }} }}");
+    story.manage(&approve).await;
+    story.server.run_jobs_until_idle().await;
+    let address = story.link(request).await;
+    let mut answer = story.post(&format!("{address}/download"), "").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut read = 0;
+    while read < 4 << 20 {
+        read += answer.chunk().await.unwrap().unwrap().len();
+    }
+    assert!(open_bodies(&story) > 0, "it waits for its reader");
+    drop(answer);
+    let closed = async {
+        while open_bodies(&story) > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), closed).await.unwrap();
+    assert_eq!(story.links(request).await[0]["downloadedCount"], 1);
 }
 
 #[tokio::test]
