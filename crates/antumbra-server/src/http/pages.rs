@@ -121,25 +121,34 @@ impl Html {
         rows: impl IntoIterator<Item = [Html; N]>,
     ) -> Html {
         let head = columns.into_iter().fold(Html::default(), |head, column| {
-            head.element("th", &[("scope", "col")], Html::default().text(column))
+            head.element(
+                "th",
+                &[("role", "columnheader"), ("scope", "col")],
+                Html::default().text(column),
+            )
         });
         let row = |cells: [Html; N]| {
             cells.into_iter().enumerate().fold(Html::default(), |row, (at, cell)| {
-                // A narrow screen shows each cell on a line of its own, with the name of its column before it.
+                // A narrow screen shows each cell on a line of its own, with the name of its column before it. The roles keep
+                // it a table for those who have it read out.
                 match at {
-                    0 => row.element("th", &[("scope", "row")], cell),
-                    _ => row.element("td", &[("data-column", columns[at])], cell),
+                    0 => row.element("th", &[("role", "rowheader"), ("scope", "row")], cell),
+                    _ => row.element("td", &[("role", "cell"), ("data-column", columns[at])], cell),
                 }
             })
         };
-        let body = rows
-            .into_iter()
-            .fold(Html::default(), |body, cells| body.element("tr", &[], row(cells)));
+        let body = rows.into_iter().fold(Html::default(), |body, cells| {
+            body.element("tr", &[("role", "row")], row(cells))
+        });
         let table = Html::default()
             .element("caption", &[], Html::default().text(caption))
-            .element("thead", &[], Html::default().element("tr", &[], head))
-            .element("tbody", &[], body);
-        self.element("table", &[], table)
+            .element(
+                "thead",
+                &[("role", "rowgroup")],
+                Html::default().element("tr", &[("role", "row")], head),
+            )
+            .element("tbody", &[("role", "rowgroup")], body);
+        self.element("table", &[("role", "table")], table)
     }
 
     /// A link to a path of this server, or to a file beside the page.
