@@ -11,8 +11,8 @@ use super::{
     holds::{self, Followed},
     jobs::{DROP_FILES, ELAPSED, OPEN_RUNS, SETTLE_IDENTITIES},
     links,
-    model::{DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Region, Verifier},
-    state::{DsrEffect, DsrEvent, DsrState},
+    model::{Dsr, DsrHead, DsrId, DsrIdentifier, DsrSubject, IdentifierSource, Region, Verifier},
+    state::{DsrEffect, DsrEvent, DsrState, OutOfPlace},
     store,
     submission::IDENTIFIERS_MAX,
     tell::{compose_job, forget_words},
@@ -303,9 +303,11 @@ pub async fn extend(
     Ok(after)
 }
 
-/// Takes identifiers that nobody verified out of a request, which may let it go on. Says how many were taken out.
+/// Takes identifiers that nobody verified out of a request that is at its preflight checks, which may let it go on. Says how
+/// many were taken out. An address that is taken out gets no messages any more.
 ///
-/// The core identifier stays whatever is asked: a request is about somebody.
+/// What is verified stays whatever is asked: silos may have been told of it. So does the core identifier: a request is about
+/// somebody. Fails with [`DsrError::OutOfPlace`] once the checks are over.
 pub async fn remove_identifiers(
     tx: &mut Tx,
     keys: &OrganizationKeys,
@@ -313,14 +315,24 @@ pub async fn remove_identifiers(
     id: DsrId,
     identifiers: &[Uuid],
 ) -> Result<usize, DsrError> {
-    let mut subject = open_subject(tx, keys, id).await?;
+    let Dsr { head, mut subject } = super::get(tx, keys, id).await?;
+    if !head.state.is_at_preflight() {
+        let status = head.state.status();
+        return Err(OutOfPlace { status }.into());
+    }
     let had = subject.identifiers.len();
     subject.identifiers.retain(|identifier| {
-        identifier.kind == IdentifierKind::CoreIdentifier || !identifiers.contains(&identifier.id)
+        identifier.kind == IdentifierKind::CoreIdentifier
+            || identifier.verified_at.is_some()
+            || !identifiers.contains(&identifier.id)
     });
     let removed = had - subject.identifiers.len();
     if removed > 0 {
         keep_subject(tx, keys, deed, id, &subject, ("dsr.identifiers_removed", removed)).await?;
+        if subject.email.is_some() && subject.address().next().is_none() {
+            subject.email = None;
+            store::put_open(tx, deed.organization, &head, None);
+        }
         settle_soon(tx, deed, id);
     }
     Ok(removed)

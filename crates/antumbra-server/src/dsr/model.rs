@@ -17,7 +17,7 @@ use super::{
     restart::Restarted,
     state::{DsrState, Phase, Rules},
 };
-use crate::organization::{Action, IdentifierKind};
+use crate::organization::{Action, IdentifierKind, MessageKind};
 
 /// The id of a data subject request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -236,6 +236,21 @@ impl DsrSubject {
         self.identifiers
             .iter()
             .all(|identifier| identifier.verified_at.is_some())
+    }
+
+    /// The identifiers that are the address of messages; none, if it has been taken out of the request.
+    pub(super) fn address(&self) -> impl Iterator<Item = &DsrIdentifier> {
+        self.identifiers
+            .iter()
+            .filter(|known| known.kind == IdentifierKind::Email && Some(&known.value) == self.email.as_ref())
+    }
+
+    /// Where a message of this kind may go. What opens the data of the person goes to an address that was verified.
+    pub(super) fn address_for(&self, kind: MessageKind) -> Option<&str> {
+        let asks_for_proof = matches!(kind, MessageKind::Verification | MessageKind::VerificationReminder);
+        let takes_any = asks_for_proof || !kind.opens_something();
+        let mut fit = self.address().filter(|known| takes_any || known.verified_at.is_some());
+        fit.next().map(|known| known.value.as_str())
     }
 }
 
@@ -456,6 +471,45 @@ mod tests {
             (32 * 24, -2),
         ] {
             assert_eq!(head.days_until_overdue(hours(now)), left, "after {now} hours");
+        }
+    }
+
+    #[test]
+    fn what_opens_something_goes_to_a_verified_address_and_nothing_to_one_that_was_taken_out() {
+        const NOBODY: Option<&str> = None;
+        let address = Some("ada@example.test");
+        let to = |known: &str, verified_at, kind| {
+            let identifier = DsrIdentifier {
+                id: Uuid::nil(),
+                name: "email".into(),
+                kind: IdentifierKind::Email,
+                value: known.into(),
+                source: IdentifierSource::Input,
+                verified_at,
+                verified_by: Verifier::Submitter,
+            };
+            let subject = DsrSubject {
+                email: address.map(str::to_owned),
+                identifiers: vec![identifier],
+                ..DsrSubject::default()
+            };
+            subject.address_for(kind).map(str::to_owned)
+        };
+        let (verified, unverified) = (Some(Timestamp::UNIX_EPOCH), None);
+        for kind in MessageKind::ALL {
+            let of_proof = [MessageKind::Verification, MessageKind::VerificationReminder].contains(&kind);
+            let unproved = if of_proof || !kind.opens_something() {
+                address
+            } else {
+                NOBODY
+            };
+            assert_eq!(to("ada@example.test", verified, kind).as_deref(), address, "{kind:?}");
+            assert_eq!(
+                to("ada@example.test", unverified, kind).as_deref(),
+                unproved,
+                "{kind:?}"
+            );
+            assert_eq!(to("other@example.test", verified, kind).as_deref(), NOBODY, "{kind:?}");
         }
     }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Deed, DsrError,
+    change::record,
     jobs::{by_the_system, failed, inner},
     links,
     model::{Dsr, DsrHead, DsrId},
@@ -187,11 +188,11 @@ pub(super) async fn forget_words(tx: &mut Tx, organization: OrganizationId, id: 
     Ok(())
 }
 
-/// A letter about a request, with all that every letter needs; none if its data subject gets no messages, or is not known by
-/// an address.
+/// A letter about a request, with all that every letter needs; none if its data subject gets no messages, or none of this kind
+/// may go to the address they are known by.
 pub fn letter(dsr: &Dsr, kind: MessageKind) -> Option<Letter> {
     let (head, subject) = (&dsr.head, &dsr.subject);
-    let to = subject.email.clone().filter(|_| head.is_told())?;
+    let to = subject.address_for(kind).filter(|_| head.is_told())?.to_owned();
     Some(Letter {
         request: head.id,
         kind,
@@ -222,6 +223,11 @@ pub async fn compose_message(app: AppState, job: Claimed) -> Result<(), JobError
     };
     if let Some(dsr) = dsr {
         let settings = app.settings.get(&mut tx, job.organization).await?;
+        let has_address = dsr.subject.address_for(kind).is_some();
+        if dsr.head.is_told() && dsr.head.shredded_at.is_none() && !has_address {
+            let details = vec![("kind", kind.as_str().into())];
+            record(&mut tx, &by_the_system(&app, &job), id, "dsr.not_told", details);
+        }
         if let Some(mut letter) = compose(&settings, &dsr, kind, words) {
             let now = app.now(job.organization);
             if matches!(kind, MessageKind::ReportReady | MessageKind::PreviewReady) {

@@ -338,6 +338,40 @@ async fn what_waits_for_nobody_cannot_be_approved() {
     let mut tx = office.app.store.begin_write().await.unwrap();
     let refused = approve(&mut tx, &office.deed(), id).await.unwrap_err();
     assert!(
+#[tokio::test]
+async fn what_is_verified_stays_and_nothing_is_taken_out_once_the_checks_are_over() {
+    let mut office = Office::open().await;
+    let keys = office.keys().await;
+    let take_out = async |office: &Office, id| {
+        let mut tx = office.app.store.begin_write().await.unwrap();
+        let dsr = get(&mut tx, &keys, id).await.unwrap();
+        let every: Vec<Uuid> = dsr.subject.identifiers.iter().map(|identifier| identifier.id).collect();
+        let removed = remove_identifiers(&mut tx, &keys, &office.deed(), id, &every).await;
+        tx.commit().await.unwrap();
+        removed
+    };
+    let both = json!({ "subject": {
+        "coreIdentifier": "acct_1", "email": "ada@example.test", "emailIsVerified": false,
+        "attestedExtraIdentifiers": { "phone": [{ "value": "+4915112345678" }] },
+    } });
+    let id = office.submit("acct_1", both).await.unwrap().head.id;
+    office.work().await;
+    office.happens(id, DsrEvent::Held).await.unwrap();
+    assert_eq!(
+        take_out(&office, id).await.unwrap(),
+        1,
+        "the address, of three identifiers"
+    );
+    office.happens(id, DsrEvent::Resumed).await.unwrap();
+    office.work().await;
+    assert_eq!(office.status(id).await, DsrStatus::Compiling);
+    let refused = take_out(&office, id).await.unwrap_err();
+    assert!(
+        matches!(&refused, DsrError::OutOfPlace(place) if place.status == DsrStatus::Compiling),
+        "{refused:?}"
+    );
+}
+
         refused
             .to_string()
             .starts_with("Request must be in an approving state,"),

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use antumbra_server::{
-    ServerConfig,
+    ServerConfig, audit,
     config::MailConfig,
     dsr::{self, DsrEvent, DsrId, PreflightEnd},
     messages,
@@ -16,7 +16,8 @@ use crate::support::{
     CANARY, TestServer,
     manage::{manage, manage_refused},
     postbox::{self, Answer, Postbox, Secrecy},
-    story::{CORE, EMAIL, Story, config},
+    rows::{put_rows, rows_of},
+    story::{CORE, EMAIL, Story, change_silo, config},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -181,6 +182,60 @@ async fn a_message_is_written_as_mail_programs_expect_and_copied_only_where_it_o
     // Nothing is said when the time to look is over: it was said before.
     story.server.pass(DAY * 15).await;
     assert!(seen(&postbox).is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_an_address_that_was_taken_out_of_the_request() {
+    let postbox = Postbox::start().await;
+    let story = story(&postbox, |_| {}).await;
+    change_silo(&story.server, story.silo, |silo| {
+        silo.identity_keys = vec!["coreIdentifier".to_owned()];
+    })
+    .await;
+    let unverified = json!({
+        "skipSendingReceipt": true,
+        "subject": { "coreIdentifier": CORE, "email": EMAIL, "emailIsVerified": false },
+    });
+    let id = story.submit_told(Action::Access, unverified).await;
+    assert_eq!(
+        postbox.take_one().to,
+        [EMAIL],
+        "they are asked whether the address is theirs"
+    );
+    let asked = format!("requestIdentifiers(input: {{ requestIds: [\"{id}\"] }})");
+    let listed = story.manage(&format!("{{ {asked} {{ nodes {{ id }} }} }}")).await;
+    let every: Vec<&str> = listed["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["id"].as_str().unwrap())
+        .collect();
+    let input = format!("{{ requestId: \"{id}\", requestIdentifierIds: {every:?} }}");
+    story
+        .manage(&format!(
+            "mutation {{ removeRequestIdentifiers(input: {input}) {{ count }} }}"
+        ))
+        .await;
+    story.report().await;
+    let approve = format!("mutation {{ approveRequest(input: {{ requestId: \"{id}\" }}) {{ request {{ id }} }} }}");
+    story.manage(&approve).await;
+
+    let document = format!("{{ request(id: \"{id}\") {{ status email }} }}");
+    let request = story.manage(&document).await;
+    assert_eq!(request, json!({ "status": "DOWNLOADABLE", "email": null }));
+    assert!(
+        seen(&postbox).is_empty(),
+        "whoever has that address is not the data subject"
+    );
+    assert_eq!(story.messages_of(id).await, ["VERIFICATION SENT"]);
+    let mut reader = story.server.app().store.begin_read().await.unwrap();
+    let entries = audit::list(&mut reader, story.organization(), None, 100).await.unwrap();
+    let is_word = |entry: &audit::Recorded| entry.object_id == id.0 && entry.action == "dsr.not_told";
+    assert_eq!(
+        entries.iter().filter(|(_, entry)| is_word(entry)).count(),
+        1,
+        "an administrator can see it"
+    );
 }
 
 #[tokio::test]

@@ -193,9 +193,8 @@ impl Desk {
 #[tokio::test]
 async fn an_unverified_address_starts_no_lookup_until_something_verifies_it_or_a_person_takes_it_out() {
     let desk = Desk::start().await;
-    let unverified =
-        |email: &str| json!({ "subject": { "coreIdentifier": "acct_9", "email": email, "emailIsVerified": false } });
-    let one = desk.submit_with(1, unverified("one@example.test")).await;
+    let unverified = |core: &str, email: &str| json!({ "subject": { "coreIdentifier": core, "email": email, "emailIsVerified": false } });
+    let one = desk.submit_with(1, unverified("acct_9", "one@example.test")).await;
     assert!(
         desk.lookup.take().is_empty(),
         "nobody is asked to find more about an unchecked address"
@@ -230,7 +229,7 @@ async fn an_unverified_address_starts_no_lookup_until_something_verifies_it_or_a
 
     desk.add("We trust our shop", "AUTO_APPROVE", "inputIdentifier: \"email\"")
         .await;
-    let two = desk.submit_with(2, unverified("two@example.test")).await;
+    let two = desk.submit_with(2, unverified("acct_10", "two@example.test")).await;
     let notice = desk.lookup.take_one();
     assert_eq!(notice.json()["requestIdentifier"]["value"], "two@example.test");
     expect(desk.answer(&notice.nonce(), &json!({})).await, 200).await;
