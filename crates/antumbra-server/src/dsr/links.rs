@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Deed, DsrError, DsrHead, DsrId, DsrState, change::record};
+use super::{Deed, DsrError, DsrHead, DsrId, DsrState, DsrStatus, change::record, state::WAY_OUT_MIN};
 use crate::{AppState, keyring::Keyring, organization::OrganizationId};
 
 /// Every link of a request: (organization, request, link).
@@ -121,7 +121,11 @@ impl Offer {
     pub fn of(head: &DsrHead, now: Timestamp) -> Option<Offer> {
         let set = head.rules.available_until;
         let offer = match Offer::in_state(&head.state)? {
-            // Whoever ends the downloads does not take the way out of an erasure.
+            // Whoever ends the downloads does not take the way out of an erasure, and nor does time while it is parked: it
+            // begins no sooner than this after it is taken up again.
+            Offer::Preview { until } if head.state.status() == DsrStatus::OnHold => Offer::Preview {
+                until: until.max(now + WAY_OUT_MIN),
+            },
             Offer::Preview { until } => Offer::Preview { until },
             Offer::Report { until } => Offer::Report {
                 until: set.unwrap_or(until),

@@ -205,6 +205,9 @@ pub struct OutOfPlace {
     pub status: DsrStatus,
 }
 
+/// Time that a data subject has at least to stop an erasure that was parked, once it is taken up again.
+pub(super) const WAY_OUT_MIN: SignedDuration = SignedDuration::from_hours(24);
+
 impl Rules {
     /// The rules for a request made under `settings`.
     pub fn under(settings: &ActionSettings) -> Rules {
@@ -308,14 +311,14 @@ impl DsrState {
                 (S::Revoked { revoked_at: now }, vec![Tell(MessageKind::Revoked)])
             }
             (
-                S::RequestMade
-                | S::Enriching
-                | S::Waiting { .. }
-                | S::Compiling
-                | S::Approving { .. }
-                | S::Delayed { .. },
+                S::RequestMade | S::Enriching | S::Waiting { .. } | S::Approving { .. } | S::Delayed { .. },
                 E::Canceled,
             ) => (S::Canceled { canceled_at: now }, vec![Tell(MessageKind::Canceled)]),
+            // The silos are no longer asked for anything, and their work lists no longer hold it.
+            (S::Compiling, E::Canceled) => (
+                S::Canceled { canceled_at: now },
+                vec![OpenRuns, Tell(MessageKind::Canceled)],
+            ),
             (
                 held @ (S::RequestMade
                 | S::Enriching
@@ -329,8 +332,14 @@ impl DsrState {
             ) => (S::OnHold { held: Box::new(held) }, vec![]),
 
             (S::OnHold { held }, E::Resumed) => {
+                let held = match *held {
+                    S::Delayed { until } => S::Delayed {
+                        until: until.max(now + WAY_OUT_MIN),
+                    },
+                    held => held,
+                };
                 let wanted = held.wanted();
-                (*held, wanted)
+                (held, wanted)
             }
             // Being parked neither adds to nor takes from what may end a request.
             (S::OnHold { held }, E::Canceled | E::Withdrawn) => held.step(event, rules, now).or(refused)?,
@@ -559,6 +568,8 @@ fn deliver(any_data: bool, rules: &Rules, now: Timestamp) -> (DsrState, Vec<DsrE
     use DsrEffect::Tell;
 
     let completed_at = now;
+    let until = rules.available_until.unwrap_or(now + rules.availability);
+    let shows = any_data && until > now;
     match (rules.delay, rules.delivery) {
         (Some(_), _) if rules.skip_secondary_if_no_files && !any_data => (
             DsrState::SecondaryCompleted { completed_at },
@@ -571,21 +582,15 @@ fn deliver(any_data: bool, rules: &Rules, now: Timestamp) -> (DsrState, Vec<DsrE
             let told = Tell(MessageKind::PreviewReady);
             (DsrState::Delayed { until }, vec![DsrEffect::WakeAt(until), told])
         }
-        (None, Delivery::Files) if any_data => {
-            let until = now + rules.availability;
-            (
-                DsrState::Downloadable { completed_at, until },
-                vec![DsrEffect::WakeAt(until), Tell(MessageKind::ReportReady)],
-            )
-        }
-        (None, Delivery::Categories) if any_data => {
-            let until = now + rules.availability;
-            (
-                DsrState::ViewCategories { completed_at, until },
-                vec![DsrEffect::WakeAt(until), Tell(MessageKind::ReportReady)],
-            )
-        }
-        // A report of nothing is nothing to download.
+        (None, Delivery::Files) if shows => (
+            DsrState::Downloadable { completed_at, until },
+            vec![DsrEffect::WakeAt(until), Tell(MessageKind::ReportReady)],
+        ),
+        (None, Delivery::Categories) if shows => (
+            DsrState::ViewCategories { completed_at, until },
+            vec![DsrEffect::WakeAt(until), Tell(MessageKind::ReportReady)],
+        ),
+        // A report of nothing is nothing to download, nor is one whose time is over before it begins.
         (None, Delivery::Nothing | Delivery::Files | Delivery::Categories) => {
             (DsrState::Completed { completed_at }, vec![Tell(MessageKind::Completed)])
         }

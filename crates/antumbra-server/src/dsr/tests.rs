@@ -218,6 +218,29 @@ async fn a_request_goes_from_intake_to_its_end() {
 }
 
 #[tokio::test]
+async fn an_end_of_downloads_that_is_set_before_delivery_is_kept() {
+    let mut office = Office::open().await;
+    for (core, days, expected) in [
+        ("acct_1", 30, DsrStatus::Downloadable),
+        ("acct_2", 2, DsrStatus::Completed),
+    ] {
+        let id = office.submitted(core).await;
+        office.work().await;
+        let mut tx = office.app.store.begin_write().await.unwrap();
+        let until = office.app.clock.now() + SignedDuration::from_hours(24 * days);
+        set_available_until(&mut tx, &office.deed(), id, until).await.unwrap();
+        tx.commit().await.unwrap();
+        office.finish_runs(id).await;
+        office.happens(id, DsrEvent::Approved).await.unwrap();
+        assert_eq!(office.status(id).await, DsrStatus::Downloadable);
+        office.days_pass(14).await;
+        assert_eq!(office.status(id).await, expected);
+        office.days_pass(16).await;
+        assert_eq!(office.status(id).await, DsrStatus::Completed);
+    }
+}
+
+#[tokio::test]
 async fn an_erasure_of_two_phases_shows_the_data_and_deletes_it_later() {
     let mut office = Office::open().await;
     office
@@ -316,29 +339,6 @@ async fn an_address_called_unverified_is_waited_for_until_someone_takes_it_out()
 }
 
 #[tokio::test]
-async fn a_parked_request_does_not_move_until_it_is_resumed() {
-    let mut office = Office::open().await;
-    office
-        .set(Action::Access, |settings| settings.waiting_period = Days(3))
-        .await;
-    let id = office.submitted("acct_1").await;
-    office.work().await;
-    assert_eq!(office.happens(id, DsrEvent::Held).await.unwrap(), DsrStatus::OnHold);
-    office.days_pass(5).await;
-    assert_eq!(office.status(id).await, DsrStatus::OnHold);
-    assert_eq!(office.happens(id, DsrEvent::Resumed).await.unwrap(), DsrStatus::Waiting);
-    office.work().await;
-    assert_eq!(office.status(id).await, DsrStatus::Compiling);
-}
-
-#[tokio::test]
-async fn what_waits_for_nobody_cannot_be_approved() {
-    let office = Office::open().await;
-    let id = office.submitted("acct_1").await;
-    let mut tx = office.app.store.begin_write().await.unwrap();
-    let refused = approve(&mut tx, &office.deed(), id).await.unwrap_err();
-    assert!(
-#[tokio::test]
 async fn what_is_verified_stays_and_nothing_is_taken_out_once_the_checks_are_over() {
     let mut office = Office::open().await;
     let keys = office.keys().await;
@@ -372,6 +372,29 @@ async fn what_is_verified_stays_and_nothing_is_taken_out_once_the_checks_are_ove
     );
 }
 
+#[tokio::test]
+async fn a_parked_request_does_not_move_until_it_is_resumed() {
+    let mut office = Office::open().await;
+    office
+        .set(Action::Access, |settings| settings.waiting_period = Days(3))
+        .await;
+    let id = office.submitted("acct_1").await;
+    office.work().await;
+    assert_eq!(office.happens(id, DsrEvent::Held).await.unwrap(), DsrStatus::OnHold);
+    office.days_pass(5).await;
+    assert_eq!(office.status(id).await, DsrStatus::OnHold);
+    assert_eq!(office.happens(id, DsrEvent::Resumed).await.unwrap(), DsrStatus::Waiting);
+    office.work().await;
+    assert_eq!(office.status(id).await, DsrStatus::Compiling);
+}
+
+#[tokio::test]
+async fn what_waits_for_nobody_cannot_be_approved() {
+    let office = Office::open().await;
+    let id = office.submitted("acct_1").await;
+    let mut tx = office.app.store.begin_write().await.unwrap();
+    let refused = approve(&mut tx, &office.deed(), id).await.unwrap_err();
+    assert!(
         refused
             .to_string()
             .starts_with("Request must be in an approving state,"),

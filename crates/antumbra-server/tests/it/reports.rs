@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
-use antumbra_server::{dsr::DsrId, files, organization::Action, retention};
+use antumbra_server::{
+    dsr::{self, DsrId},
+    files,
+    organization::Action,
+    retention,
+};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use zip::ZipArchive;
@@ -417,6 +422,29 @@ async fn a_person_sees_what_is_going_to_be_erased_and_can_stop_it() {
     );
     story.server.pass(30 * DAY).await;
     assert_eq!(story.status_of(request).await, "REVOKED");
+}
+
+#[tokio::test]
+async fn an_erasure_that_is_parked_past_its_delay_can_still_be_stopped_and_for_a_day_after() {
+    let story = Story::with_data_points(&["profile", "photo"]).await;
+    let request = story.previewed().await;
+    let address = story.link(request).await;
+    story
+        .administrate(async |tx, deed| dsr::hold(tx, deed, request).await)
+        .await;
+    story.server.pass(20 * DAY).await;
+    let (status, page) = story.open(&address).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("/withdraw") && page.contains("2026-03-23"), "{page}");
+    story
+        .administrate(async |tx, deed| dsr::resume(tx, deed, request).await)
+        .await;
+    story.server.pass(DAY / 2).await;
+    assert_eq!(story.status_of(request).await, "DELAYED");
+    let sure = story.post(&format!("{address}/withdraw"), "confirm=yes").await;
+    assert!(sure.text().await.unwrap().contains("Your request is withdrawn"));
+    assert_eq!(story.status_of(request).await, "REVOKED");
+    story.server.run_jobs_until_idle().await;
 }
 
 #[tokio::test]

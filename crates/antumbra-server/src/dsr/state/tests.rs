@@ -163,7 +163,7 @@ const ONE_PHASE: &str = "
     WAITING +2d       : held          => ON_HOLD WAITING +2d
     COMPILING         : found data    => APPROVING data
     COMPILING         : found nothing => APPROVING
-    COMPILING         : canceled      => CANCELED & tell canceled
+    COMPILING         : canceled      => CANCELED & open runs & tell canceled
     COMPILING         : held          => ON_HOLD COMPILING
     APPROVING data    : approved      => DOWNLOADABLE +14d & wake +14d & tell report ready
     APPROVING         : approved      => COMPLETED & tell completed
@@ -181,7 +181,7 @@ const ONE_PHASE: &str = "
     ON_HOLD WAITING +2d    : canceled  => CANCELED & tell canceled
     ON_HOLD WAITING +2d    : withdrawn => REVOKED & tell revoked
     ON_HOLD COMPILING      : resumed   => COMPILING & open runs
-    ON_HOLD COMPILING      : canceled  => CANCELED & tell canceled
+    ON_HOLD COMPILING      : canceled  => CANCELED & open runs & tell canceled
     ON_HOLD APPROVING data : resumed   => APPROVING data
     ON_HOLD APPROVING data : canceled  => CANCELED & tell canceled
 ";
@@ -201,6 +201,9 @@ const TWO_PHASES: &str = "
     SECONDARY             : held          => ON_HOLD SECONDARY
     SECONDARY_APPROVING   : approved      => SECONDARY_COMPLETED & tell completed
     SECONDARY_APPROVING   : held          => ON_HOLD SECONDARY_APPROVING
+    ON_HOLD DELAYED       : resumed       => DELAYED +1d & wake +1d
+    ON_HOLD DELAYED       : canceled      => CANCELED & tell canceled
+    ON_HOLD DELAYED       : withdrawn     => REVOKED & tell revoked
     ON_HOLD DELAYED +9d   : resumed       => DELAYED +9d & wake +9d
     ON_HOLD DELAYED +9d   : canceled      => CANCELED & tell canceled
     ON_HOLD DELAYED +9d   : withdrawn     => REVOKED & tell revoked
@@ -264,6 +267,25 @@ fn settings_leave_steps_out() {
         },
         "APPROVING data : approved => COMPLETED & tell completed",
     );
+    let shown_for = |count: i64, delivery: Delivery| Rules {
+        available_until: Some(NOW + days(count)),
+        delivery,
+        ..one_phase()
+    };
+    check(
+        &shown_for(40, Delivery::Files),
+        "APPROVING data : approved => DOWNLOADABLE +40d & wake +40d & tell report ready",
+    );
+    check(
+        &shown_for(2, Delivery::Categories),
+        "APPROVING data : approved => VIEW_CATEGORIES +2d & wake +2d & tell report ready",
+    );
+    for delivery in [Delivery::Files, Delivery::Categories] {
+        check(
+            &shown_for(0, delivery),
+            "APPROVING data : approved => COMPLETED & tell completed",
+        );
+    }
     check(
         &Rules {
             requires_secondary_review: false,
@@ -432,7 +454,12 @@ proptest! {
             let (_, event) = EVENTS[event];
             let Ok((next, effects)) = state.clone().step(event, &rules, now) else { continue };
             prop_assert!(state.is_open() || !next.is_open() || event == DsrEvent::Restarted);
-            let harmless = |effect: &DsrEffect| matches!(effect, DsrEffect::WakeAt(_) | DsrEffect::Tell(_));
+            // What is over asks nobody for anything; the runs of the phase it left are closed.
+            let harmless = |effect: &DsrEffect| match effect {
+                DsrEffect::WakeAt(_) | DsrEffect::Tell(_) => true,
+                DsrEffect::OpenRuns => state.phase().is_some(),
+                DsrEffect::SettleIdentities => false,
+            };
             prop_assert!(next.is_open() || effects.iter().all(harmless));
             if let DsrState::OnHold { held } = &next {
                 prop_assert!(held.is_open() && held.status() != DsrStatus::OnHold);

@@ -35,9 +35,28 @@ async fn a_canceled_request_takes_nothing_more_and_tells_nobody() {
     expect(story.post_data(&nonce, json!({ "status": "READY" })).await, 409).await;
     expect(story.post_file(&nonce, "profile", &[], vec![1]).await, 409).await;
     assert!(story.pending(Action::Access, "").await.is_empty());
+    story.server.run_jobs_until_idle().await;
+    assert!(story.run_of(request).await.abandoned);
     story.server.pass(10 * DAY).await;
     assert!(story.receiver.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_request_that_is_canceled_after_a_long_rest_leaves_no_run_open() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let request = story.submit(Action::Access).await;
+    story
+        .administrate(async |tx, deed| dsr::hold(tx, deed, request).await)
+        .await;
+    story.server.pass(3 * DAY).await;
+    story
+        .administrate(async |tx, deed| dsr::cancel(tx, deed, request).await)
+        .await;
+    story.server.run_jobs_until_idle().await;
     assert!(story.run_of(request).await.abandoned);
+    for table in ["open_silo_runs", "silo_work"] {
+        assert!(rows_of(&story.server, table).await.is_empty(), "{table}");
+    }
 }
 
 #[tokio::test]
