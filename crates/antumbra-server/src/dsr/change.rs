@@ -267,7 +267,8 @@ pub async fn delete(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<(), DsrEr
     Ok(())
 }
 
-/// Gives a request more time: so many days, or as many as its law allows. With `force` also more than that.
+/// Gives a request more time: so many days, or as many as its law allows. With `force` also more than that, and when its time is
+/// over.
 ///
 /// Fails with [`DsrError::NoExtension`], having written nothing, if it has been extended before or may not be.
 pub async fn extend(
@@ -282,7 +283,7 @@ pub async fn extend(
         return Err(DsrError::Ended(before.state.status()));
     }
     let mut deadline = before.deadline();
-    let by = deadline.extension(days, before.created_at, force)?;
+    let by = deadline.extension(days, before.created_at, deed.now, force)?;
     let is_watched = deadline.noted != Noted::Passed && before.deadline.is_some();
     deadline.extend(by, deed.now);
     let after = DsrHead {

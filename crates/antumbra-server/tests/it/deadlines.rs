@@ -109,6 +109,10 @@ async fn a_deadline_is_explained_noted_and_extended_once() {
             "daysRemaining": 31,
         })
     );
+    let refused = story.refused(&more_time(id, ", additionalTime: 62")).await;
+    assert!(refused.contains("the law allows no extension by so much"), "{refused}");
+    let refused = story.refused(&more_time(id, ", additionalTime: -1")).await;
+    assert!(refused.contains("additionalTime must be 1 to 3660 days"), "{refused}");
     story.server.pass(25 * DAY).await;
     assert_eq!(story.noted(id).await, ["dsr.deadline_near"]);
     story.server.pass(7 * DAY).await;
@@ -120,11 +124,14 @@ async fn a_deadline_is_explained_noted_and_extended_once() {
     );
     assert_eq!(story.overdue().await, 1);
 
-    let refused = story.refused(&more_time(id, ", additionalTime: 62")).await;
-    assert!(refused.contains("the law allows no extension by so much"), "{refused}");
-    let refused = story.refused(&more_time(id, ", additionalTime: -1")).await;
-    assert!(refused.contains("additionalTime must be 1 to 3660 days"), "{refused}");
-    story.manage(&more_time(id, "")).await;
+    // Whoever was to be told of more time in time is not told too late, unless somebody answers for it.
+    let refused = story.refused(&more_time(id, "")).await;
+    assert!(
+        refused.contains("in which more of it could be given is over"),
+        "{refused}"
+    );
+    assert_eq!(story.overdue().await, 1);
+    story.manage(&more_time(id, ", force: true")).await;
     let extended = story.deadline(id).await;
     assert_eq!(extended["dueAt"], "2026-06-02T23:59:59.999Z");
     assert_eq!(
@@ -152,6 +159,7 @@ async fn a_deadline_is_explained_noted_and_extended_once() {
         refused.contains("Request must be active, but it is CANCELED"),
         "{refused}"
     );
+    story.server.run_jobs_until_idle().await;
 }
 
 #[tokio::test]

@@ -126,6 +126,9 @@ pub enum NoExtension {
     /// More than the law allows.
     #[error("the law allows no extension by so much; `force` extends all the same")]
     TooLong,
+    /// It was to be given, and told, while the time was not over.
+    #[error("the time in which more of it could be given is over; `force` extends all the same")]
+    TooLate,
     /// The law knows no extension.
     #[error("the law that the request is under knows no extension; `force` with `additionalTime` extends all the same")]
     NotKnown,
@@ -228,13 +231,24 @@ impl Deadline {
         }
     }
 
-    /// The extension that would be given: `days`, or as much as the law allows.
-    pub fn extension(&self, days: Option<Days>, received: Timestamp, force: bool) -> Result<Allowance, NoExtension> {
+    /// The extension that would be given at `now`: `days`, or as much as the law allows. It is given before the time is over in
+    /// which the data subject must be told of it.
+    pub fn extension(
+        &self,
+        days: Option<Days>,
+        received: Timestamp,
+        now: Timestamp,
+        force: bool,
+    ) -> Result<Allowance, NoExtension> {
         if self.extension.is_some() {
             return Err(NoExtension::Twice);
         }
         if days.is_some_and(|days| days.is_none() || days > Days::MAX) {
             return Err(NoExtension::OutOfBounds);
+        }
+        let reckoned = self.reckon(received);
+        if !force && now > reckoned.notice_due_at.unwrap_or(reckoned.due_at) {
+            return Err(NoExtension::TooLate);
         }
         let (rule, most) = match &self.basis {
             Basis::Law(rule) => (Some(rule), rule.extension),

@@ -187,12 +187,18 @@ fn time_stands_still_while_identities_are_verified_where_the_law_says_so() {
 #[test]
 fn a_deadline_is_extended_once_and_by_no_more_than_the_law_allows() {
     let received = at("2026-03-03");
-    let by_days = |deadline: &Deadline, days: u16| deadline.extension(Some(Days(days)), received, false);
+    let by_days = |deadline: &Deadline, days: u16| deadline.extension(Some(Days(days)), received, received, false);
     let mut gdpr = deadline(Action::Access, "DE", "2026-03-03");
-    assert_eq!(gdpr.extension(None, received, false), Ok(Allowance::Months(2)));
+    assert_eq!(
+        gdpr.extension(None, received, received, false),
+        Ok(Allowance::Months(2))
+    );
     assert_eq!(by_days(&gdpr, 61), Ok(Allowance::Days(61)));
     assert_eq!(by_days(&gdpr, 62), Err(NoExtension::TooLong));
-    assert_eq!(gdpr.extension(Some(Days(62)), received, true), Ok(Allowance::Days(62)));
+    assert_eq!(
+        gdpr.extension(Some(Days(62)), received, received, true),
+        Ok(Allowance::Days(62))
+    );
     assert_eq!(by_days(&gdpr, 0), Err(NoExtension::OutOfBounds));
     assert_eq!(
         gdpr.reckon(received).notice_due_at,
@@ -200,20 +206,29 @@ fn a_deadline_is_extended_once_and_by_no_more_than_the_law_allows() {
     );
     gdpr.extend(Allowance::Months(2), at("2026-03-20"));
     assert_eq!(gdpr.reckon(received).notice_due_at, None);
-    assert_eq!(gdpr.extension(Some(Days(1)), received, true), Err(NoExtension::Twice));
+    assert_eq!(
+        gdpr.extension(Some(Days(1)), received, received, true),
+        Err(NoExtension::Twice)
+    );
 
     let ccpa = deadline(Action::Access, "US-CA", "2026-03-03");
     assert_eq!(by_days(&ccpa, 45), Ok(Allowance::Days(45)));
     assert_eq!(by_days(&ccpa, 46), Err(NoExtension::TooLong));
     let quebec = deadline(Action::Access, "CA-QC", "2026-03-03");
     assert_eq!(by_days(&quebec, 10), Err(NoExtension::NotKnown));
-    assert_eq!(quebec.extension(None, received, true), Err(NoExtension::NotKnown));
     assert_eq!(
-        quebec.extension(Some(Days(10)), received, true),
+        quebec.extension(None, received, received, true),
+        Err(NoExtension::NotKnown)
+    );
+    assert_eq!(
+        quebec.extension(Some(Days(10)), received, received, true),
         Ok(Allowance::Days(10))
     );
     let default = deadline(Action::Access, "", "2026-03-03");
-    assert_eq!(default.extension(None, received, false), Err(NoExtension::HowMuch));
+    assert_eq!(
+        default.extension(None, received, received, false),
+        Err(NoExtension::HowMuch)
+    );
     assert_eq!(by_days(&default, 45), Ok(Allowance::Days(45)));
 }
 
@@ -261,6 +276,29 @@ fn holidays_of_the_organization_count_where_the_law_looks_at_free_days_and_only_
     };
     assert_eq!(kept(&of("DE")), ["01-01", "12-25", "04-03", "2026-04-06", "2026-03-05"]);
     assert_eq!(kept(&of("US-CA")), [""; 0]);
+}
+
+#[test]
+fn more_time_is_given_while_the_time_is_not_over_or_by_force() {
+    let received = at("2026-03-03");
+    for (place, last) in [
+        ("DE", "2026-04-03T23:59:59.999Z"),
+        ("US-CA", "2026-04-17T23:59:59.999Z"),
+        ("", "2026-04-02T10:00:00Z"),
+    ] {
+        let deadline = deadline(Action::Access, place, "2026-03-03");
+        let days = Some(Days(10));
+        let last = at(last);
+        let too_late = last + SignedDuration::from_millis(1);
+        let granted = Ok(Allowance::Days(10));
+        assert_eq!(deadline.extension(days, received, last, false), granted, "{place}");
+        assert_eq!(
+            deadline.extension(days, received, too_late, false),
+            Err(NoExtension::TooLate),
+            "{place}"
+        );
+        assert_eq!(deadline.extension(days, received, too_late, true), granted, "{place}");
+    }
 }
 
 #[test]
@@ -408,7 +446,7 @@ fn a_hundred_thousand_random_dates_come_out_as_another_calendar_has_them() {
                 due
             }
         };
-        if extended && let Ok(most) = deadline.extension(None, received, false) {
+        if extended && let Ok(most) = deadline.extension(None, received, received, false) {
             deadline.extend(most, received);
         }
         let due_at = deadline.reckon(received).due_at;
