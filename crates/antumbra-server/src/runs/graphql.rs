@@ -5,9 +5,10 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use super::{
     RunError, RunFilter, RunId, RunStatus, SiloRun, Verdict, VisualStatus, change_status, count_work, list_runs,
-    look_at, retry,
+    look_at, retry, send::open_text,
 };
 use crate::{
+    api_keys::ScopeName,
     dsr::{self, DsrId, DsrStatus, Order, graphql::RequestNode},
     graphql::{Date, Direction, OrderBy, OrderField, Refusal, Session, bound, parse_id},
     http::Problem,
@@ -286,7 +287,7 @@ impl RunNode {
         Date(self.run.created_at)
     }
 
-    /// Why asking failed. What silos say is about people, and is not shown here.
+    /// Why asking failed. What silos say is about people, and is not shown here but in messages.
     async fn error(&self) -> Option<&'static str> {
         (self.run.status() == RunStatus::Error).then_some("The data silo did not accept its notices")
     }
@@ -300,6 +301,23 @@ impl RunNode {
             .filter(|profile| profile.status.is_terminal())
             .count();
         format!("{done} of {} identifiers are done", self.run.profiles.len())
+    }
+
+    /// What the silo had to say to people, one for each identifier that it said something about. Null unless the key may see
+    /// how requests are worked on (VIEW_REQUEST_COMPILATION).
+    async fn messages(&self, context: &Context<'_>) -> Result<Option<Vec<String>>, Refusal> {
+        let session = Session::of(context);
+        if session.caller.require(ScopeName::ViewRequestCompilation).is_err() {
+            return Ok(None);
+        }
+        let keys = session.keys().await?;
+        let mut reader = session.read().await;
+        let mut messages = Vec::new();
+        for profile in &self.run.profiles {
+            let opened = open_text(&mut reader, &keys, &self.run, profile.message.as_deref()).await;
+            messages.extend(opened.map_err(RunError::from).map_err(refusal)?);
+        }
+        Ok(Some(messages))
     }
 
     /// An address to look at it.

@@ -180,6 +180,9 @@ pub struct Profile {
     pub poll_id: Option<Vec<u8>>,
     /// What the silo had to say to a person, sealed under the request's key.
     pub message: Option<Vec<u8>>,
+    /// When the silo last said that it is not done; none since somebody has had it asked again.
+    #[serde(default)]
+    pub put_off_at: Option<Timestamp>,
 }
 
 /// What is known of one data point of a profile.
@@ -383,6 +386,7 @@ impl SiloRun {
                 profile.close_unmentioned(verdict);
             }
             profile.status = verdict.status();
+            profile.put_off_at = None;
         }
     }
 
@@ -397,7 +401,10 @@ impl SiloRun {
             profile.status = RunStatus::Queued;
             profile.failed_notices = 0;
             profile.retry_after = None;
+            profile.put_off_at = None;
             for point in &mut profile.data_points {
+                // It may be answered in pages once more.
+                point.pages_ended = false;
                 if point.answer != Answer::Data {
                     point.answer = Answer::Awaited;
                 }
@@ -427,6 +434,7 @@ impl Profile {
             retry_after: None,
             poll_id: None,
             message: None,
+            put_off_at: None,
         }
     }
 
@@ -550,16 +558,9 @@ impl Profile {
     /// When the silo is to be noticed next, if nothing comes before.
     pub fn notice_at(&self, windows: &Windows, now: Timestamp) -> Option<Timestamp> {
         let tried_in_vain = self.failed_notices > 0 && self.failed_notices < windows.tries;
-        let span = match self.status {
-            RunStatus::Resolved | RunStatus::Skipped | RunStatus::SkippedDueToException => return None,
+        let span = match self.window(windows)? {
             _ if tried_in_vain => windows.try_again,
-            RunStatus::Queued => Duration::ZERO,
-            // It is asked how far it has come.
-            RunStatus::Waiting if self.poll_id.is_some() => windows.remote_processing,
-            RunStatus::Waiting => windows.waiting,
-            RunStatus::Error => windows.error,
-            RunStatus::RemoteProcessing => windows.remote_processing,
-            RunStatus::ActionRequired => windows.action_required,
+            window => window,
         };
         let seed = self.id.0.as_u64_pair().1 ^ u64::from(self.failed_notices);
         let at = now + windows.spread(span, seed);
@@ -578,9 +579,37 @@ impl Profile {
         Some(if taken || is_asked_to_wait { at } else { now })
     }
 
-    /// Whether the silo asked not to be bothered with it yet.
-    pub fn is_put_off(&self, now: Timestamp) -> bool {
-        self.status == RunStatus::Waiting && self.retry_after.is_some_and(|after| after > now)
+    /// The span after which it is brought up again; none once it is closed.
+    fn window(&self, windows: &Windows) -> Option<Duration> {
+        match self.status {
+            RunStatus::Resolved | RunStatus::Skipped | RunStatus::SkippedDueToException => None,
+            RunStatus::Queued if self.put_off_at.is_some() => Some(windows.waiting),
+            RunStatus::Queued => Some(Duration::ZERO),
+            // It is asked how far it has come.
+            RunStatus::Waiting if self.poll_id.is_some() => Some(windows.remote_processing),
+            RunStatus::Waiting => Some(windows.waiting),
+            RunStatus::Error => Some(windows.error),
+            RunStatus::RemoteProcessing => Some(windows.remote_processing),
+            RunStatus::ActionRequired => Some(windows.action_required),
+        }
+    }
+
+    /// The silo has said that it is not done: its work list shows the profile again after its window, or the time it named.
+    pub fn put_off(&mut self, now: Timestamp) {
+        self.put_off_at = Some(now);
+    }
+
+    /// Whether a work list shows it: it is open, no person is needed for it, and the silo has not put it off.
+    pub fn is_due(&self, windows: &Windows, now: Timestamp) -> bool {
+        let Some(window) = self.window(windows) else {
+            return false;
+        };
+        let asked_after = |since: Timestamp| self.retry_after.filter(|after| *after > since);
+        let until = match self.put_off_at {
+            Some(said_at) => asked_after(said_at).or(Some(said_at + window)),
+            None => asked_after(now).filter(|_| self.status == RunStatus::Waiting),
+        };
+        self.status != RunStatus::ActionRequired && until.is_none_or(|until| until <= now)
     }
 
     fn close_unmentioned(&mut self, verdict: Verdict) {

@@ -114,7 +114,7 @@ impl Open<'_> {
         let now = app.now(organization);
         let planning = |run: &SiloRun| {
             let profile = run.profiles.iter().find(|profile| profile.id == id);
-            profile.map(|profile| (profile.status, profile.retry_after))
+            profile.map(|profile| (profile.status, profile.retry_after, profile.poll_id.is_some()))
         };
         let status = self.profile().status;
         if planning(&self.before) != planning(&self.run) {

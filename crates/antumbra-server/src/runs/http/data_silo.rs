@@ -57,8 +57,12 @@ pub(crate) async fn hand_over(
     for (point, received) in &answers {
         given.push((point.id, keep_json(&app, &mut tx, &admitted, point, received).await?));
     }
-    open.profile()
-        .hand_over(&given, body.status.map(Into::into), body.profile_status.map(Into::into));
+    let (whole, each) = (body.status.map(Into::into), body.profile_status.map(Into::into));
+    let profile = open.profile();
+    profile.hand_over(&given, whole, each);
+    if whole.or(each).is_some() {
+        profile.put_off(app.now(admitted.organization));
+    }
     open.keep(&app, &mut tx, "silo_run.handed_over").await?;
     tx.commit().await?;
     app.jobs.ring();
@@ -194,6 +198,7 @@ pub(crate) async fn report(
     profile.retry_after = body.retry_after_date;
     profile.poll_id = poll_id.or(profile.poll_id.take());
     profile.message = message.or(profile.message.take());
+    profile.put_off(app.now(admitted.organization));
     open.keep(&app, &mut tx, "silo_run.reported").await?;
     tx.commit().await?;
     app.jobs.ring();

@@ -14,7 +14,7 @@ use crate::{
     organization::Action,
     runs::{
         RunError,
-        model::{Profile, SiloRun},
+        model::{Profile, SiloRun, Windows},
         nonce::SiloNonce,
         store,
         wire::{Pending, PendingAttribute, PendingItem},
@@ -71,24 +71,36 @@ pub(crate) async fn pending_requests(
     if is_paused {
         return Ok(Json(Pending { items: Vec::new() }));
     }
+    let wanted = Wanted {
+        silo,
+        action,
+        offset: whole(offset),
+        limit: whole(limit),
+    };
     let now = app.now(caller.organization);
-    let items = list(&mut reader, &keys, silo, action, now, whole(offset), whole(limit)).await?;
+    let items = list(&mut reader, &keys, &wanted, &app.config.webhooks.windows, now).await?;
     Ok(Json(Pending { items }))
+}
+
+/// Which part of which work list.
+struct Wanted {
+    silo: DataSiloId,
+    action: Action,
+    offset: usize,
+    limit: usize,
 }
 
 /// Reads on in batches until the page is full, so that memory is bounded by the page.
 async fn list(
     reader: &mut Reader,
     keys: &OrganizationKeys,
-    silo: DataSiloId,
-    action: Action,
+    page: &Wanted,
+    windows: &Windows,
     now: Timestamp,
-    offset: usize,
-    limit: usize,
 ) -> Result<Vec<PendingItem>, Problem> {
     let (mut after, mut passed, mut items) = (None, 0, Vec::new());
     loop {
-        let batch = store::list_work(reader, keys.organization, silo, action, after, BATCH).await?;
+        let batch = store::list_work(reader, keys.organization, page.silo, page.action, after, BATCH).await?;
         let Some((last, _)) = batch.last() else {
             return Ok(items);
         };
@@ -101,20 +113,18 @@ async fn list(
             if !heads.get(&run.request).is_some_and(|head| is_worked_on(head, run)) {
                 continue;
             }
-            let due = run
-                .profiles
-                .iter()
-                .filter(|it| !it.status.is_terminal() && !it.is_put_off(now));
+            let windows = run.windows(windows);
+            let due = run.profiles.iter().filter(|profile| profile.is_due(&windows, now));
             for profile in due {
-                if passed < offset {
+                if passed < page.offset {
                     passed += 1;
-                } else if items.len() + wanted.len() < limit {
+                } else if items.len() + wanted.len() < page.limit {
                     wanted.push((run, profile));
                 }
             }
         }
         items.append(&mut open(reader, keys, &wanted, &heads, now).await?);
-        if items.len() >= limit {
+        if items.len() >= page.limit {
             return Ok(items);
         }
     }

@@ -318,6 +318,74 @@ fn what_a_silo_polls_for_and_what_people_do_by_hand_have_windows_of_their_own() 
 }
 
 #[test]
+fn a_work_list_shows_what_was_reported_undone_after_its_window_and_leaves_a_persons_task_to_the_person() {
+    let windows = Windows {
+        spread: 0,
+        ..Windows::default()
+    };
+    let start: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
+    let hour = |hours: u64| start + Duration::from_secs(3600 * hours);
+    // After how many hours it is shown, of those that were tried.
+    let shown_after = |profile: &Profile| {
+        let tried = [0, 11, 12, 23, 24, 71, 72, 24 * 29, 24 * 30, 24 * 400];
+        tried.into_iter().find(|hours| profile.is_due(&windows, hour(*hours)))
+    };
+    let reported = |verdict, retry_after: Option<u64>, poll_id: bool| {
+        let mut profile = profile_asked_for("");
+        profile.report(Some(verdict), None);
+        profile.retry_after = retry_after.map(hour);
+        profile.poll_id = poll_id.then(|| vec![1]);
+        profile.put_off(start);
+        profile
+    };
+    assert_eq!(
+        shown_after(&profile_asked_for("")),
+        Some(0),
+        "what nobody has reported on"
+    );
+    assert_eq!(shown_after(&reported(Verdict::Waiting, None, false)), Some(24));
+    assert_eq!(shown_after(&reported(Verdict::Waiting, Some(72), false)), Some(72));
+    assert_eq!(
+        shown_after(&reported(Verdict::Waiting, Some(0), false)),
+        Some(24),
+        "a time that is over"
+    );
+    assert_eq!(shown_after(&reported(Verdict::Waiting, None, true)), Some(12));
+    assert_eq!(shown_after(&reported(Verdict::Error, None, false)), Some(24));
+    assert_eq!(shown_after(&reported(Verdict::ActionRequired, None, false)), None);
+    assert_eq!(shown_after(&reported(Verdict::Resolved, None, false)), None);
+
+    let mut again = run_of("");
+    again.profiles.push(reported(Verdict::ActionRequired, None, false));
+    again.ask_again();
+    assert_eq!(shown_after(&again.profiles[0]), Some(0), "somebody has it asked again");
+    let mut waits = run_of("");
+    waits.profiles.push(reported(Verdict::Error, None, false));
+    waits.decide(Verdict::Waiting);
+    assert_eq!(
+        shown_after(&waits.profiles[0]),
+        Some(0),
+        "somebody says that the answer is still to come"
+    );
+}
+
+#[test]
+fn a_silo_that_is_asked_again_may_answer_in_pages_again() {
+    let mut run = run_of("");
+    run.profiles.push(profile_asked_for("a b"));
+    for ended in ["empty-last a", "last b"] {
+        assert_eq!(apply(&mut run.profiles[0], ended), Ok(()));
+    }
+    assert_eq!(run.status(), RunStatus::Resolved);
+    assert_eq!(apply(&mut run.profiles[0], "page a"), Err(Closed));
+    run.ask_again();
+    for page in ["page a", "last a", "page b", "empty-last b"] {
+        assert_eq!(apply(&mut run.profiles[0], page), Ok(()), "{page}");
+    }
+    assert_eq!(run.status(), RunStatus::Resolved);
+}
+
+#[test]
 fn after_a_rest_a_silo_is_told_at_once_what_it_has_not_taken() {
     let windows = Windows {
         spread: 0,

@@ -129,6 +129,22 @@ async fn the_management_api_lists_runs_decides_about_them_and_has_silos_asked_ag
     story.server.run_jobs_until_idle().await;
     assert_eq!(story.receiver.take_one().nonce(), nonce);
 
+    // What the silo has to say to people is for those who see how requests are worked on.
+    let report = json!({ "status": "ACTION_REQUIRED", "message": "Two accounts of that name, which one?" });
+    expect(story.put_report(&nonce, report).await, 200).await;
+    let said = "query Q($filterBy: RequestDataSiloFiltersInput!) \
+                { requestDataSilos(filterBy: $filterBy) { nodes { messages } } }";
+    let of_request = json!({ "filterBy": { "requestId": request.to_string() } });
+    let looker = story.server.key(&[ScopeName::ViewRequests]).await;
+    for (key, messages) in [
+        (&story.admin_key, json!(["Two accounts of that name, which one?"])),
+        (&looker, Value::Null),
+    ] {
+        let answer = ask(key, said, of_request.clone()).await;
+        let nodes = &answer["data"]["requestDataSilos"]["nodes"];
+        assert_eq!(*nodes, json!([{ "messages": messages }]), "{answer}");
+    }
+
     let decide = "mutation M($id: ID!, $status: UpdateRequestDataSiloStatus!) \
                   { changeRequestDataSiloStatus(input: {id: $id, status: $status}) { requestDataSilo { id } } }";
     let decided = ask(&story.admin_key, decide, json!({ "id": run, "status": "RESOLVED" })).await;

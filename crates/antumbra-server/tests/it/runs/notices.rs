@@ -347,3 +347,16 @@ async fn what_a_silo_puts_off_is_left_alone_until_then_and_comes_back_with_its_p
     .await;
     assert_eq!(story.run_of(request).await.status(), RunStatus::Resolved);
 }
+
+#[tokio::test]
+async fn a_silo_that_names_an_operation_to_poll_for_is_asked_again_after_half_a_day() {
+    let story = Story::with_data_points(&[]).await;
+    story.submit(Action::Erasure).await;
+    let nonce = story.receiver.take_one().nonce();
+    let report = json!({ "status": "WAITING", "pollId": "job-55120" });
+    expect(story.put_report(&nonce, report).await, 200).await;
+    story.server.pass(11 * HOUR).await;
+    assert!(story.receiver.take().is_empty());
+    story.server.pass(HOUR).await;
+    assert_eq!(story.receiver.take_one().json()["extras"]["pollId"], "job-55120");
+}

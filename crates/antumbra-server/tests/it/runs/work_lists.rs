@@ -89,6 +89,63 @@ async fn a_cron_silo_reads_its_work_oldest_first_until_there_is_none() {
 }
 
 #[tokio::test]
+async fn what_is_reported_undone_leaves_the_work_list_until_its_window_so_that_the_loop_ends() {
+    let story = Story::with_data_points(&[]).await;
+    let cron = story::add_silo(&story.server, "Warehouse", None, &[]).await;
+    let cron = Story {
+        silo: cron,
+        silo_key: story.server.key_for(&[], &[cron]).await,
+        ..story
+    };
+    let reports = [
+        json!({ "status": "ACTION_REQUIRED" }),
+        json!({ "profileStatus": "ERROR" }),
+        json!({ "status": "WAITING" }),
+        json!({ "status": "WAITING", "retryAfterDate": "2026-03-01T00:00:00.000Z" }),
+        json!({ "status": "WAITING", "retryAfterDate": "2026-03-05T10:00:00.000Z" }),
+        json!({ "status": "WAITING", "pollId": "job-1" }),
+    ];
+    for person in 0..reports.len() {
+        let core = format!("core-{person}");
+        cron.submit_about(Action::Erasure, &core, &format!("{person}@example.test"))
+            .await;
+    }
+    cron.server.run_jobs_until_idle().await;
+    let mut rounds = 0;
+    loop {
+        let items = cron.pending(Action::Erasure, "?limit=4").await;
+        if items.is_empty() {
+            break;
+        }
+        rounds += 1;
+        assert!(rounds <= 2, "{items:?}");
+        for item in items {
+            let person: usize = item["coreIdentifier"].as_str().unwrap()[5..].parse().unwrap();
+            let report = reports[person].clone();
+            expect(cron.put_report(item["nonce"].as_str().unwrap(), report).await, 200).await;
+        }
+    }
+    let shown = async || {
+        let items = cron.pending(Action::Erasure, "").await;
+        let cores = items
+            .iter()
+            .map(|item| item["coreIdentifier"].as_str().unwrap().to_owned());
+        cores.collect::<Vec<_>>().join(" ")
+    };
+    cron.server.clock.advance(12 * HOUR);
+    assert_eq!(shown().await, "core-5", "what is polled for");
+    cron.server.clock.advance(12 * HOUR);
+    assert_eq!(shown().await, "core-1 core-2 core-3 core-5");
+    cron.server.clock.advance(2 * DAY);
+    assert_eq!(
+        shown().await,
+        "core-1 core-2 core-3 core-4 core-5",
+        "the first waits for a person"
+    );
+    cron.server.settle().await;
+}
+
+#[tokio::test]
 async fn a_work_list_is_shown_to_its_own_silo_only_and_says_when_work_is_late() {
     let story = Story::with_data_points(&[]).await;
     story.submit(Action::Erasure).await;
