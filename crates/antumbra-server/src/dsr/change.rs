@@ -47,7 +47,7 @@ pub struct Deed<'a> {
 pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -> Result<DsrHead, DsrError> {
     let before = super::get_head(tx, deed.organization, id).await?;
     let (mut state, mut effects) = before.state.clone().step(event, &before.rules, deed.now)?;
-    if holds::begins_to_erase(&before, &state) && holds::is_held(tx, deed.organization, before.core_index).await? {
+    if holds::begins_to_erase(&before, &state) && holds::is_held(tx, deed.organization, &before).await? {
         if let DsrState::OnHold { .. } = before.state {
             return Err(DsrError::LegallyHeld);
         }
@@ -83,7 +83,7 @@ pub(super) async fn follow_holds(tx: &mut Tx, deed: &Deed<'_>, head: &DsrHead) -
         Followed::Nothing => {}
         Followed::Placed => {
             record(tx, deed, head.id, "dsr.legal_hold_placed", vec![]);
-            for erasing in holds::erasing(tx, deed.organization, head.core_index).await? {
+            for erasing in holds::erasing(tx, deed.organization, head).await? {
                 record(tx, deed, erasing, "dsr.stopped_by_legal_hold", vec![]);
                 Box::pin(advance(tx, deed, erasing, DsrEvent::Held)).await?;
             }
@@ -222,7 +222,7 @@ pub async fn shred(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, D
     if before.shredded_at.is_some() {
         return Ok(before);
     }
-    if holds::is_held(tx, deed.organization, before.core_index).await? {
+    if holds::is_held(tx, deed.organization, &before).await? {
         return Err(DsrError::LegallyHeld);
     }
     let after = DsrHead {
@@ -329,11 +329,11 @@ pub async fn remove_identifiers(
     });
     let removed = had - subject.identifiers.len();
     if removed > 0 {
-        keep_subject(tx, keys, deed, id, &subject, ("dsr.identifiers_removed", removed)).await?;
         if subject.email.is_some() && subject.address().next().is_none() {
             subject.email = None;
             store::put_open(tx, deed.organization, &head, None);
         }
+        keep_subject(tx, keys, deed, id, &subject, ("dsr.identifiers_removed", removed)).await?;
         settle_soon(tx, deed, id);
     }
     Ok(removed)

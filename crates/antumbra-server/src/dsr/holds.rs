@@ -5,6 +5,11 @@
 //! place that is stopped before it was done holds nobody. While a person is held, no silo is asked to erase anything of
 //! theirs: [`super::advance`] parks such a request where it would begin to, and does not resume it. Nor is anything removed here:
 //! keys and files of requests that are over are kept until the hold is lifted.
+//!
+//! What is a test has no effect on what is not: a test holds the person from tests only, and lifts no hold but those of
+//! tests. A hold that is no test stops tests too, since silos are asked by them all the same.
+
+use std::collections::BTreeSet;
 
 use antumbra_store::{Reader, Scan, StoreError, Table, Tx};
 use uuid::Uuid;
@@ -18,19 +23,39 @@ use crate::organization::{Action, OrganizationId};
 /// Answers: whether a person is held, and by which requests: (organization, blind core identifier, request).
 pub(super) const HOLDS: Table<(Uuid, [u8; 16], Uuid), ()> = Table::new("legal_holds");
 
-/// Holds that one request to remove lifts in one go.
-const LIFTED_MAX: usize = 1_000;
+/// Holds of one person that are looked at in one go.
+const OF_PERSON_MAX: usize = 1_000;
 
-/// Whether the person is held.
-pub(super) async fn is_held(
-    reader: &mut Reader,
-    organization: OrganizationId,
-    core: [u8; 16],
-) -> Result<bool, StoreError> {
-    let rows = reader
-        .scan(&HOLDS, Scan::prefix(&(organization.0, core)).limit(1))
-        .await?;
-    Ok(!rows.is_empty())
+/// Whether the person of a request is held from it.
+pub async fn is_held(reader: &mut Reader, organization: OrganizationId, head: &DsrHead) -> Result<bool, StoreError> {
+    let placed = list(reader, organization, head.core_index).await?;
+    // Of more than anybody places one at least counts.
+    Ok(placed.len() == OF_PERSON_MAX || placed.iter().any(|hold| hold.counts_for(head)))
+}
+
+/// A hold, by the request that placed it.
+struct Hold {
+    by: Uuid,
+    is_test: bool,
+}
+
+impl Hold {
+    fn counts_for(&self, head: &DsrHead) -> bool {
+        head.is_test || !self.is_test
+    }
+}
+
+async fn list(reader: &mut Reader, organization: OrganizationId, core: [u8; 16]) -> Result<Vec<Hold>, StoreError> {
+    let of_person = Scan::prefix(&(organization.0, core)).limit(OF_PERSON_MAX);
+    let rows = reader.scan(&HOLDS, of_person).await?;
+    let ids: Vec<DsrId> = rows.into_iter().map(|((.., by), ())| DsrId(by)).collect();
+    let tests = super::store::find_heads(reader, organization, &ids).await?;
+    let tests: BTreeSet<DsrId> = tests.iter().filter(|head| head.is_test).map(|head| head.id).collect();
+    let hold = |id: DsrId| Hold {
+        by: id.0,
+        is_test: tests.contains(&id),
+    };
+    Ok(ids.into_iter().map(hold).collect())
 }
 
 /// Whether from `before` to `after` the silos begin to be asked to erase.
@@ -66,12 +91,13 @@ pub(super) async fn follow(tx: &mut Tx, organization: OrganizationId, head: &Dsr
             Ok(Followed::Lifted)
         }
         Action::RemoveFromLegalHold if is_done => {
-            let rows = tx
-                .scan(&HOLDS, Scan::prefix(&(organization.0, core)).limit(LIFTED_MAX))
-                .await?;
+            let placed = list(tx, organization, core).await?;
             // Ids are in the order of time: what was placed after this was asked for stays.
-            for (place, ()) in rows.iter().filter(|((.., placed), ())| *placed < id) {
-                tx.delete(&HOLDS, place);
+            for hold in placed
+                .iter()
+                .filter(|hold| hold.by < id && (hold.is_test || !head.is_test))
+            {
+                tx.delete(&HOLDS, &(organization.0, core, hold.by));
             }
             Ok(Followed::Lifted)
         }
@@ -90,17 +116,14 @@ pub(super) enum Followed {
     Lifted,
 }
 
-/// The requests that are being worked on and erase what must be kept from now on.
+/// The requests that are being worked on and erase what must be kept from now on, since `hold` has been placed.
 pub(super) async fn erasing(
     reader: &mut Reader,
     organization: OrganizationId,
-    core: [u8; 16],
+    hold: &DsrHead,
 ) -> Result<Vec<DsrId>, StoreError> {
-    let ids = super::store::list_by_core_index(reader, organization, core).await?;
+    let ids = super::store::list_by_core_index(reader, organization, hold.core_index).await?;
     let heads = super::store::find_heads(reader, organization, &ids).await?;
-    Ok(heads
-        .iter()
-        .filter(|head| is_erasing(head))
-        .map(|head| head.id)
-        .collect())
+    let is_stopped = |head: &&DsrHead| is_erasing(head) && (head.is_test || !hold.is_test);
+    Ok(heads.iter().filter(is_stopped).map(|head| head.id).collect())
 }

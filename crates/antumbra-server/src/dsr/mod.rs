@@ -38,6 +38,7 @@ pub use change::{
 };
 pub use deadlines::{Deadline, NOTE_DEADLINE, NoExtension, OfficeCalendar, note_deadline};
 pub use drop_runs::{DropLink, DropList, DropRecordId, DropRun, DropRunId};
+pub use holds::is_held;
 pub(crate) use jobs::file_failed;
 pub use jobs::{
     DROP_FILES, ELAPSED, FORGET_DROP_RECORDS, OPEN_RUNS, SETTLE_IDENTITIES, drop_files, elapsed, forget_drop_records,
@@ -167,17 +168,6 @@ pub async fn get(reader: &mut Reader, keys: &OrganizationKeys, id: DsrId) -> Res
 /// The requests of these heads, opened, in their order and in two round trips.
 pub async fn open(reader: &mut Reader, keys: &OrganizationKeys, heads: Vec<DsrHead>) -> Result<Vec<Dsr>, DsrError> {
     store::open(reader, keys, heads).await
-}
-
-/// How the other requests about the person of this one stand, oldest first.
-pub async fn list_about_same_person(
-    reader: &mut Reader,
-    organization: OrganizationId,
-    head: &DsrHead,
-) -> Result<Vec<DsrHead>, StoreError> {
-    let ids = store::list_by_core_index(reader, organization, head.core_index).await?;
-    let others: Vec<DsrId> = ids.into_iter().filter(|id| *id != head.id).collect();
-    store::find_heads(reader, organization, &others).await
 }
 
 /// Where an administrator finds the request.

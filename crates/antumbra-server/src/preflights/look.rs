@@ -25,7 +25,7 @@ use crate::{
     dsr::{self, Deed, Dsr, DsrError, DsrEvent, DsrId, DsrIdentifier, DsrState, PreflightEnd},
     jobs::{self, Waiting},
     keyring::OrganizationKeys,
-    organization::{Action, MessageKind},
+    organization::MessageKind,
     silos::{self, Enricher, EnricherKind},
 };
 
@@ -293,24 +293,12 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Whether the last of the person's completed requests about legal holds was one that places them on hold.
+    /// Whether the person is on legal hold.
     async fn is_on_legal_hold(&mut self) -> Result<bool, PreflightError> {
         if let Some(known) = self.on_hold {
             return Ok(known);
         }
-        let others = dsr::list_about_same_person(self.tx, self.deed.organization, &self.dsr.head).await?;
-        let about_holds = others
-            .iter()
-            .filter(|other| other.is_test == self.dsr.head.is_test)
-            .filter_map(|other| {
-                let places = match other.action() {
-                    Action::PlaceOnLegalHold => true,
-                    Action::RemoveFromLegalHold => false,
-                    _ => return None,
-                };
-                Some((other.state.completed_at()?, places))
-            });
-        let on_hold = about_holds.max_by_key(|(at, _)| *at).is_some_and(|(_, places)| places);
+        let on_hold = dsr::is_held(self.tx, self.deed.organization, &self.dsr.head).await?;
         self.on_hold = Some(on_hold);
         Ok(on_hold)
     }

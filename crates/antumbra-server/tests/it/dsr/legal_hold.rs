@@ -119,3 +119,30 @@ async fn an_erasure_under_way_is_parked_by_a_hold_and_a_hold_that_is_canceled_ho
     assert_eq!(story.status_of(held).await, "ON_HOLD");
     assert_eq!(story.status_of(free).await, "COMPILING");
 }
+
+#[tokio::test]
+async fn a_test_holds_the_person_from_tests_only_and_lifts_no_hold_that_is_none() {
+    let story = Story::with_data_points(&[]).await;
+    let imported = json!({ "completedRequestStatus": "COMPLETED", "createdAt": "2025-05-02" });
+    let test_of = |fields: &Value| {
+        let mut fields = fields.clone();
+        fields["isTest"] = json!(true);
+        fields
+    };
+    let (plain, test) = (json!({}), test_of(&json!({})));
+    let place = Action::PlaceOnLegalHold;
+    story.submit_with(place, "acct_1", EMAIL, test_of(&imported)).await;
+    story.submit_with(place, "acct_2", EMAIL, imported.clone()).await;
+    let lift = Action::RemoveFromLegalHold;
+    story.submit_with(lift, "acct_2", EMAIL, test_of(&imported)).await;
+    for (core, fields, status) in [
+        ("acct_1", &plain, "COMPILING"),
+        ("acct_1", &test, "ON_HOLD"),
+        ("acct_2", &plain, "ON_HOLD"),
+        ("acct_2", &test, "ON_HOLD"),
+    ] {
+        let erasure = story.submit_with(Action::Erasure, core, EMAIL, fields.clone()).await;
+        story.server.run_jobs_until_idle().await;
+        assert_eq!(story.status_of(erasure).await, status, "{core} {fields}");
+    }
+}
