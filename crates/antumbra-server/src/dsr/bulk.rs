@@ -14,9 +14,8 @@ use super::{
     Deed, DsrError,
     change::record,
     drop_runs::{self, DropLink},
-    model::{Dsr, DsrId, Region},
+    model::{Dsr, DsrId},
     refusal::{Checks, InputCode},
-    regions,
     restart::{self, Restart, Standing},
     store,
     submission::{Configured, Draft, Submission},
@@ -27,7 +26,7 @@ use crate::{
     config::DsrConfig,
     http::Problem,
     keyring::{KeyKind, OrganizationKeys},
-    organization::{ActionSettings, OrganizationId, RegionDetection, Settings},
+    organization::{ActionSettings, OrganizationId, Settings},
     purposes,
     silos::{self, DataSiloId},
 };
@@ -327,7 +326,6 @@ impl Workflow {
         let Some(action) = draft.action.and_then(|action| settings.find_action(action)) else {
             return Ok(());
         };
-        check_region(action, draft, checks);
         let (field, named) = draft.named_silos();
         for (at, silo) in named
             .iter()
@@ -364,18 +362,4 @@ async fn does(
         .into_iter()
         .flatten()
         .any(|action| silo.serves(action, &points)))
-}
-
-/// Where an action is offered in some regions only, and regions are asked for, the region must be one of them.
-fn check_region(action: &ActionSettings, draft: &Draft, checks: &mut Checks) {
-    let is_asked_for = action.region_detection != RegionDetection::Disabled && !action.regions.is_empty();
-    if !is_asked_for || draft.restart.is_some() {
-        return;
-    }
-    let nowhere = Region::default();
-    let region = draft.region.as_ref().unwrap_or(&nowhere);
-    if !action.regions.iter().any(|offered| regions::covers(offered, region)) {
-        let rule = "is not one that the workflow is offered in";
-        checks.refused(InputCode::RegionNotInWorkflow, "region", rule);
-    }
 }

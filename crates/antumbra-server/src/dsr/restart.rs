@@ -18,7 +18,7 @@ use super::{
     refusal::{Checks, InputCode},
     state::DsrEvent,
     store,
-    submission::{Draft, EmailClaim, Submission},
+    submission::{Draft, EmailClaim, IDENTIFIERS_MAX, Submission},
     submit,
 };
 use crate::{
@@ -209,8 +209,13 @@ pub(super) async fn restart(
     let claim = submission.email_claim;
     let (before, was) = (standing.head, standing.subject);
     let submitted = submit::subject(&submission, deed.ids, deed.now);
+    let had = was.identifiers.len();
+    let identifiers = merge(was.identifiers, submitted.identifiers, asked.strategy, claim);
+    if identifiers.len() > had.max(IDENTIFIERS_MAX) {
+        return Err(DsrError::TooManyIdentifiers);
+    }
     let subject = DsrSubject {
-        identifiers: merge(was.identifiers, submitted.identifiers, asked.strategy, claim),
+        identifiers,
         attributes: match submission.attributes {
             None => was.attributes,
             Some(_) => submitted.attributes,

@@ -14,10 +14,12 @@ use super::{
     model::{ImportedEnd, Region, SiloChoice},
     occasion::{Occasion, OccasionPartition},
     refusal::{Checks, InputCode},
+    regions,
     restart::{Restart, Standing},
 };
 use crate::organization::{
-    Action, ActionSettings, AttributeKey, AttributeKind, Days, IdentifierKind, KnownIdentifier, Organization, Settings,
+    Action, ActionSettings, AttributeKey, AttributeKind, Days, IdentifierKind, KnownIdentifier, Organization,
+    RegionDetection, Settings,
 };
 
 /// Bytes of a core identifier, or of any other identifier's value.
@@ -186,11 +188,15 @@ impl Draft {
             checks.broken("createdAt", "must not be in the future");
         }
         let partition = self.find_partition(configured, &mut checks);
+        self.check_built_in(settings, &mut checks);
         let identifiers = self.resolve_extras(settings, &mut checks);
         let attributes = self.resolve_attributes(settings, &mut checks);
         let action = self.action.and_then(|action| settings.find_action(action));
         if self.action.is_some() && action.is_none() {
             checks.broken("type", "is not an action of this organization");
+        }
+        if let Some(action) = action {
+            self.check_region(action, &mut checks);
         }
         if !checks.is_empty() {
             return Err(checks);
@@ -271,6 +277,46 @@ impl Draft {
         }
     }
 
+    /// Where an action is offered in some regions only, and regions are asked for, the region must be one of them. What was
+    /// taken in stays taken in.
+    fn check_region(&self, action: &ActionSettings, checks: &mut Checks) {
+        let is_asked_for = action.region_detection != RegionDetection::Disabled && !action.regions.is_empty();
+        if !is_asked_for || self.restart.is_some() {
+            return;
+        }
+        let nowhere = Region::default();
+        let region = self.region.as_ref().unwrap_or(&nowhere);
+        if !action.regions.iter().any(|offered| regions::covers(offered, region)) {
+            let rule = "is not one that the workflow is offered in";
+            checks.refused(InputCode::RegionNotInWorkflow, "region", rule);
+        }
+    }
+
+    /// The core identifier and the address have the form that the organization asks for, as every other identifier has. What
+    /// was taken in before, here or elsewhere, keeps the form it has.
+    fn check_built_in(&self, settings: &Settings, checks: &mut Checks) {
+        if self.restart.is_some() || self.imported_end.is_some() {
+            return;
+        }
+        for (kind, value, path) in [
+            (
+                IdentifierKind::CoreIdentifier,
+                &self.core_identifier,
+                "subject.coreIdentifier",
+            ),
+            (IdentifierKind::Email, &self.email, "subject.email"),
+        ] {
+            let known = settings.find_identifier(kind.as_str());
+            // What could not be read is told already.
+            let value = value.as_deref().filter(|value| !value.is_empty());
+            if let (Some(known), Some(value)) = (known, value)
+                && let Err(rule) = has_form(known, value)
+            {
+                checks.refused(InputCode::IdentifierValidationFailed, path, rule);
+            }
+        }
+    }
+
     fn find_partition(&self, configured: &Configured, checks: &mut Checks) -> Option<OccasionPartition> {
         let key = self.partition.as_ref()?;
         let found = configured.partitions.iter().find(|known| known.key == *key).cloned();
@@ -339,8 +385,14 @@ impl Draft {
 /// The normalised value, if the organization would take it for that identifier.
 pub(crate) fn fit(known: &KnownIdentifier, value: &str) -> Result<String, String> {
     let value = normalize(known.identifier.kind, value)?;
-    if known.accepts(&value) {
-        return Ok(value);
+    has_form(known, &value)?;
+    Ok(value)
+}
+
+/// Whether a value has the form that the organization asks for; if not, what it says about that.
+fn has_form(known: &KnownIdentifier, value: &str) -> Result<(), String> {
+    if known.accepts(value) {
+        return Ok(());
     }
     let said = known
         .identifier

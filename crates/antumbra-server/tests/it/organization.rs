@@ -108,6 +108,47 @@ async fn an_identifier_is_taken_once_it_is_known_and_only_in_its_form() {
     office.change(&update("regex: \"\", selectOptions: []")).await;
     office.submitted("a", with_card("anything")).await;
 
+    // So are the two that every organization has. What is imported keeps the form that it had elsewhere.
+    let known = manage(
+        &office.server,
+        &office.key,
+        "{ identifiers(first: 50) { nodes { id name } } }",
+    )
+    .await;
+    let id_of = |name: &str| {
+        let mut nodes = known["nodes"].as_array().unwrap().iter();
+        nodes.find(|node| node["name"] == name).unwrap()["id"].clone()
+    };
+    let ask_for = |name: &str, what: &str| {
+        let id = id_of(name);
+        format!("updateIdentifier(input: {{id: {id}, {what}}}) {{ clientMutationId }}")
+    };
+    office
+        .change(&ask_for("email", "regex: \"@shop[.]example[.]test$\""))
+        .await;
+    let (core, message) = (
+        "coreIdentifier",
+        "validationErrorMessage: \"An account has six digits\"",
+    );
+    office
+        .change(&ask_for(core, &format!("regex: \"^[0-9]{{6}}$\", {message}")))
+        .await;
+    let subject = |core: &str, email: &str| json!({ "subject": { "coreIdentifier": core, "email": email } });
+    office.submitted("a", subject("123456", "ada@shop.example.test")).await;
+    assert_eq!(
+        office.broken("a", subject("123456", "ada@example.test")).await,
+        "subject.email: does not have the form that the organization asks for"
+    );
+    assert_eq!(
+        office.broken("a", subject("12345", "ada@shop.example.test")).await,
+        "subject.coreIdentifier: An account has six digits"
+    );
+    let mut imported = subject("12345", "ada@example.test");
+    imported["completedRequestStatus"] = json!("COMPLETED");
+    office.submitted("a", imported).await;
+    office.change(&ask_for("email", "regex: \"\"")).await;
+    office.change(&ask_for(core, "regex: \"\"")).await;
+
     // A kind that was not there is there once it is made, and its own name is all it can have.
     let phone = json!({ "subject": { "coreIdentifier": "b", "attestedExtraIdentifiers": { "stripeId": [{ "value": "cus_1" }] } } });
     office.broken("b", phone.clone()).await;

@@ -344,6 +344,26 @@ async fn every_code_has_a_condition_and_one_bad_input_keeps_all_out() {
         let fits = shop.input(core, json!({ "workflowConfigId": sale, "region": region }));
         assert_eq!(outcomes(&shop.taken(vec![fits]).await), ["CREATED"]);
     }
+    // One by one they are held to the same.
+    let submitted = async |region: Value| {
+        let body = json!({ "type": "SALE_OPT_OUT", "subjectType": "customer", "isSilent": true,
+            "subject": { "coreIdentifier": "acct_22" }, "region": region });
+        let server = &shop.story.server;
+        let call = server.client().post(server.url("/v1/data-subject-request"));
+        let answer = call
+            .bearer_auth(&shop.story.admin_key)
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, answer) = submitted(json!({ "country": "US", "countrySubDivision": "US-VT" })).await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (400, &json!("region: is not one that the workflow is offered in"))
+    );
+    assert_eq!(submitted(json!({ "country": "FR" })).await.0, 200);
 
     // All mistakes of all inputs at once, the unknown records of one by name up to twenty.
     let unknown: Vec<Value> = (100..125).map(|n| record(&format!("r-{n}"), "email")).collect();

@@ -226,6 +226,20 @@ async fn a_restart_that_cannot_be_says_why() {
         assert_eq!(refused(with(restart_of(request), fields)).await, rule);
     }
 
+    // Neither does a restart have a request grow without end.
+    let phones = |from: usize| {
+        let numbers = (from..from + 300).map(|number| json!({ "value": format!("+4930{number:06}") }));
+        let extras = json!({ "phone": numbers.collect::<Vec<_>>() });
+        let subject = json!({ "coreIdentifier": CORE, "email": EMAIL, "attestedExtraIdentifiers": extras });
+        with(restart_of(request), json!({ "subject": subject }))
+    };
+    assert_eq!(story.restart(phones(0)).await.0, StatusCode::OK);
+    let (status, answer) = story.restart(phones(300)).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{answer}");
+    assert_eq!(answer["error"], "A request has at most 500 identifiers");
+    assert_eq!(story.round_of(request).await, 1);
+    story.server.run_jobs_until_idle().await;
+
     // Another organization's request is as unknown as none.
     let other = story.server.another_organization().await;
     let input = antumbra_server::api_keys::ApiKeyInput {
@@ -257,6 +271,6 @@ async fn a_restart_that_cannot_be_says_why() {
     tx.commit().await.unwrap();
     let erased = "requestId: is a request whose identifiers have been erased: submit a new one instead";
     assert_eq!(refused(restart_of(request)).await, erased);
-    assert_eq!(story.round_of(request).await, 0);
+    assert_eq!(story.round_of(request).await, 1);
     story.server.run_jobs_until_idle().await;
 }
