@@ -133,6 +133,11 @@ impl Claimed {
             .copied()
             .ok_or(JobError::Failed("the job names fewer things than its kind needs"))
     }
+
+    /// Whether the job, which is of this kind, is parked if this attempt fails.
+    pub fn is_last_attempt(&self, kind: &JobKind) -> bool {
+        usize::try_from(self.attempt).is_ok_and(|attempt| attempt > kind.retries.len())
+    }
 }
 
 /// Why an attempt came to nothing. Ends up in logs and with the parked job, so it never holds personal data.
@@ -162,6 +167,14 @@ pub enum JobError {
 }
 
 impl JobError {
+    /// Whether something within the server failed, and the attempt has come to nothing for good.
+    pub fn is_within(&self) -> bool {
+        match self {
+            JobError::Lost | JobError::InVain | JobError::Store(StoreError::Conflict) => false,
+            JobError::Store(_) | JobError::Failed(_) | JobError::Cause { .. } => true,
+        }
+    }
+
     /// A failure while `doing`, because of `source`.
     pub fn because(doing: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> JobError {
         JobError::Cause {

@@ -33,11 +33,24 @@ pub static SEND: JobKind = JobKind {
 /// Others may be changing the message at the same moment; few do so often.
 const CONFLICTS_MAX: usize = 8;
 
-/// Does [`SEND`]. No transaction is open while the mail server has the word.
+/// Does [`SEND`]. A message that the last attempt could not send has failed, and is listed with those.
 pub async fn send(app: AppState, job: Claimed) -> Result<(), JobError> {
     let id = MessageId(job.subject(0)?);
+    match attempt(&app, &job, id).await {
+        Err(error) if job.is_last_attempt(&SEND) && error.is_within() => {
+            let why = crate::http::chain(&error);
+            tracing::error!(message.id = %id, why, "a message could not be sent within the server");
+            let outcome = Outcome::Refused("it could not be sent within the server".to_owned());
+            keep_outcome(&app, &job, id, Some(outcome)).await.map(drop)
+        }
+        done => done,
+    }
+}
+
+/// No transaction is open while the mail server has the word.
+async fn attempt(app: &AppState, job: &Claimed, id: MessageId) -> Result<(), JobError> {
     let mut reader = app.store.begin_read().await?;
-    let prepared = prepare(&app, &mut reader, &job, id).await?;
+    let prepared = prepare(app, &mut reader, job, id).await?;
     let now = app.clock.now();
     drop(reader);
     let outcome = match prepared {
@@ -48,7 +61,7 @@ pub async fn send(app: AppState, job: Claimed) -> Result<(), JobError> {
             // The mail server lives by the machine's time, the job by its organization's.
             Admission::Later(at) => {
                 let at = app.now(job.organization) + at.duration_since(now);
-                return wait(&app, &job, at).await;
+                return wait(app, job, at).await;
             }
             Admission::Now(turn) => {
                 let (head, mail) = *ready;
@@ -57,7 +70,7 @@ pub async fn send(app: AppState, job: Claimed) -> Result<(), JobError> {
         },
     };
     for _ in 0..CONFLICTS_MAX {
-        match keep_outcome(&app, &job, id, outcome.clone()).await {
+        match keep_outcome(app, job, id, outcome.clone()).await {
             Err(JobError::Store(StoreError::Conflict)) => tokio::task::yield_now().await,
             Err(error) => return Err(error),
             Ok(Told::Nothing) => return Ok(()),

@@ -952,3 +952,29 @@ async fn mails(server: &TestServer) -> usize {
         .unwrap()
         .len()
 }
+
+#[tokio::test]
+async fn a_message_that_fails_within_the_server_is_listed_as_failed_and_can_be_tried_again() {
+    let postbox = Postbox::start().await;
+    let story = story(&postbox, |_| {}).await;
+    postbox.at("MAIL", Answer::Say("451 4.3.0 later".to_owned()));
+    let id = story.submit_told(Action::Access, json!({})).await;
+    let kept = rows_of(&story.server, "message_mails").await;
+    let damaged = kept.iter().map(|(key, value)| (key.clone(), vec![0; value.len()]));
+    put_rows(&story.server, "message_mails", damaged).await;
+    postbox.behaves();
+    // As often as work within the server is tried.
+    for _ in 0..12 {
+        story.server.pass(DAY * 2).await;
+    }
+    assert_eq!(
+        story.messages_of(id).await,
+        ["RECEIPT FAILED it could not be sent within the server"]
+    );
+    assert_eq!(story.count("FAILED").await, 1);
+
+    put_rows(&story.server, "message_mails", kept).await;
+    assert_eq!(story.retry_all("FAILED").await, 1);
+    assert_eq!(story.messages_of(id).await, ["RECEIPT SENT"]);
+    assert_eq!(seen(&postbox), to_subject("We have received your privacy request"));
+}
