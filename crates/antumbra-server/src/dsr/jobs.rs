@@ -70,9 +70,7 @@ pub async fn drop_files(app: AppState, job: Claimed) -> Result<(), JobError> {
     loop {
         let mut tx = app.store.begin_write().await?;
         let is_wanted = match super::get_head(&mut tx, job.organization, id).await {
-            Ok(head) => {
-                head.shows_nothing_any_more() && !holds::is_held(&mut tx, job.organization, &head).await?
-            }
+            Ok(head) => head.shows_nothing_any_more() && !holds::is_held(&mut tx, job.organization, &head).await?,
             Err(DsrError::NotFound) => false,
             Err(error) => return Err(failed(error)),
         };
