@@ -118,7 +118,7 @@ async fn files_that_nobody_sees_any_more_are_kept_for_as_long_as_a_legal_hold() 
     let holds = [
         story.submit(Action::PlaceOnLegalHold).await,
         story
-            .submit_with(Action::PlaceOnLegalHold, CORE, EMAIL, json!({ "isTest": true }))
+            .submit_with(Action::PlaceOnLegalHold, CORE, "second@example.test", json!({}))
             .await,
     ];
     story.receiver.take();
