@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     time::Duration,
@@ -87,8 +88,10 @@ impl TlsFiles {
 pub struct Limits {
     /// Open connections, all together.
     pub connections_max: usize,
-    /// Open connections of one address.
+    /// Open connections of one address that is no trusted proxy's.
     pub connections_per_address_max: usize,
+    /// Proxies whose `X-Forwarded-For` is believed: bounds for one address hold for whom they speak of, not for them.
+    pub trusted_proxies: Vec<Network>,
     /// Readers of changes at once, waiting or on a stream; one more is refused with 429.
     pub feed_readers_max: usize,
     /// HTTP requests being worked on at once; one more is refused with 429.
@@ -132,12 +135,22 @@ pub enum RateProfile {
     Vendor,
 }
 
+impl Limits {
+    /// Whether an address is that of a proxy that the operator trusts.
+    pub(crate) fn trusts_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies
+            .iter()
+            .any(|network| network.contains(address.to_canonical()))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         const MIB: u64 = 1024 * 1024;
         Limits {
             connections_max: 10_000,
             connections_per_address_max: 1_000,
+            trusted_proxies: Vec::new(),
             feed_readers_max: 256,
             in_flight_max: 1_024,
             first_byte: Duration::from_secs(10),

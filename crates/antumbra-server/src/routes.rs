@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::{Router, http::Method, middleware};
+use axum::{Router, extract::DefaultBodyLimit, http::Method, middleware};
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouter},
     routes,
@@ -315,6 +315,8 @@ pub(crate) fn mount(app: AppState, table: Vec<Route>) -> Router {
         .fallback(shell::nothing_here)
         .method_not_allowed_fallback(shell::wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), shell::observe))
+        // Bodies have come in within the bounds of their route before a handler asks for them.
+        .layer(DefaultBodyLimit::disable())
         .with_state(app)
 }
 

@@ -3,6 +3,8 @@
 //! An entry holds ids, counts and words of this program, and by its types nothing else: what a data subject is called or
 //! has said cannot get in here, so the log outlives every erasure. There is no way to change or remove an entry.
 
+pub(crate) mod graphql;
+
 use std::borrow::Cow;
 
 use antumbra_store::{Reader, Scan, StoreError, Table, Tx};

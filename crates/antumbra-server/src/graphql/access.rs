@@ -60,6 +60,7 @@ const QUERIES: &[FieldAccess] = &[
     needs("apiKeys", &[ViewApiKeys]),
     needs("attributeKeys", &[ViewGlobalAttributes]),
     needs("attributeValues", &[ViewGlobalAttributes]),
+    needs("auditEvents", &[FullAdmin]),
     needs("consentManager", &[ViewConsentManager, ViewPreferenceStoreSettings]),
     needs("consentPartitions", &[ViewConsentManager, ViewPreferenceStoreSettings]),
     needs("consentWorkflowTriggers", &[ViewConsentManager, ViewPreferenceStoreSettings]),

@@ -26,7 +26,7 @@ use std::sync::LazyLock;
 use async_graphql::{EmptySubscription, MergedObject, Schema};
 
 use crate::{
-    api_keys, dsr, jobs, messages, organization,
+    api_keys, audit, dsr, jobs, messages, organization,
     preferences::{self, access_tokens, sync},
     preflights, purposes, reports, retention, runs, silos,
 };
@@ -50,6 +50,7 @@ const FIELDS_MAX: usize = 1_000;
 #[graphql(name = "Query")]
 struct Query(
     api_keys::graphql::ApiKeyQueries,
+    audit::graphql::AuditQueries,
     dsr::graphql::DropQueries,
     dsr::graphql::DsrQueries,
     jobs::graphql::JobQueries,

@@ -48,7 +48,7 @@ pub(crate) enum Slips {
 }
 
 /// The member that one of this name was probably meant to be: but for case, for one slip, or for two in a long name.
-pub(super) fn meant<'a>(name: &str, fields: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn meant<'a>(name: &str, fields: &[&'a str]) -> Option<&'a str> {
     let is_near = |field: &&&str| {
         let slips = if field.len() < 10 { 1 } else { 2 };
         name.eq_ignore_ascii_case(field)

@@ -27,7 +27,7 @@ pub(crate) use connection::{Hangup, tls_acceptor};
 pub(crate) use from_page::preflight;
 pub(crate) use json::UntypedJson;
 pub use json::{DEPTH_MAX, Json, JsonOrList, LongJson, VALUES_MAX, parse};
-pub(crate) use known::{Known, Slips, careful};
+pub(crate) use known::{Known, Slips, careful, meant};
 pub(crate) use metrics::Answers;
 pub(crate) use parameters::{Path, Query, parse_uuid};
 pub use problem::{Code, Detail, InputProblem, Problem};

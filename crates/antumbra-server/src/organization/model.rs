@@ -260,6 +260,11 @@ pub enum SettingError {
         column: usize,
         names: &'static str,
     },
+    #[error(
+        "must have {{{{{}}}}}, or who reads it can do nothing with it",
+        MessageKind::parse(names).map_or_else(String::new, |kind| kind.openers().join("}} or {{"))
+    )]
+    OpensNothing { names: &'static str },
 }
 
 fn check_name(name: &str) -> Result<(), SettingError> {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::model::Verdict;
 use crate::{
     dsr::{PartitionOut, PurposeOut},
-    http::{Known, Slips},
+    http::{Known, Slips, careful},
 };
 
 /// What every write of these routes answers.
@@ -55,7 +55,7 @@ pub(crate) struct HandOver {
 
 /// What was found about one account.
 #[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub(crate) struct FoundProfile {
     /// Tells entries apart, so that a later call replaces what it brings again. Whom the data is about, the nonce says.
     #[serde(default)]
@@ -67,13 +67,17 @@ pub(crate) struct FoundProfile {
     pub(super) profile_data: BTreeMap<String, Box<RawValue>>,
 }
 
+careful! {
+    FoundProfile: [];
+}
+
 impl<'de> Deserialize<'de> for HandOver {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<HandOver, D::Error> {
         let telling = &["profiles", "status", "profileStatus"];
         HandOver::deserialize(Known {
             from,
             telling,
-            slips: Slips::Ignored,
+            slips: Slips::Refused,
         })
     }
 }
@@ -92,7 +96,7 @@ impl<'de> Deserialize<'de> for Report {
         Report::deserialize(Known {
             from,
             telling,
-            slips: Slips::Ignored,
+            slips: Slips::Refused,
         })
     }
 }

@@ -161,6 +161,36 @@ async fn the_smallest_submission_is_answered_with_every_field() {
 }
 
 #[tokio::test]
+async fn a_member_that_is_nearly_one_of_ours_is_refused_and_no_other() {
+    let intake = Intake::start().await;
+    for (fields, path, meant) in [
+        (json!({ "isSilnt": true }), "", "isSilent"),
+        (json!({ "requestID": "x" }), "", "requestId"),
+        (
+            json!({ "subject": { "coreIdentifier": "acct_1", "emailIsVerifed": false } }),
+            "subject",
+            "emailIsVerified",
+        ),
+        (
+            json!({ "region": { "country": "US", "countrySubDivison": "US-CA" } }),
+            "region",
+            "countrySubDivision",
+        ),
+    ] {
+        let refused = intake.refused(silent_with("acct_1", fields)).await;
+        let rule = format!("must not have a member that is nearly, but not quite, called {meant}");
+        assert_eq!(refused, [format!("{path}: {rule}")]);
+    }
+    intake
+        .submitted(silent_with(
+            "acct_1",
+            json!({ "ticket": 17, "note": "ours" }),
+        ))
+        .await;
+    intake.settle().await;
+}
+
+#[tokio::test]
 async fn a_full_submission_comes_back_in_canonical_form() {
     let intake = Intake::start().await;
     let request = intake

@@ -76,15 +76,29 @@ async fn the_page_comes_from_here_and_asks_nobody_else() {
         .split(['"', '\''])
         .filter(|part| part.ends_with(".js") || part.ends_with(".css"))
         .collect();
-    assert!(parts.len() >= 3, "{page}");
+    assert_eq!(parts.len(), 3, "{page}");
     for part in parts {
         let answer = get(&format!("/docs/{}", part.trim_start_matches("./"))).await;
         assert_eq!(answer.status(), 200, "{part}");
     }
-    let start = get("/docs/swagger-initializer.js").await.text().await.unwrap();
+    let start = get("/docs/start.js").await.text().await.unwrap();
     assert!(
-        start.contains("../openapi.json") && start.contains(r#""validatorUrl": "none""#),
+        start.contains(r#"url: "../openapi.json""#) && start.contains(r#"validatorUrl: "none""#),
         "{start}"
     );
+    for (accepted, coding) in [
+        ("br, gzip", Some("gzip")),
+        ("gzip;q=0.5", Some("gzip")),
+        ("gzip;q=0", None),
+        ("identity", None),
+    ] {
+        let call = server.client().get(server.url("/docs/swagger-ui-bundle.js"));
+        let answer = call.header("accept-encoding", accepted).send().await.unwrap();
+        let sent = answer
+            .headers()
+            .get("content-encoding")
+            .map(|value| value.to_str().unwrap());
+        assert_eq!(sent, coding, "{accepted}");
+    }
     assert_eq!(get("/docs/no-such-part.js").await.status(), 404);
 }

@@ -493,3 +493,45 @@ async fn settings_are_still_there_after_a_restart() {
     office.submitted("b", json!({ "subjectType": "employee" })).await;
     office.server.run_jobs_until_idle().await;
 }
+
+#[tokio::test]
+async fn what_happened_is_listed_newest_first_and_by_what_it_was_about() {
+    let office = Office::open().await;
+    let first = office.submitted("acct_1", json!({})).await;
+    let second = office.submitted("acct_2", json!({})).await;
+    office.server.run_jobs_until_idle().await;
+    const ENTRY: &str =
+        "nodes { id at actor { kind id } action objectKind objectId details { name value } } endCursor hasNextPage";
+    let events = async |arguments: &str| {
+        let document = format!("{{ auditEvents({arguments}) {{ {ENTRY} }} }}");
+        manage(&office.server, &office.key, &document).await
+    };
+    let id = first["id"].as_str().unwrap();
+    let about = events(&format!(r#"first: 1000, about: "{id}""#)).await;
+    let actions: Vec<&str> = about["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(actions.last(), Some(&"dsr.submitted"), "{actions:?}");
+    assert_eq!(about["hasNextPage"], false);
+    let submitted = about["nodes"].as_array().unwrap().last().unwrap();
+    assert_eq!(submitted["actor"]["kind"], "API_KEY");
+    assert!(!about.to_string().contains(second["id"].as_str().unwrap()));
+    assert!(!about.to_string().contains("acct_1"), "nothing that a person is called");
+
+    let (mut paged, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = events(&format!("first: 2{after}")).await;
+        paged.extend(page["nodes"].as_array().unwrap().iter().cloned());
+        if page["hasNextPage"] == false {
+            break;
+        }
+        after = format!(r#", after: "{}""#, page["endCursor"].as_str().unwrap());
+    }
+    let whole = events("first: 1000").await;
+    assert_eq!(whole["nodes"].as_array().unwrap(), &paged);
+    let ids: Vec<&str> = paged.iter().map(|event| event["id"].as_str().unwrap()).collect();
+    assert!(ids.is_sorted_by(|one, next| one > next), "newest first");
+}

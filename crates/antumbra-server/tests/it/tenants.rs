@@ -572,6 +572,8 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("apiKeys", "{ apiKeys(filterBy: {dataSiloIds: [\"@silo\"]}) { nodes { id dataSilos { title } } } }"),
     ("attributeKeys", "{ attributeKeys { nodes { id name } } }"),
     ("attributeValues", "{ attributeValues(filterBy: {attributeKeys: [\"@attribute\"]}) { nodes { id name } } }"),
+    ("auditEvents", "{ auditEvents(first: 1000) { nodes { objectId details { value } } } }"),
+    ("auditEvents", "{ auditEvents(about: \"@request\") { nodes { id objectId } } }"),
     ("consentManager", "{ consentManager { consentManager { id } } }"),
     ("consentPartitions", "{ consentPartitions(filterBy: {ids: [\"@partition_id\"]}) { nodes { id } } }"),
     ("consentPartitions", "{ consentPartitions(filterBy: {partition: \"@partition\"}) { nodes { id } } }"),

@@ -46,6 +46,7 @@ pub(crate) struct Server {
     pub(crate) data: PathBuf,
     #[serde(deserialize_with = "empty_is_none")]
     pub(crate) public_url: Option<String>,
+    pub(crate) trusted_proxies: Vec<Network>,
     #[serde(deserialize_with = "empty_is_none")]
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) stop_within: SignedDuration,

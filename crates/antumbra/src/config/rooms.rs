@@ -190,6 +190,7 @@ impl Config {
         if self.server.metrics_listen.is_some() {
             config.metrics = server::MetricsPlace::Apart;
         }
+        config.limits.trusted_proxies = self.server.trusted_proxies.clone();
         config.limits.budgets = self.limits.budgets.clone();
         config.limits.datapoint_bytes = self.limits.datapoint_bytes;
         config.limits.profile = match self.limits.profile {

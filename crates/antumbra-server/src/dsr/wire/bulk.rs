@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Request, Submit,
-    submit::{id, list, optional, text},
+    submit::{id, list, optional, refuse_slips, text},
 };
 use crate::{
     dsr::{
@@ -15,11 +15,20 @@ use crate::{
         bulk::{INPUTS_MAX, Input, Outcome},
         drop_runs::{self, DropList, DropRecordId, DropRunId, RECORD_ID_MAX},
         refusal::{Broken, Checks, InputCode},
+        submission::Draft,
     },
     http::{Code, InputProblem, Problem, parse_uuid},
     organization::{ActionSettings, Settings},
 };
 
+/// Members of an input that a single submission does not have.
+const ONLY_IN_BULK: [&str; 5] = [
+    "workflowConfigId",
+    "actionType",
+    "attestedAuthContext",
+    "dropRunId",
+    "dropRecords",
+];
 /// Records of one input that are read at all; more than may be, so that they are refused by their own name.
 const RECORDS_READ_MAX: usize = 10_000;
 
@@ -87,9 +96,15 @@ fn read_input(item: Value, settings: &Settings) -> Input {
         fields.insert("type".to_owned(), workflow.action.as_str().into());
     }
     fields.insert("subject".to_owned(), subject);
-    let drop = read_drop(&fields, &mut checks);
-    let submit: Submit = serde_json::from_value(Value::Object(fields)).unwrap_or_default();
-    let (mut draft, broken) = submit.read();
+    let drop = read_drop(&mut fields, &mut checks);
+    refuse_slips(&fields, &ONLY_IN_BULK, "", &mut checks);
+    let (mut draft, broken) = match serde_json::from_value::<Submit>(Value::Object(fields)) {
+        Ok(submit) => submit.read(),
+        Err(slip) => {
+            checks.broken("", slip.to_string());
+            <(Draft, Checks)>::default()
+        }
+    };
     draft.words.extend_from_slice(&drop.words());
     // Without a workflow nobody can tell what is missing.
     if workflow.is_some() || checks.is_empty() {
@@ -148,13 +163,10 @@ fn put_subject_type(
     fields.insert("subjectType".to_owned(), slug);
 }
 
-fn read_drop(fields: &Map<String, Value>, checks: &mut Checks) -> drop_runs::Named {
-    let run = id(
-        fields.get("dropRunId").cloned().unwrap_or_default(),
-        "dropRunId",
-        checks,
-    );
-    let given = fields.get("dropRecords").cloned().unwrap_or_default();
+fn read_drop(fields: &mut Map<String, Value>, checks: &mut Checks) -> drop_runs::Named {
+    let run = fields.remove("dropRunId").unwrap_or_default();
+    let run = id(run, "dropRunId", checks);
+    let given = fields.remove("dropRecords").unwrap_or_default();
     let mut records = Vec::new();
     for (at, item) in list(given, "dropRecords", RECORDS_READ_MAX, checks)
         .into_iter()

@@ -4,7 +4,7 @@
 //! value, any case of locales and regions) and strictly elsewhere. Fields that we do not know are ignored.
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -21,13 +21,13 @@ use crate::dsr::{
     },
 };
 use crate::{
-    http::parse_uuid,
+    http::{self, parse_uuid},
     organization::{Action, IdentifierKind},
 };
 
 /// The body of `POST /v1/data-subject-request`. Its fields are read one by one, so that all mistakes are found at once.
 #[derive(Default, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub(crate) struct Submit {
     /// What the data subject demands.
     #[schema(value_type = String, required, example = "ACCESS")]
@@ -97,6 +97,16 @@ pub(crate) struct Submit {
     /// What the sender calls this submission: said once more under this name, it is answered as it was the first time.
     #[schema(value_type = Option<String>)]
     idempotency_key: Value,
+}
+
+http::careful! {
+    Submit: [];
+}
+
+impl Serialize for Submit {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Submit::serialize(self, to)
+    }
 }
 
 impl Submit {
@@ -216,6 +226,17 @@ fn read_subject(value: Value, draft: &mut Draft, checks: &mut Checks) {
         None => EmailClaim::Unsaid,
     };
     draft.extras = read_extras(take("attestedExtraIdentifiers"), checks);
+    let known = ["coreIdentifier", "email", "emailIsVerified", "attestedExtraIdentifiers"];
+    refuse_slips(&subject, &known, "subject", checks);
+}
+
+/// Refuses what is left of an object where it has nearly the name of a member that is read: what it says would not be heeded
+/// (decision 0013).
+pub(super) fn refuse_slips(left: &Map<String, Value>, known: &[&str], path: &str, checks: &mut Checks) {
+    for meant in left.keys().filter_map(|name| http::meant(name, known)) {
+        let rule = format!("must not have a member that is nearly, but not quite, called {meant}");
+        checks.broken(path, rule);
+    }
 }
 
 fn read_extras(value: Value, checks: &mut Checks) -> Vec<Extra> {
@@ -358,6 +379,7 @@ fn read_region(value: Value, checks: &mut Checks) -> Region {
             format!("does not belong to country {country}"),
         );
     }
+    refuse_slips(&region, &["country", "countrySubDivision"], "region", checks);
     let country = country.or(subdivision.as_ref().map(|(of, _)| *of)).map(str::to_owned);
     Region {
         country,

@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::{
+    client::client_of,
     pace::Paced,
     stream::{Checked, REFUSED, Shared},
     tls::{self, TlsError},
@@ -49,7 +50,7 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 /// A body no longer than this has mostly arrived by the time it is answered unread: the engine drops it and serves on.
 const LEFT_OVER_MAX: u64 = 4 * 1024;
 
-/// The address at the other end of a connection.
+/// The address that a request came from, as far as the server can know it; see [`client_of`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
@@ -135,7 +136,7 @@ impl Listening {
         graceful: &GracefulShutdown,
         connections: &mut JoinSet<()>,
     ) {
-        let Some(seat) = seats.take(peer.ip()) else {
+        let Some(seat) = seats.take(peer.ip(), self.limits.trusts_proxy(peer.ip())) else {
             metrics::counter!("antumbra_connections_refused_total").increment(1);
             return;
         };
@@ -146,7 +147,7 @@ impl Listening {
         let visit = Visit {
             router: self.router.clone(),
             limits: self.limits.clone(),
-            peer: Peer(peer.ip()),
+            peer: peer.ip(),
         };
         let watcher = graceful.watcher();
         let tls = self.tls.clone();
@@ -181,7 +182,7 @@ async fn recover(cause: &io::Error) {
 struct Visit {
     router: Router,
     limits: Arc<Limits>,
-    peer: Peer,
+    peer: IpAddr,
 }
 
 impl Visit {
@@ -195,7 +196,7 @@ impl Visit {
             router: self.router,
             shared,
             peer: self.peer,
-            pace: self.limits.body_progress,
+            limits: self.limits,
         };
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // A client that closes its sending half may still read; the engine's own timers are replaced by `Checked`.
@@ -224,8 +225,8 @@ impl Visit {
 struct Door {
     router: Router,
     shared: Arc<Shared>,
-    peer: Peer,
-    pace: Duration,
+    peer: IpAddr,
+    limits: Arc<Limits>,
 }
 
 impl hyper::service::Service<hyper::Request<Incoming>> for Door {
@@ -239,13 +240,14 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Door {
         let mut ended = None;
         let mut request: Request = request.map(|body| {
             let most = body.size_hint().upper();
-            let body = Paced::new(body, self.pace);
+            let body = Paced::new(body, self.limits.body_progress);
             if is_http1 && most.is_none_or(|bytes| bytes > LEFT_OVER_MAX) {
                 ended = Some(body.ended());
             }
             Body::new(body)
         });
-        request.extensions_mut().insert(self.peer);
+        let client = client_of(self.peer, request.headers(), &self.limits);
+        request.extensions_mut().insert(Peer(client));
         request.extensions_mut().insert(Hangup(self.shared.clone()));
         if request.method().as_str() == REFUSED
             && let Some(refusal) = self.shared.refusal.get()
@@ -350,11 +352,12 @@ impl Seats {
         }
     }
 
-    fn take(&self, address: IpAddr) -> Option<Seat> {
+    /// A proxy's connections are those of many, and only counted among all.
+    fn take(&self, address: IpAddr, is_proxy: bool) -> Option<Seat> {
         let one_of_all = self.all.clone().try_acquire_owned().ok()?;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = taken.entry(address).or_default();
-        if *of_address >= self.per_address {
+        if *of_address >= self.per_address && !is_proxy {
             return None;
         }
         *of_address += 1;

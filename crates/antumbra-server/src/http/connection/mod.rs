@@ -3,12 +3,14 @@
 //! | File | Holds |
 //! | --- | --- |
 //! | `accept.rs` | the accept loop: how many connections, whose, and the end of all of them |
+//! | `client.rs` | whose request it is, where a proxy stands in front |
 //! | `framing.rs` | where an HTTP/1 message begins and ends, by the letter |
 //! | `stream.rs` | one connection's bytes: framing checked before the HTTP engine sees them, silence bounded |
 //! | `pace.rs` | a request body that must keep arriving |
 //! | `tls.rs` | certificates from files |
 
 mod accept;
+mod client;
 mod framing;
 mod pace;
 mod stream;

@@ -117,6 +117,20 @@ impl MessageKind {
         }
     }
 
+    /// The values without one of which its reader could do nothing with it.
+    pub(super) const fn openers(self) -> &'static [&'static str] {
+        match self {
+            MessageKind::Verification | MessageKind::VerificationReminder => &["verificationLink", "verificationCode"],
+            MessageKind::ReportReady | MessageKind::PreviewReady => &["reportLink"],
+            MessageKind::Receipt
+            | MessageKind::AdditionalTime
+            | MessageKind::Canceled
+            | MessageKind::Completed
+            | MessageKind::Denied
+            | MessageKind::Revoked => &[],
+        }
+    }
+
     /// The names that a text of this kind may use beside those that every text may.
     const fn own_names(self) -> &'static [&'static str] {
         match self {
@@ -247,7 +261,26 @@ impl Template {
         if self.locale.as_deref().is_some_and(|locale| !is_language(locale)) {
             return Err(SettingError::BadLocale);
         }
-        Ok(())
+        match self.kind {
+            Some(kind) => self.check_opens(kind),
+            None => Ok(()),
+        }
+    }
+
+    /// Who gets a message that is to open something finds in each form of it what opens it.
+    fn check_opens(&self, kind: MessageKind) -> Result<(), SettingError> {
+        let openers = kind.openers();
+        let opens = |text: &str| {
+            let pieces = pieces_of(text, Some(kind)).unwrap_or_default();
+            let is_opener = |piece: &Piece<'_>| matches!(piece, Piece::Value(name) if openers.contains(name));
+            pieces.iter().any(is_opener)
+        };
+        let bodies = [Some(self.body.as_str()), self.text.as_deref()];
+        let mut bodies = bodies.into_iter().flatten().filter(|body| !body.is_empty());
+        if openers.is_empty() || bodies.all(opens) {
+            return Ok(());
+        }
+        Err(SettingError::OpensNothing { names: kind.as_str() })
     }
 }
 
@@ -330,11 +363,17 @@ mod tests {
             column,
             names: "REPORT_READY",
         };
-        let cases: [(Spoil, SettingError); 7] = [
+        let nothing = SettingError::OpensNothing { names: "REPORT_READY" };
+        let cases: [(Spoil, SettingError); 9] = [
             (|t| t.title.clear(), SettingError::Empty),
             (|t| t.subject = "Ready\nBcc: all".into(), SettingError::ControlCharacter),
             (|t| t.subject = "for {{email}}".into(), unknown(5)),
             (|t| t.body = "{{code}}".into(), unknown(1)),
+            (|t| t.body = "Your report is ready.".into(), nothing),
+            (
+                |t| t.text = Some("Your report, {{requestId}}, is ready.".into()),
+                nothing,
+            ),
             (|t| t.text = Some("x{{dueDate}}".into()), unknown(2)),
             (|t| t.body = "x".repeat(BODY_MAX + 1), SettingError::TooLong),
             (|t| t.locale = Some("de_DE".into()), SettingError::BadLocale),

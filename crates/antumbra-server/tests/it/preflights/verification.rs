@@ -283,3 +283,23 @@ async fn a_server_that_sends_no_mail_leaves_an_unverified_address_to_a_person() 
     assert_eq!(check["status"], "ACTION_REQUIRED");
     assert_eq!(check["error"], "This server is not configured to send mail");
 }
+
+#[tokio::test]
+async fn behind_a_proxy_each_caller_has_tries_of_its_own() {
+    let mut config = crate::support::story::config();
+    config.limits.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()];
+    let server = crate::support::TestServer::with(config).await;
+    let guess = async |from: &str| {
+        let call = server.client().post(server.url("/v1/verify-identifier"));
+        let call = call.header("x-forwarded-for", format!("192.0.2.1, {from}"));
+        let body = json!({ "requestId": "0f8b4a51-77b1-4f0e-8d50-6a4b2f3c1d01", "code": "123456" });
+        call.json(&body).send().await.unwrap().status().as_u16()
+    };
+    let mut tries = 0;
+    while guess("198.51.100.7").await != 429 {
+        tries += 1;
+        assert!(tries <= 21);
+    }
+    assert_ne!(guess("203.0.113.9").await, 429);
+    assert_eq!(guess("198.51.100.8").await, 429, "neighbours share");
+}

@@ -26,6 +26,17 @@ async fn a_report_that_is_misspelt_altogether_does_not_mean_done() {
     expect(story.post_data(&nonce, json!({ "profile": [] })).await, 400).await;
     let form = [("content-type", "multipart/form-data; boundary=x")];
     expect(story.post_file(&nonce, "profile", &form, b"--x--".to_vec()).await, 415).await;
+    // Nor one of which a part is.
+    let half = [
+        json!({ "stauts": "WAITING", "message": "coming" }),
+        json!({ "status": "WAITING", "retryAfterDat": "2030-01-01" }),
+    ];
+    for half in half {
+        expect(story.put_report(&nonce, half).await, 400).await;
+    }
+    let data = json!({ "profileDat": { "profile": { "a": 1 } } });
+    let half = json!({ "profiles": [data], "status": "READY" });
+    expect(story.post_data(&nonce, half).await, 400).await;
     assert_eq!(story.run_of(request).await.status(), RunStatus::Waiting);
     expect(
         story
@@ -305,6 +316,22 @@ async fn a_file_that_says_it_is_too_long_is_refused_before_its_first_byte() {
     expect(answer, 413).await;
     assert!(rows_of(&story.server, "loose_bodies").await.is_empty());
     assert_eq!(story.run_of(request).await.status(), RunStatus::Waiting);
+}
+
+#[tokio::test]
+async fn json_of_many_megabytes_passes() {
+    let story = Story::with_data_points(&["orders"]).await;
+    let request = story.submit(Action::Access).await;
+    let nonce = story.receiver.take_one().nonce();
+    let orders: Vec<String> = (0..200_000)
+        .map(|number| format!("order number {number:020}"))
+        .collect();
+    let found = json!({ "profiles": [{ "profileData": { "orders": orders } }], "status": "READY" });
+    expect(story.post_data(&nonce, found).await, 200).await;
+    let files = story.files_of(request).await;
+    let kept: Value = serde_json::from_slice(&story.download(&files[0]).await).unwrap();
+    assert!(files[0]["size"].as_u64().unwrap() > 6_000_000);
+    assert!(kept == json!(orders), "it came back as it was");
 }
 
 #[tokio::test]

@@ -1,21 +1,27 @@
 //! The OpenAPI document and the page that shows it, all from inside the executable: the page asks no other origin for
 //! anything, and its browser is told to keep it so.
 
-use std::sync::{Arc, LazyLock};
+use std::io::Read as _;
 
 use axum::{
-    http::{HeaderValue, Method, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     response::{IntoResponse, Redirect, Response},
 };
+use flate2::read::GzDecoder;
 use utoipa::openapi::{
     ArrayBuilder, Components, Content, Info, License, ObjectBuilder, OpenApi, PathItem, Ref, Response as Answer,
     Schema, Type,
     security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
-use utoipa_swagger_ui::Config;
 
 use super::{Access, Code, Path, Problem};
 use crate::routes::{self, BodyRule, RouteFacts};
+
+macro_rules! part_of {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz"))
+    };
+}
 
 const KEY: &str = "apiKey";
 const INTERNAL_KEY: &str = "internalKey";
@@ -23,10 +29,18 @@ const INTERNAL_KEY: &str = "internalKey";
 const ONLY_FROM_HERE: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                               frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
-static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
-    // Without this the page would send the document to a validator on the internet.
-    Arc::new(Config::from("../openapi.json").validator_url("none").use_base_layout())
-});
+/// What the page is made of, compressed (`build.rs`): name, content type, bytes.
+const PARTS: [(&str, &str, &[u8]); 4] = [
+    (PAGE, "text/html; charset=utf-8", part_of!("page.html")),
+    ("start.js", "text/javascript; charset=utf-8", part_of!("start.js")),
+    ("swagger-ui.css", "text/css; charset=utf-8", part_of!("swagger-ui.css")),
+    (
+        "swagger-ui-bundle.js",
+        "text/javascript; charset=utf-8",
+        part_of!("swagger-ui-bundle.js"),
+    ),
+];
+const PAGE: &str = "page.html";
 
 /// `GET /openapi.json`: this API, as OpenAPI 3.1.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200, description = "The document", body = String, content_type = "application/json")))]
@@ -49,14 +63,14 @@ pub(crate) async fn enter() -> Redirect {
 
 /// `GET /docs/`: the page that shows the document.
 #[utoipa::path(get, path = "/docs/", tag = "operations", responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
-pub(crate) async fn page() -> Result<Response, Problem> {
-    asset("index.html")
+pub(crate) async fn page(headers: HeaderMap) -> Result<Response, Problem> {
+    asset(PAGE, &headers)
 }
 
 /// `GET /docs/{file}`: what the page is made of.
 #[utoipa::path(get, path = "/docs/{file}", tag = "operations", params(("file" = String, Path, description = "Name of a part")), responses((status = 200, description = "A part of the page")))]
-pub(crate) async fn part(Path(file): Path<String>) -> Result<Response, Problem> {
-    asset(&file)
+pub(crate) async fn part(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    asset(&file, &headers)
 }
 
 /// The document before its routes: what it is, how callers are known, and the shape of a refusal.
@@ -179,25 +193,33 @@ fn problem_schema() -> Schema {
         .into()
 }
 
-fn asset(file: &str) -> Result<Response, Problem> {
-    let found = utoipa_swagger_ui::serve(file, PAGE.clone()).map_err(|cause| {
-        tracing::error!(%cause, "the documentation page cannot be put together");
+/// A part of the page; unpacked for whoever does not say that it may come compressed.
+fn asset(file: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let (_, kind, bytes) = PARTS
+        .iter()
+        .find(|(name, ..)| *name == file)
+        .ok_or_else(Problem::not_found)?;
+    let policy = (header::CONTENT_SECURITY_POLICY, ONLY_FROM_HERE);
+    let head = [(header::CONTENT_TYPE, *kind), policy, (header::VARY, "accept-encoding")];
+    if takes_gzip(headers) {
+        return Ok((head, [(header::CONTENT_ENCODING, "gzip")], *bytes).into_response());
+    }
+    let mut plain = Vec::new();
+    GzDecoder::new(*bytes).read_to_end(&mut plain).map_err(|cause| {
+        tracing::error!(%cause, "the documentation page cannot be unpacked");
         Problem::new(Code::Internal)
     })?;
-    let found = found.ok_or_else(Problem::not_found)?;
-    let mut response = found.bytes.into_owned().into_response();
-    let headers = response.headers_mut();
-    let kind = HeaderValue::try_from(found.content_type);
-    headers.insert(
-        header::CONTENT_TYPE,
-        kind.unwrap_or(HeaderValue::from_static("application/octet-stream")),
-    );
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(ONLY_FROM_HERE),
-    );
-    if found.gzpipped {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    Ok(response)
+    Ok((head, plain).into_response())
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut named = accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','));
+    named.any(|coding| {
+        let (name, rest) = coding.split_once(';').unwrap_or((coding, ""));
+        let is_refused = rest.replace([' ', '\t'], "").trim_end_matches(['0', '.']) == "q=";
+        name.trim().eq_ignore_ascii_case("gzip") && !is_refused
+    })
 }
