@@ -80,7 +80,7 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
         handles(app, &runs::SEND_NOTICE, runs::send_notice),
         handles(app, &silos::RESUMED, runs::go_on_at_silo),
         handles(app, &preferences::TELL_OF_CHANGES, preferences::tell_of_changes),
-        handles(app, &retention::RETAIN, retention::retain),
+        handles(app, &dsr::RETAIN, retention::retain),
         handles(app, &retention::CLEAR, retention::clear),
         handles(app, &retention::DELETE, retention::delete),
         handles(app, &keyring::REWRAP, keyring::rewrap),

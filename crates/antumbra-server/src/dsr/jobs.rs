@@ -35,6 +35,16 @@ pub static DROP_FILES: JobKind = inner("dsr.drop_files");
 /// Forgets the records of a deletion platform's run that is closed. Subject: the run.
 pub static FORGET_DROP_RECORDS: JobKind = inner("dsr.forget_drop_records");
 
+/// Destroys the keys of an organization's requests that have been over for long enough. Names no subject. The work is done by
+/// the slice of retention.
+pub static RETAIN: JobKind = JobKind {
+    name: "retention.retain",
+    lease: Duration::from_secs(5 * 60),
+    retries: INNER_RETRIES,
+    at_once: 1,
+    at_once_per_target: 1,
+};
+
 /// Files, and rows of other sorts, that one transaction removes.
 const DROPPED_AT_ONCE: usize = 500;
 

@@ -41,7 +41,8 @@ pub use drop_runs::{DropLink, DropList, DropRecordId, DropRun, DropRunId};
 pub use holds::is_held;
 pub(crate) use jobs::file_failed;
 pub use jobs::{
-    DROP_FILES, ELAPSED, FORGET_DROP_RECORDS, OPEN_RUNS, SETTLE_IDENTITIES, drop_files, elapsed, forget_drop_records,
+    DROP_FILES, ELAPSED, FORGET_DROP_RECORDS, OPEN_RUNS, RETAIN, SETTLE_IDENTITIES, drop_files, elapsed,
+    forget_drop_records,
 };
 pub use list::{Cursor, Filter, Page, count, list};
 pub use model::{

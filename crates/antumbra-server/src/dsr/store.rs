@@ -224,6 +224,24 @@ pub struct Over {
     pub place: (u64, Uuid),
 }
 
+/// Since when the request has been over that was the first to be so, of those that still hold something about the person, from
+/// `from` on and before `before`.
+pub(super) async fn next_over(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    from: Option<Timestamp>,
+    before: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let from = (organization.0, from.map_or(0, millis));
+    let to = (organization.0, millis(before));
+    let scan = Scan::range(Bound::Included(&from), Bound::Excluded(&to)).limit(1);
+    let rows = reader.scan(&DSRS_BY_END, scan).await?;
+    let first = rows
+        .first()
+        .and_then(|((_, over_since, _), ())| i64::try_from(*over_since).ok());
+    Ok(first.and_then(|millis| Timestamp::from_millisecond(millis).ok()))
+}
+
 /// Requests that were over before `before` and still hold something about the person, longest first, after `after`.
 pub async fn list_over(
     reader: &mut Reader,

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use antumbra_store::{Reader, Record, Scan, StoreError, Table};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -22,9 +23,12 @@ pub(super) const CLOCKS: Table<Uuid, Ahead> = Table::new("organization_clocks");
 /// The furthest that a time runs ahead: ten years.
 pub const AHEAD_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ahead {
     by_ms: u64,
+    /// Up to which moment retention has been begun while time was moved.
+    #[serde(default)]
+    retained_until: Option<Timestamp>,
 }
 
 impl Record for Ahead {
@@ -47,25 +51,40 @@ impl Changes<'_> {
             ..organization.clone()
         };
         self.save_organization(&changed);
-        self.tx.put(&CLOCKS, &self.organization.0, &Ahead { by_ms: 0 });
+        self.tx.put(&CLOCKS, &self.organization.0, &Ahead::default());
         self.audit("organization.rehearsal_begun", Vec::new());
     }
 
     /// Lets the time of the organization run `by` further ahead. Gives how far that is in all, or nothing if it were more
     /// than [`AHEAD_MAX`]. Tell the [`Clock`] once it is committed.
     pub async fn run_ahead(&mut self, by: Duration) -> Result<Option<Duration>, StoreError> {
-        let kept = self.tx.get(&CLOCKS, &self.organization.0).await?;
-        let ahead = Duration::from_millis(kept.map_or(0, |ahead| ahead.by_ms)).saturating_add(by);
+        let kept = self.tx.get(&CLOCKS, &self.organization.0).await?.unwrap_or_default();
+        let ahead = Duration::from_millis(kept.by_ms).saturating_add(by);
         if ahead > AHEAD_MAX {
             return Ok(None);
         }
         let by_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
-        self.tx.put(&CLOCKS, &self.organization.0, &Ahead { by_ms });
+        self.tx.put(&CLOCKS, &self.organization.0, &Ahead { by_ms, ..kept });
         self.audit(
             "organization.clock_advanced",
             vec![("seconds", Detail::Count(by.as_secs()))],
         );
         Ok(Some(ahead))
+    }
+
+    /// Up to which moment retention has been begun while time was moved.
+    pub async fn retained_until(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let kept = self.tx.get(&CLOCKS, &self.organization.0).await?;
+        Ok(kept.and_then(|kept| kept.retained_until))
+    }
+
+    /// Retention has been begun for all that was due now.
+    pub async fn note_retained(&mut self) -> Result<(), StoreError> {
+        let kept = self.tx.get(&CLOCKS, &self.organization.0).await?.unwrap_or_default();
+        let retained_until = Some(self.at);
+        self.tx
+            .put(&CLOCKS, &self.organization.0, &Ahead { retained_until, ..kept });
+        Ok(())
     }
 
     fn audit(&mut self, action: &'static str, details: Vec<(&'static str, Detail)>) {

@@ -18,20 +18,18 @@ use crate::{
     runs::{self, Forgetting},
 };
 
-/// Destroys the keys of an organization's requests that have been over for long enough. Names no subject.
-pub static RETAIN: JobKind = inner("retention.retain", 1);
 /// Removes what is left of the files of a request whose key is destroyed, and what silos said. Subject: the request.
-pub static CLEAR: JobKind = inner("retention.clear", 4);
+pub static CLEAR: JobKind = inner("retention.clear");
 /// As [`CLEAR`], and then the record of the request. Subject: the request.
-pub static DELETE: JobKind = inner("retention.delete", 4);
+pub static DELETE: JobKind = inner("retention.delete");
 
-const fn inner(name: &'static str, at_once: usize) -> JobKind {
+const fn inner(name: &'static str) -> JobKind {
     JobKind {
         name,
         lease: Duration::from_secs(5 * 60),
         retries: INNER_RETRIES,
-        at_once,
-        at_once_per_target: at_once,
+        at_once: 4,
+        at_once_per_target: 4,
     }
 }
 
@@ -70,7 +68,12 @@ async fn begin_round(app: &AppState, organization: &Organization) -> Result<(), 
         return Ok(());
     }
     tx.put(&ROUNDS, &organization.id.0, &Round { begun_at: now });
-    jobs::enqueue(&mut tx, organization.id, Job::new(app.ids.uuid(), &RETAIN, []), now);
+    jobs::enqueue(
+        &mut tx,
+        organization.id,
+        Job::new(app.ids.uuid(), &dsr::RETAIN, []),
+        now,
+    );
     tx.commit().await?;
     app.jobs.ring();
     Ok(())
@@ -85,7 +88,7 @@ fn horizon(organization: &Organization, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
-/// Does [`RETAIN`]: batch by batch, each in a transaction of its own. The settings count as they are now. What must be kept for
+/// Does [`dsr::RETAIN`]: batch by batch, each in a transaction of its own. The settings count as they are now. What must be kept for
 /// a legal hold is passed over, until a later round finds the hold lifted.
 pub async fn retain(app: AppState, job: Claimed) -> Result<(), JobError> {
     let (mut batches, mut walked_to) = (0, None);

@@ -10,7 +10,7 @@ pub(crate) mod graphql;
 mod jobs;
 
 pub(crate) use jobs::shred;
-pub use jobs::{CLEAR, DELETE, RETAIN, clear, delete, keep, retain};
+pub use jobs::{CLEAR, DELETE, clear, delete, keep, retain};
 
 use antumbra_store::{Record, Table};
 use jiff::Timestamp;

@@ -182,10 +182,7 @@ async fn a_member_that_is_nearly_one_of_ours_is_refused_and_no_other() {
         assert_eq!(refused, [format!("{path}: {rule}")]);
     }
     intake
-        .submitted(silent_with(
-            "acct_1",
-            json!({ "ticket": 17, "note": "ours" }),
-        ))
+        .submitted(silent_with("acct_1", json!({ "ticket": 17, "note": "ours" })))
         .await;
     intake.settle().await;
 }

@@ -158,3 +158,31 @@ async fn stored_bodies_go_by_the_time_of_the_machine_also_where_an_organization_
     assert_eq!(story.rows("loose_bodies").await, 0);
     story.server.run_jobs_until_idle().await;
 }
+
+#[tokio::test]
+async fn a_rehearsal_comes_past_the_day_on_which_the_person_is_forgotten() {
+    let story = Story::with_data_points(&["profile"]).await;
+    story.manage("mutation { beginRehearsal { now } }").await;
+    let rule =
+        "mutation { updateRetention(input: { kind: DELETE_PERSONAL_DATA, afterDays: 30 }) { clientMutationId } }";
+    story.manage(rule).await;
+    let delivered = story.delivered().await;
+    let until = story.server.clock.now() + 100 * DAY;
+    let advance = format!("mutation {{ advanceClock(input: {{until: \"{until}\"}}) {{ now arrived }} }}");
+    for step in 0.. {
+        assert!(step < 200, "the rehearsal does not arrive");
+        let stands = story.manage(&advance).await;
+        story.server.run_jobs_until_idle().await;
+        if stands["arrived"] == json!(true) {
+            break;
+        }
+    }
+    let shown = story
+        .manage(&format!(
+            "{{ request(id: \"{delivered}\") {{ successfullyCompletedAt personalDataDeletedAt }} }}"
+        ))
+        .await;
+    let at = |name: &str| -> jiff::Timestamp { shown[name].as_str().unwrap().parse().unwrap() };
+    let kept = at("personalDataDeletedAt") - at("successfullyCompletedAt");
+    assert_eq!(kept.total(jiff::Unit::Hour).unwrap().round(), 30.0 * 24.0, "{shown}");
+}

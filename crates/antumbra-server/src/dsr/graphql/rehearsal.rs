@@ -3,14 +3,15 @@
 //! Time is moved from one thing to do to the next, and only while nothing is being done: so everything happens on its day,
 //! in its order, by the same code as always. What comes from outside (a silo that answers later) does not come faster.
 
-use antumbra_store::Tx;
+use antumbra_store::{StoreError, Tx};
 use async_graphql::{Context, InputObject, Object, SimpleObject};
+use jiff::{SignedDuration, Timestamp};
 
-use super::super::store;
+use super::super::{jobs::RETAIN, store};
 use crate::{
     graphql::{Date, Refusal, Session},
-    jobs,
-    organization::Changes,
+    jobs::{self, Job},
+    organization::{Changes, Retention, RetentionKind},
 };
 
 /// Requests that are looked at before an organization may rehearse; one that has more is no new one.
@@ -48,7 +49,8 @@ impl RehearsalMutations {
     /// before that. Moves nothing while anything is still being done. Ask again until `arrived`.
     async fn advance_clock(&self, context: &Context<'_>, input: AdvanceClockInput) -> Result<AdvancedClock, Refusal> {
         let session = Session::of(context);
-        if !session.settings().await?.organization.rehearses {
+        let settings = session.settings().await?;
+        if !settings.organization.rehearses {
             return Err(Refusal::client(
                 "the organization does not rehearse; `beginRehearsal` makes it one that does, while it holds test requests only",
             ));
@@ -63,7 +65,19 @@ impl RehearsalMutations {
                 arrived: false,
             });
         }
-        let to = outlook.next_due_at.map_or(until, |next| next.min(until)).max(now);
+        let forgets_at = forgets_at(session, &mut tx, settings.organization.retention, until).await?;
+        if forgets_at.is_some_and(|at| at <= now) {
+            let job = Job::new(session.app.ids.uuid(), &RETAIN, []);
+            jobs::enqueue(&mut tx, session.organization(), job, now);
+            changes(session, &mut tx).note_retained().await?;
+            return Ok(AdvancedClock {
+                now: Date(now),
+                moved: false,
+                arrived: false,
+            });
+        }
+        let next_due_at = [outlook.next_due_at, forgets_at].into_iter().flatten().min();
+        let to = next_due_at.map_or(until, |next| next.min(until)).max(now);
         let by = std::time::Duration::try_from(to.duration_since(now)).unwrap_or_default();
         if !by.is_zero() {
             let ahead = changes(session, &mut tx).run_ahead(by).await?;
@@ -73,9 +87,26 @@ impl RehearsalMutations {
         Ok(AdvancedClock {
             now: Date(to),
             moved: !by.is_zero(),
-            arrived: to >= until && outlook.next_due_at.is_none_or(|next| next > to),
+            arrived: to >= until && next_due_at.is_none_or(|next| next > to),
         })
     }
+}
+
+/// When retention has something to do that has not been begun, up to `until`. The server itself begins a round now and then,
+/// which is not often enough for time that leaps.
+async fn forgets_at(
+    session: &Session,
+    tx: &mut Tx,
+    retention: Retention,
+    until: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let kept_for = match retention.kind {
+        RetentionKind::Keep => return Ok(None),
+        RetentionKind::DeletePersonalData | RetentionKind::DeleteRequest => retention.after.span(),
+    };
+    let begun = changes(session, tx).retained_until().await?.map(|at| at - kept_for);
+    let over = store::next_over(tx, session.organization(), begun, until - kept_for).await?;
+    Ok(over.map(|over_since| over_since + kept_for + SignedDuration::from_millis(1)))
 }
 
 fn changes<'a>(session: &'a Session, tx: &'a mut Tx) -> Changes<'a> {
