@@ -357,9 +357,9 @@ async fn a_client_that_leaves_midway_leaves_nothing_open_and_is_counted_once() {
     let story = Story::with_data_points(&["photo"]).await;
     let request = story.submit(Action::Access).await;
     let nonce = story.receiver.take_one().nonce();
-    // More than the buffers between server and client take.
+    // More than is read ahead and the buffers between server and client take.
     let named = [("x-transcend-remote-id", "large.jpg")];
-    let sent = story.post_file(&nonce, "photo", &named, vec![7; 32 << 20]).await;
+    let sent = story.post_file(&nonce, "photo", &named, vec![7; 80 << 20]).await;
     assert_eq!(sent.status(), StatusCode::OK);
     story.put_report(&nonce, json!({ "status": "READY" })).await;
     story.server.run_jobs_until_idle().await;

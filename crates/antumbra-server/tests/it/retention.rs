@@ -161,7 +161,7 @@ async fn stored_bodies_go_by_the_time_of_the_machine_also_where_an_organization_
 
 #[tokio::test]
 async fn a_rehearsal_comes_past_the_day_on_which_the_person_is_forgotten() {
-    let story = Story::with_data_points(&["profile"]).await;
+    let story = Story::with_data_points(&["profile", "photo"]).await;
     story.manage("mutation { beginRehearsal { now } }").await;
     let rule =
         "mutation { updateRetention(input: { kind: DELETE_PERSONAL_DATA, afterDays: 30 }) { clientMutationId } }";
