@@ -164,7 +164,12 @@ impl DsrHead {
 
     /// The last day on which it can be answered in time, as noon of that day by UTC: days are written by UTC.
     pub(super) fn due_day(&self) -> Timestamp {
-        self.deadline().day_of(self.due_at)
+        self.day_of(self.due_at)
+    }
+
+    /// The day of `at` where the organization is, as noon of that day by UTC: for those who are told of days.
+    pub fn day_of(&self, at: Timestamp) -> Timestamp {
+        self.deadline().day_of(at)
     }
 
     /// What decides until when it must have been answered.

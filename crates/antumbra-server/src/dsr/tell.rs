@@ -197,7 +197,7 @@ pub fn letter(dsr: &Dsr, kind: MessageKind) -> Option<Letter> {
         request: head.id,
         kind,
         action: head.action(),
-        requested_at: head.created_at,
+        requested_at: head.day_of(head.created_at),
         to,
         locale: head.locale.clone(),
         words: OwnWords::default(),
@@ -270,7 +270,7 @@ fn compose(settings: &Settings, dsr: &Dsr, kind: MessageKind, words: Words) -> O
         MessageKind::AdditionalTime => letter = letter.with("dueDate", Field::Day(head.due_day())),
         MessageKind::ReportReady | MessageKind::PreviewReady => {
             if let Some(until) = until {
-                letter = letter.with("availableUntil", Field::Day(until));
+                letter = letter.with("availableUntil", Field::Day(head.day_of(until)));
             }
         }
         MessageKind::Verification

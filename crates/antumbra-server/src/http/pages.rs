@@ -81,6 +81,11 @@ impl Html {
         self.element("p", &[("class", "quiet")], Html::default().text(text))
     }
 
+    /// A few words that stay on one line.
+    pub(crate) fn whole(self, text: &str) -> Html {
+        self.element("span", &[("class", "whole")], Html::default().text(text))
+    }
+
     /// A heading below the title of the page.
     pub(crate) fn heading(self, text: &str) -> Html {
         self.element("h2", &[], Html::default().text(text))

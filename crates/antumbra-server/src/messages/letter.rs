@@ -19,7 +19,7 @@ pub struct Letter {
     pub kind: MessageKind,
     /// What the request demands.
     pub action: Action,
-    /// When the request was made.
+    /// When the request was made: the day, at noon by UTC.
     pub requested_at: Timestamp,
     /// The address of the data subject.
     pub to: String,

@@ -229,8 +229,8 @@ impl Contents {
             [
                 name,
                 Html::default().text(&format!("{}: {}", file.data_silo.title, file.data_point.title)),
-                Html::default().text(&size(file.bytes)),
-                Html::default().text(&day(file.received_at)),
+                Html::default().whole(&size(file.bytes)),
+                Html::default().whole(&day(file.received_at)),
             ]
         };
         let rows = self.files.iter().take(ROWS_MAX).map(row);

@@ -222,7 +222,7 @@ async fn overview(
     let words = contents.words;
     let said = notice.map_or_else(Html::default, |(kind, text)| Html::default().notice(kind, text));
     let request = contents.request.id.to_string();
-    let until = day(opened.offer.until());
+    let until = day(opened.head.day_of(opened.offer.until()));
     let now = app.now(opened.organization);
     let (title, body) = match opened.offer {
         Offer::Report { .. } => {
