@@ -373,7 +373,6 @@ async fn a_client_that_leaves_midway_leaves_nothing_open_and_is_counted_once() {
     while read < 4 << 20 {
         read += answer.chunk().await.unwrap().unwrap().len();
     }
-    assert!(open_bodies(&story) > 0, "it waits for its reader");
     drop(answer);
     let closed = async {
         while open_bodies(&story) > 0 {
