@@ -8,3 +8,4 @@ pub mod kill;
 pub mod licences;
 pub mod postgres;
 pub mod power_cut;
+pub mod year;

@@ -24,6 +24,18 @@ enum Chore {
         #[arg(long)]
         control: bool,
     },
+    /// Play a year of data subject requests in which the process dies at its commits, and look for what is left over
+    Year {
+        /// How many requests come in
+        #[arg(long, default_value_t = 5000)]
+        requests: u64,
+        /// Where chance begins; printed by every run
+        #[arg(long)]
+        seed: Option<u64>,
+        /// The process dies within so many commits, again and again; 0: never
+        #[arg(long, default_value_t = 200)]
+        crash_within: u64,
+    },
     /// Cut the power of a loop-mounted disk under load, again and again, and look for what is missing (root only)
     PowerCut {
         /// How many cuts
@@ -43,6 +55,11 @@ fn main() -> ExitCode {
         Chore::Ci => xtask::ci::run(),
         Chore::House => xtask::house::check(),
         Chore::Kill { rounds, seed, control } => xtask::kill::run(rounds, seed, control),
+        Chore::Year {
+            requests,
+            seed,
+            crash_within,
+        } => xtask::year::run(requests, seed, crash_within),
         Chore::PowerCut { rounds, seed, control } => xtask::power_cut::run(rounds, seed, control),
     };
     match done {

@@ -16,12 +16,14 @@
 //! | `postgres.rs`, `postgres/tls.rs` | the engine behind a PostgreSQL server, and how the way to it is guarded |
 //! | `blobs/` | [`Blobs`]: large bodies, written and read as streams |
 //! | `conformance.rs` | what an engine must do, as checks for any of them |
+//! | `crash.rs` | [`Crash`]: a store that ends at a commit, for tests |
 //!
 //! This crate knows no HTTP, no domain word, and not what the bytes mean. Its errors never show a key or a value.
 
 mod blobs;
 mod config;
 pub mod conformance;
+mod crash;
 mod embedded;
 mod error;
 mod folder;
@@ -38,6 +40,7 @@ mod value;
 
 pub use blobs::{BlobConfig, BlobError, BlobWriter, Blobs};
 pub use config::{EmbeddedConfig, PostgresConfig, StoreConfig};
+pub use crash::Crash;
 pub use error::{Corrupt, OpenError, StoreError};
 pub use key::Key;
 pub use lock::FolderLock;

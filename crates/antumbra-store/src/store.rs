@@ -1,7 +1,8 @@
 //! The seam: what the rest of the program uses, and the one place where the engines are told apart.
 
 use crate::{
-    Corrupt, Key, OpenError, Scan, StoreConfig, StoreError, Table, Value,
+    Corrupt, Crash, Key, OpenError, Scan, StoreConfig, StoreError, Table, Value,
+    crash::{self, Fate},
     embedded::{Embedded, View},
     key::{bytes_of, key_of},
     overlay::Overlay,
@@ -19,7 +20,10 @@ pub(crate) const VALUE_BYTES_MAX: usize = 32 << 20;
 
 /// An open store. Cloning gives another handle on the same one.
 #[derive(Clone)]
-pub struct Store(Engine);
+pub struct Store {
+    engine: Engine,
+    fate: Arc<Fate>,
+}
 
 #[derive(Clone)]
 enum Engine {
@@ -30,7 +34,7 @@ enum Engine {
 impl Store {
     /// Opens the store with exactly these tables; those that are not there yet are made.
     pub async fn open(config: StoreConfig, tables: &[&'static str]) -> Result<Store, OpenError> {
-        match config {
+        let engine = match config {
             StoreConfig::Embedded(config) => {
                 let tables = tables.to_vec();
                 #[expect(clippy::disallowed_methods, reason = "reading the log blocks; waited for below")]
@@ -39,16 +43,19 @@ impl Store {
                     doing: "opening the embedded engine",
                     source: source.into(),
                 })?;
-                Ok(Store(Engine::Embedded(Arc::new(opened?))))
+                Engine::Embedded(Arc::new(opened?))
             }
-            StoreConfig::Postgres(config) => Ok(Store(Engine::Postgres(Postgres::open(&config, tables).await?))),
-        }
+            StoreConfig::Postgres(config) => Engine::Postgres(Postgres::open(&config, tables).await?),
+        };
+        let fate = Arc::default();
+        Ok(Store { engine, fate })
     }
 
     /// Begins to read: one consistent snapshot, taken at the latest with the first read, of everything committed
     /// before.
     pub async fn begin_read(&self) -> Result<Reader, StoreError> {
-        Ok(Reader::over(match &self.0 {
+        self.fate.check()?;
+        Ok(Reader::over(match &self.engine {
             Engine::Embedded(engine) => Session::Embedded(engine.begin_read()),
             Engine::Postgres(engine) => Session::Postgres(engine.begin_read().await?),
         }))
@@ -56,20 +63,34 @@ impl Store {
 
     /// Begins a serialisable transaction.
     pub async fn begin_write(&self) -> Result<Tx, StoreError> {
-        Ok(Tx(Reader::over(match &self.0 {
+        self.fate.check()?;
+        let reader = Reader::over(match &self.engine {
             Engine::Embedded(engine) => Session::Embedded(engine.begin_write()?),
             Engine::Postgres(engine) => Session::Postgres(engine.begin_write().await?),
-        })))
+        });
+        let fate = Arc::clone(&self.fate);
+        Ok(Tx { reader, fate })
+    }
+
+    /// For tests of what stands on the store: has it end at the `nth` commit from now on, 1 being the next. From then on every
+    /// handle on it fails with [`StoreError::Stopped`], to read as to write, until the store is opened anew.
+    pub fn crash_at(&self, nth: u64, crash: Crash) {
+        self.fate.plan(nth, crash);
+    }
+
+    /// Whether the crash that was planned has come.
+    pub fn has_crashed(&self) -> bool {
+        self.fate.has_come()
     }
 
     /// Whether no other process can have this store open: whoever left something in it is gone.
     pub fn is_exclusive(&self) -> bool {
-        matches!(self.0, Engine::Embedded(_))
+        matches!(self.engine, Engine::Embedded(_))
     }
 
     /// What the store has done since it was opened, for metrics.
     pub fn stats(&self) -> StoreStats {
-        match &self.0 {
+        match &self.engine {
             Engine::Embedded(engine) => engine.stats(),
             Engine::Postgres(engine) => engine.stats(),
         }
@@ -77,7 +98,7 @@ impl Store {
 
     /// Commits what is waiting and closes the store. Transactions that are still open can no longer commit.
     pub async fn close(self) {
-        match self.0 {
+        match self.engine {
             Engine::Embedded(engine) => {
                 #[expect(clippy::disallowed_methods, reason = "the last commit blocks; waited for below")]
                 let closing = tokio::task::spawn_blocking(move || engine.close());
@@ -225,19 +246,22 @@ fn decode<K, V, T>(table: &Table<K, V>, decoded: Result<T, Corrupt>) -> Result<T
 /// A transaction: a [`Reader`] that may also write. Dropped without [`commit`](Tx::commit), it leaves nothing.
 ///
 /// Writes wait in memory, so a transaction is to be kept small; its reads see them at once.
-pub struct Tx(Reader);
+pub struct Tx {
+    reader: Reader,
+    fate: Arc<Fate>,
+}
 
 impl Deref for Tx {
     type Target = Reader;
 
     fn deref(&self) -> &Reader {
-        &self.0
+        &self.reader
     }
 }
 
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut Reader {
-        &mut self.0
+        &mut self.reader
     }
 }
 
@@ -251,9 +275,9 @@ impl Tx {
             Err(Corrupt(problem)) => problem,
             Ok(()) if key.len() > KEY_BYTES_MAX => "a key is longer than 2,000 bytes",
             Ok(()) if bytes.len() > VALUE_BYTES_MAX => "a value is larger than 32 MiB",
-            Ok(()) => return self.0.overlay.put(table.name(), key, Some(bytes)),
+            Ok(()) => return self.reader.overlay.put(table.name(), key, Some(bytes)),
         };
-        self.0.refused.get_or_insert(StoreError::Misused {
+        self.reader.refused.get_or_insert(StoreError::Misused {
             table: table.name(),
             problem,
         });
@@ -261,7 +285,7 @@ impl Tx {
 
     /// Removes `key`, whether or not it is there.
     pub fn delete<K: Key, V: Value>(&mut self, table: &Table<K, V>, key: &K) {
-        self.0.overlay.put(table.name(), bytes_of(key), None);
+        self.reader.overlay.put(table.name(), bytes_of(key), None);
     }
 
     /// Makes every write of this transaction durable and visible, or none.
@@ -273,13 +297,21 @@ impl Tx {
             session,
             overlay,
             refused,
-        } = self.0;
+        } = self.reader;
         if let Some(refused) = refused {
             return Err(refused);
         }
-        match session {
+        let met = self.fate.meet()?;
+        if met == Some(Crash::Before) {
+            return Err(crash::crashed());
+        }
+        let committed = match session {
             Session::Embedded(view) => view.commit(overlay).await,
             Session::Postgres(session) => session.commit(overlay).await,
+        };
+        match met {
+            Some(_) => committed.and(Err(crash::crashed())),
+            None => committed,
         }
     }
 }

@@ -32,3 +32,4 @@ mod silos;
 mod storms;
 mod support;
 mod tenants;
+mod year;
