@@ -3,6 +3,7 @@
 //! An entry holds ids, counts and words of this program, and by its types nothing else: what a data subject is called or
 //! has said cannot get in here, so the log outlives every erasure. There is no way to change or remove an entry.
 
+mod digest;
 pub(crate) mod graphql;
 
 use std::borrow::Cow;
@@ -11,6 +12,8 @@ use antumbra_store::{Reader, Scan, StoreError, Table, Tx};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use digest::Digest;
 
 use crate::{organization::OrganizationId, world::Ids};
 
@@ -74,11 +77,19 @@ pub enum Detail {
     Id(Uuid),
     /// A word of this program, such as a status.
     Word(Cow<'static, str>),
+    /// What stands for something that names nobody, such as a plan.
+    Digest(Digest),
 }
 
 impl From<&'static str> for Detail {
     fn from(word: &'static str) -> Detail {
         Detail::Word(Cow::Borrowed(word))
+    }
+}
+
+impl From<Digest> for Detail {
+    fn from(digest: Digest) -> Detail {
+        Detail::Digest(digest)
     }
 }
 

@@ -152,8 +152,11 @@ pub async fn hold(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, Ds
     advance(tx, deed, id, DsrEvent::Held).await
 }
 
-/// Takes a parked request up again where it stood.
+/// Takes a parked request up again where it stood. One whose plan waits for approval is taken up by that alone.
 pub async fn resume(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, DsrError> {
+    if super::get_head(tx, deed.organization, id).await?.plan.is_stopped {
+        return Err(DsrError::PlanNotApproved);
+    }
     advance(tx, deed, id, DsrEvent::Resumed).await
 }
 

@@ -4,11 +4,13 @@ use antumbra_store::Tx;
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
-    Cursor, Deed, Dsr, DsrError, DsrHead, DsrId, DsrState, DsrStatus, Filter, Order, Origin, Words, approve, cancel,
-    choose_words, count, extend, get, get_head, hold, link, list, remove_identifiers, resume, set_available_until,
-    set_silent, tell,
+    Cursor, Deed, Dsr, DsrError, DsrHead, DsrId, DsrState, DsrStatus, Filter, Order, Origin, Words, cancel,
+    choose_words, count, extend, get, get_head, hold, link, list,
+    plan::{approve_bound, approve_plan},
+    remove_identifiers, resume, set_available_until, set_silent, tell,
 };
 use crate::{
+    audit::Digest,
     graphql::{Date, Direction, OrderBy, OrderField, Person, Refusal, Session, bound, parse_id, parse_ids},
     http::Problem,
     organization::{Action, Days, MessageKind, SettingError, check_words},
@@ -105,10 +107,32 @@ impl DsrMutations {
     ) -> Result<ApproveRequestPayload, Refusal> {
         let session = Session::of(context);
         let id = DsrId(parse_id(&input.request_id, "request")?);
-        let head = approve(&mut *session.write().await, &session.deed(), id)
+        let hash = input.plan_hash.as_deref().map(read_hash).transpose()?;
+        let keys = session.keys().await?;
+        let head = approve_bound(&mut *session.write().await, &keys, &session.deed(), id, hash)
             .await
             .map_err(refusal)?;
         input.say(session, &head).await?;
+        Ok(ApproveRequestPayload {
+            request: opened(session, &head).await?,
+            client_mutation_id: None,
+        })
+    }
+
+    /// Approves what is planned for a request, by the hash of `POST /v1/data-subject-request/{id}/plan`. One that was parked
+    /// because its plan waits for approval goes on. Ours.
+    async fn approve_request_plan(
+        &self,
+        context: &Context<'_>,
+        input: ApproveRequestPlanInput,
+    ) -> Result<ApproveRequestPayload, Refusal> {
+        let session = Session::of(context);
+        let id = DsrId(parse_id(&input.request_id, "request")?);
+        let hash = read_hash(&input.plan_hash)?;
+        let keys = session.keys().await?;
+        let head = approve_plan(&mut *session.write().await, &keys, &session.deed(), id, hash)
+            .await
+            .map_err(refusal)?;
         Ok(ApproveRequestPayload {
             request: opened(session, &head).await?,
             client_mutation_id: None,
@@ -309,6 +333,8 @@ pub(crate) fn refusal(error: DsrError) -> Refusal {
         | DsrError::PastStopping(_)
         | DsrError::TooManyIdentifiers
         | DsrError::LegallyHeld
+        | DsrError::PlanDiffers { .. }
+        | DsrError::PlanNotApproved
         | DsrError::StillOpen(_)
         | DsrError::Shredded
         | DsrError::Ended(_)
@@ -734,6 +760,22 @@ struct CommunicationInput {
     template: Option<String>,
     /// The subject line of the message. Empty for the one that is configured or built in.
     subject: Option<String>,
+    /// For approvals: the hash of what is planned from here on. If the plan has another hash by now, nothing is approved.
+    /// Ours.
+    plan_hash: Option<String>,
+}
+
+/// The plan of a request, which somebody approves.
+#[derive(InputObject)]
+struct ApproveRequestPlanInput {
+    /// Which request.
+    request_id: ID,
+    /// The hash of its plan.
+    plan_hash: String,
+}
+
+fn read_hash(text: &str) -> Result<Digest, Refusal> {
+    Digest::parse(text).ok_or_else(|| Refusal::client("planHash must be the hash of a plan"))
 }
 
 impl CommunicationInput {

@@ -2,6 +2,7 @@
 
 mod download_file;
 mod download_keys;
+mod plan;
 
 use axum::extract::State;
 
@@ -19,6 +20,7 @@ use crate::{
 
 pub(crate) use download_file::{__path_download_file, download_file};
 pub(crate) use download_keys::{__path_download_keys, download_keys};
+pub(crate) use plan::{__path_plan, plan};
 
 /// `POST /v1/data-subject-request`: takes a new request in and starts it.
 #[utoipa::path(
@@ -160,6 +162,8 @@ impl From<DsrError> for Problem {
             | DsrError::PastStopping(_)
             | DsrError::TooManyIdentifiers
             | DsrError::LegallyHeld
+            | DsrError::PlanDiffers { .. }
+            | DsrError::PlanNotApproved
             | DsrError::StillOpen(_)
             | DsrError::Shredded
             | DsrError::Ended(_)

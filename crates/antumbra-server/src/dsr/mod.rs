@@ -17,6 +17,7 @@ mod list;
 mod locales;
 mod model;
 mod occasion;
+mod plan;
 mod prompt;
 mod refusal;
 mod regions;
@@ -50,6 +51,10 @@ pub use model::{
     Verifier,
 };
 pub use occasion::{Labelled, Occasion, OccasionPartition, TopicAnswer, TopicChoice};
+pub use plan::{
+    Approved, AskedIdentifier, Begun, Configured, Connection, LeftOut, Made, Part, PhasePlan, Plan, PlanMarks,
+    PlannedPoint, Reason, Unasked, UnaskedReason, approve_bound, approve_plan, begin_phase, draw_phase,
+};
 pub use prompt::{Cause, Prompt, Unfit, open_prompted};
 pub use restart::Restarted;
 pub use state::{
@@ -65,6 +70,7 @@ pub(crate) use store::RECORDS;
 
 use crate::{
     AppState,
+    audit::Digest,
     files::FileError,
     keyring::{KeyringError, OrganizationKeys},
     organization::OrganizationId,
@@ -79,6 +85,15 @@ pub enum DsrError {
     /// An equivalent request is open.
     #[error("an equivalent request is open")]
     Duplicate(DsrId),
+    /// Its plan is not what somebody approves, or no longer.
+    #[error("The plan has changed, and nothing was approved: its hash is {now} by now")]
+    PlanDiffers {
+        /// The plan's hash as it is.
+        now: Digest,
+    },
+    /// It is parked until somebody approves its plan.
+    #[error("Request is parked until its plan is approved")]
+    PlanNotApproved,
     /// It waits for nobody's approval.
     #[error("Request must be in an approving state, but it is {0}")]
     NotApproving(DsrStatus),

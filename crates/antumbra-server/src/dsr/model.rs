@@ -14,6 +14,7 @@ use super::{
     deadlines::{Deadline, Noted, Reckoned},
     drop_runs::DropLink,
     occasion::{Occasion, OccasionPartition},
+    plan::PlanMarks,
     restart::Restarted,
     state::{DsrState, Phase, Rules},
 };
@@ -86,6 +87,9 @@ pub struct DsrHead {
     /// The last restart.
     #[serde(default)]
     pub restarted: Option<Restarted>,
+    /// What was approved and made of its plans in this round.
+    #[serde(default)]
+    pub plan: PlanMarks,
     /// Blind index of the core identifier.
     pub core_index: [u8; 16],
     /// Blind index of what makes another request equivalent to this one.
@@ -457,6 +461,7 @@ mod tests {
             round: 0,
             moved_at: None,
             restarted: None,
+            plan: PlanMarks::default(),
             core_index: [0; 16],
             equivalence: [0; 16],
             shredded_at: None,

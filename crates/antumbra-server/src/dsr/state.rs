@@ -159,6 +159,9 @@ pub struct Rules {
     pub skip_secondary_if_no_files: bool,
     /// What a request of one phase ends with.
     pub delivery: Delivery,
+    /// Whether nothing is erased before somebody has approved the plan of it.
+    #[serde(default)]
+    pub requires_approved_plan: bool,
     /// How long the data subject can see what was delivered.
     pub availability: SignedDuration,
     /// Until when what was delivered can be seen and downloaded, where somebody has set that for this request.
@@ -227,9 +230,15 @@ impl Rules {
                 PostCompileStatus::Downloadable => Delivery::Files,
                 PostCompileStatus::ViewCategories => Delivery::Categories,
             },
+            requires_approved_plan: settings.requires_approved_plan,
             availability: settings.download_availability.span(),
             available_until: None,
         }
+    }
+
+    /// Whether `phase` begins only once somebody has approved the plan of it.
+    pub fn needs_approved_plan(&self, phase: Phase) -> bool {
+        self.requires_approved_plan && self.action_in(phase) == Action::Erasure
     }
 
     /// What the silos are asked to do in `phase`.

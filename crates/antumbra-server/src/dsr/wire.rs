@@ -16,11 +16,13 @@ use crate::{
 
 mod bulk;
 mod files;
+mod plan;
 mod purpose;
 mod submit;
 
 pub(crate) use bulk::{Batch, BatchTaken, batch_refused};
 pub(crate) use files::{DataPoint, DataSilo, DownloadKeys, File, Size, Window};
+pub(crate) use plan::Plan;
 pub(crate) use purpose::{PartitionOut, PreferenceOut, PurposeOut};
 pub(crate) use submit::Submit;
 

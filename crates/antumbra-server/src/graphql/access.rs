@@ -100,6 +100,7 @@ const MUTATIONS: &[FieldAccess] = &[
     needs("addDropRecords", &[MakeDataSubjectRequest]),
     needs("advanceClock", &[FullAdmin]),
     needs("approveRequest", &[RequestApproval]),
+    needs("approveRequestPlan", &[RequestApproval]),
     needs("beginRehearsal", &[FullAdmin]),
     needs("cancelRequest", &[RequestApproval]),
     needs("changeRequestDataSiloStatus", &[ManageRequestCompilation]),

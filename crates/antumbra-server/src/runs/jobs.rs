@@ -18,11 +18,14 @@ use super::{
 use crate::{
     AppState,
     audit::{self, Actor, AuditEntry, Detail},
-    dsr::{self, Deed, Dsr, DsrError, DsrEvent, DsrHead, DsrId, DsrStatus, OPEN_RUNS, Phase},
+    dsr::{
+        self, Begun, Configured, Connection, Deed, DsrError, DsrEvent, DsrHead, DsrId, DsrStatus, OPEN_RUNS, Part,
+        Phase, PhasePlan,
+    },
     jobs::{self, Claimed, Job, JobError, Waiting},
     keyring::OrganizationKeys,
-    organization::{Action, OrganizationId},
-    silos::{self, DataPoint, DataSilo, DataSiloId},
+    organization::OrganizationId,
+    silos::{self, DataSilo, DataSiloId},
     world::Ids,
 };
 
@@ -52,9 +55,22 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
     let now = app.now(job.organization);
     let silos = silos::list_silos(&mut tx, job.organization).await?;
     let kept = runs.clone();
+    let deed = Deed {
+        organization: job.organization,
+        by: Actor::System,
+        now,
+        ids: &app.ids,
+    };
     if runs.is_empty() {
-        runs = make_runs(&app, &mut tx, &keys, &dsr, phase, &silos).await?;
-        if runs.iter().all(|run| run.profiles.is_empty()) {
+        let configured = Configured::read(&mut tx, job.organization, &silos).await?;
+        let plan = dsr::draw_phase(&mut tx, &dsr, phase, &configured).await?;
+        let begun = dsr::begin_phase(&mut tx, &deed, &dsr.head, &plan).await;
+        if begun.map_err(RunError::from)? == Begun::Parked {
+            return done(tx, &job).await;
+        }
+        warn_of(&plan);
+        runs = make_runs(&app.ids, &dsr.head, &plan, now);
+        if !plan.asks_anybody() {
             nobody_to_ask(&app, &mut tx, &keys, &dsr.head, phase, silos.len());
         }
     }
@@ -83,12 +99,6 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
         }
     } else {
         let any_data = runs.iter().any(SiloRun::has_data);
-        let deed = Deed {
-            organization: job.organization,
-            by: Actor::System,
-            now,
-            ids: &app.ids,
-        };
         dsr::advance(&mut tx, &deed, id, DsrEvent::RunsFinished { any_data })
             .await
             .map_err(RunError::from)?;
@@ -124,94 +134,63 @@ fn abandon(tx: &mut Tx, organization: OrganizationId, run: &mut SiloRun) {
     store::replace(tx, organization, &before, run);
 }
 
-/// One run for each silo that takes part, one profile in it for each identifier the silo can look up.
-async fn make_runs(
-    app: &AppState,
-    tx: &mut Tx,
-    keys: &OrganizationKeys,
-    dsr: &Dsr,
-    phase: Phase,
-    silos: &[DataSilo],
-) -> Result<Vec<SiloRun>, StoreError> {
-    let action = dsr.head.rules.action_in(phase);
-    let mut points: HashMap<DataSiloId, Vec<DataPoint>> = HashMap::new();
-    for point in silos::list_all_data_points(tx, keys.organization).await? {
-        points.entry(point.silo).or_default().push(point);
-    }
-    let mut runs = Vec::new();
-    for silo in silos.iter().filter(|silo| may_take_part(silo, &dsr.head)) {
-        let points = points.remove(&silo.id).unwrap_or_default();
-        if !silo.serves(action, &points) {
-            continue;
+/// Makes the runs of a phase as it is planned: one for each part, with one profile for each identifier. Nothing else decides
+/// who is asked what.
+pub(super) fn make_runs(ids: &Ids, dsr: &DsrHead, plan: &PhasePlan, now: Timestamp) -> Vec<SiloRun> {
+    let action = plan.action;
+    let awaited: BTreeSet<DataSiloId> = plan
+        .parts
+        .iter()
+        .flat_map(|part| part.waits_for.iter().copied())
+        .collect();
+    let run = |part: &Part| {
+        // A silo that comes for its work itself counts as asked as soon as the work is there.
+        let status = match part.connection {
+            Connection::Noticed => RunStatus::Queued,
+            Connection::ComesForWork | Connection::Disconnected => RunStatus::Waiting,
+        };
+        let profiles = part.identifiers.iter().map(|asked| {
+            let id = ProfileId(ids.uuid());
+            Profile::new(id, asked.id, asked.name.clone(), status, part.answered(action))
+        });
+        SiloRun {
+            id: RunId(ids.uuid()),
+            request: plan.request,
+            phase: plan.phase,
+            round: plan.round,
+            silo: part.silo,
+            action,
+            created_at: now,
+            request_created_at: dsr.created_at,
+            profiles: profiles.collect(),
+            decided: None,
+            waits_for: part.waits_for.clone(),
+            is_awaited: awaited.contains(&part.silo),
+            abandoned: false,
+            manual_days: part.manual_days,
         }
-        let asked = points
-            .iter()
-            .filter(|point| action == Action::Access && point.enabled_actions.contains(&action));
-        let asked: Vec<_> = asked.map(|point| point.id).collect();
-        if silo.kind == "server" && !silo.is_noticed() {
+    };
+    plan.parts.iter().map(run).collect()
+}
+
+/// Tells the operator of parts that come to nothing, or that nobody learns of.
+fn warn_of(plan: &PhasePlan) {
+    for part in &plan.parts {
+        if part.connection == Connection::Disconnected {
             tracing::warn!(
-                dsr.id = %dsr.head.id,
-                silo.id = %silo.id.0,
+                dsr.id = %plan.request,
+                silo.id = %part.silo.0,
                 "a data silo of the kind `server` has no url: it is told nothing, and the request waits until it comes for its work"
             );
         }
-        // A silo that comes for its work itself counts as asked as soon as the work is there.
-        let status = if silo.is_noticed() {
-            RunStatus::Queued
-        } else {
-            RunStatus::Waiting
-        };
-        let mut seen = BTreeSet::new();
-        let known = dsr.subject.identifiers.iter().filter(|identifier| {
-            identifier.verified_at.is_some()
-                && silo.identity_keys.contains(&identifier.name)
-                && seen.insert((&identifier.name, &identifier.value))
-        });
-        let profile = |identifier: &dsr::DsrIdentifier| {
-            let id = ProfileId(app.ids.uuid());
-            Profile::new(
-                id,
-                identifier.id,
-                identifier.name.clone(),
-                status,
-                asked.iter().copied(),
-            )
-        };
-        let profiles: Vec<Profile> = known.map(profile).collect();
-        if profiles.is_empty() {
+        if part.identifiers.is_empty() {
             tracing::warn!(
-                dsr.id = %dsr.head.id,
-                silo.id = %silo.id.0,
-                keys = silo.identity_keys.len(),
+                dsr.id = %plan.request,
+                silo.id = %part.silo.0,
                 "a data silo is left out: none of the identifiers it looks people up by is a verified one of the request"
             );
         }
-        runs.push(SiloRun {
-            id: RunId(app.ids.uuid()),
-            request: dsr.head.id,
-            phase,
-            round: dsr.head.round,
-            silo: silo.id,
-            action,
-            created_at: app.now(keys.organization),
-            request_created_at: dsr.head.created_at,
-            profiles,
-            decided: None,
-            waits_for: if action == Action::Erasure {
-                silo.depends_on.iter().copied().collect()
-            } else {
-                Vec::new()
-            },
-            is_awaited: false,
-            abandoned: false,
-            manual_days: silo.manual_days(),
-        });
     }
-    let awaited: BTreeSet<DataSiloId> = runs.iter().flat_map(|run| run.waits_for.iter().copied()).collect();
-    for run in &mut runs {
-        run.is_awaited = awaited.contains(&run.silo);
-    }
-    Ok(runs)
 }
 
 /// Leaves word of a request that goes on without any silo having been asked: whoever reviews it sees only that there is
@@ -233,12 +212,6 @@ fn nobody_to_ask(app: &AppState, tx: &mut Tx, keys: &OrganizationKeys, head: &Ds
         details: vec![("action", action.into()), ("silos", Detail::Count(silos as u64))],
     };
     audit::record(tx, &app.ids, keys.organization, entry);
-}
-
-fn may_take_part(silo: &DataSilo, head: &DsrHead) -> bool {
-    (silo.is_live || head.is_test)
-        && head.silos.includes(silo.id.0)
-        && !silo.subject_blocklist.contains(&head.subject_type)
 }
 
 /// Lets runs go whose predecessors are done, and all those that wait for themselves: a circle, which configuration refuses,
@@ -420,3 +393,6 @@ async fn go_on_with_page(
     tx.commit().await?;
     Ok(Some(last))
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use crate::support::TestServer;
 
 mod bulk;
 mod legal_hold;
+mod plan;
 mod restart;
 
 /// A server with a caller who may do everything about requests.

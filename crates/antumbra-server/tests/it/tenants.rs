@@ -436,6 +436,7 @@ fn calls() -> Vec<Call> {
         get("/v1/data-subject-request/@request"),
         get("/v1/data-subject-request/@request/download-keys"),
         get("/v1/data-subject-request/@request/report"),
+        query("/v1/data-subject-request/@request/plan", Value::Null),
         query("/v1/request-identifiers", json!({ "requestId": "@request" })),
         get("/v1/files?downloadKey=@download_key"),
         call(
@@ -615,6 +616,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("addDropRecords", "mutation { addDropRecords(input: {dropRunId: \"@drop_run\", records: [{dropRecordId: \"1\", dropListType: email}]}) { dropRun { id } } }"),
     ("closeDropRun", "mutation { closeDropRun(input: {id: \"@drop_run\"}) { dropRun { id } } }"),
     ("createDropRun", "mutation { createDropRun(input: {title: \"@name\"}) { dropRun { title } } }"),
+    ("approveRequestPlan", "mutation { approveRequestPlan(input: {requestId: \"@request\", planHash: \"0000000000000000000000000000000000000000000000000000000000000000\"}) { request { id } } }"),
     ("approveRequest", "mutation { approveRequest(input: {requestId: \"@request\"}) { request { id } } }"),
     ("cancelRequest", "mutation { cancelRequest(input: {requestId: \"@request\"}) { request { id } } }"),
     ("changeRequestDataSiloStatus", "mutation { changeRequestDataSiloStatus(input: {id: \"@run\", status: SKIPPED}) { clientMutationId } }"),

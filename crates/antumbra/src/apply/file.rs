@@ -163,6 +163,7 @@ pub(crate) struct Action {
     pub(crate) delay: Option<Delay>,
     pub(crate) requires_review: Option<bool>,
     pub(crate) requires_secondary_review: Option<bool>,
+    pub(crate) requires_approved_plan: Option<bool>,
     pub(crate) skip_secondary_if_no_files: Option<bool>,
     pub(crate) skip_downloadable_step: Option<bool>,
     pub(crate) download_availability_duration: Option<u16>,

@@ -170,7 +170,7 @@ pub(super) const ACTION: Kind = Kind {
     list: "actions",
     pages: Pages::Yes,
     selection: "id type waitingPeriod delay { time previewAction } requiresReview requiresSecondaryReview \
-        skipSecondaryIfNoFiles skipDownloadableStep downloadAvailabilityDuration postCompileStatus \
+        requiresApprovedPlan skipSecondaryIfNoFiles skipDownloadableStep downloadAvailabilityDuration postCompileStatus \
         allowPostCompileChoice sendReceiptEmail expiryTimeRegions { region value } regionDetectionMethod regionList",
     name: "type",
     name_at: "type",
@@ -183,6 +183,7 @@ pub(super) const ACTION: Kind = Kind {
             "requiresSecondaryReview",
             "requiresSecondaryReview",
         ),
+        field("requiresApprovedPlan", "requiresApprovedPlan", "requiresApprovedPlan"),
         field(
             "skipSecondaryIfNoFiles",
             "skipSecondaryIfNoFiles",

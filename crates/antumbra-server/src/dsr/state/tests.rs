@@ -22,6 +22,7 @@ pub(super) fn one_phase() -> Rules {
         delivery: Delivery::Files,
         availability: days(14),
         available_until: None,
+        requires_approved_plan: false,
     }
 }
 
@@ -436,6 +437,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
             delivery,
             availability: days(2),
             available_until: None,
+            requires_approved_plan: false,
         },
     )
 }

@@ -219,6 +219,8 @@ pub(super) struct UpdateActionInput {
     pub(super) requires_review: Option<bool>,
     /// A person approves the end of the second phase.
     pub(super) requires_secondary_review: Option<bool>,
+    /// Nothing is erased before somebody has approved the plan of it. Ours.
+    pub(super) requires_approved_plan: Option<bool>,
     /// The second phase is left out when the first found nothing.
     pub(super) skip_secondary_if_no_files: Option<bool>,
     /// There is no time in which the report can be downloaded.
@@ -278,6 +280,7 @@ impl UpdateActionInput {
         }
         put(&mut action.requires_review, self.requires_review);
         put(&mut action.requires_secondary_review, self.requires_secondary_review);
+        put(&mut action.requires_approved_plan, self.requires_approved_plan);
         put(&mut action.skip_secondary_if_no_files, self.skip_secondary_if_no_files);
         put(&mut action.skip_downloadable_step, self.skip_downloadable_step);
         put(

@@ -345,6 +345,8 @@ pub(super) struct ActionNode {
     pub(super) requires_review: bool,
     /// A person approves the end of the second phase.
     pub(super) requires_secondary_review: bool,
+    /// Nothing is erased before somebody has approved the plan of it. Ours.
+    pub(super) requires_approved_plan: bool,
     /// The second phase is left out when the first found nothing.
     pub(super) skip_secondary_if_no_files: bool,
     /// There is no time in which the report can be downloaded.
@@ -401,6 +403,7 @@ impl ActionNode {
             }),
             requires_review: settings.requires_review,
             requires_secondary_review: settings.requires_secondary_review,
+            requires_approved_plan: settings.requires_approved_plan,
             skip_secondary_if_no_files: settings.skip_secondary_if_no_files,
             skip_downloadable_step: settings.skip_downloadable_step,
             download_availability_duration: settings.download_availability.0.into(),

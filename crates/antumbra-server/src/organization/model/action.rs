@@ -154,6 +154,9 @@ pub struct ActionSettings {
     pub requires_review: bool,
     /// A person approves the end of the second phase.
     pub requires_secondary_review: bool,
+    /// Nothing is erased before somebody has approved the plan of it.
+    #[serde(default)]
+    pub requires_approved_plan: bool,
     /// The second phase is left out when the preview found nothing.
     pub skip_secondary_if_no_files: bool,
     /// The request ends without a time in which its report can be downloaded.
@@ -187,6 +190,7 @@ impl ActionSettings {
             delay: None,
             requires_review: true,
             requires_secondary_review: false,
+            requires_approved_plan: false,
             skip_secondary_if_no_files: false,
             skip_downloadable_step: false,
             download_availability: Days(14),

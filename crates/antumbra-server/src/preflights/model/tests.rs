@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    dsr::{DsrState, IdentifierSource, Origin, Rules, SiloChoice},
+    dsr::{DsrState, IdentifierSource, Origin, PlanMarks, Rules, SiloChoice},
     organization::{ActionId, ActionSettings},
 };
 
@@ -155,6 +155,7 @@ fn head() -> DsrHead {
         round: 0,
         moved_at: None,
         restarted: None,
+        plan: PlanMarks::default(),
         deadline: None,
         shredded_at: None,
         core_index: [0; 16],
