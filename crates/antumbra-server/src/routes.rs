@@ -32,6 +32,7 @@ fn table() -> Vec<Route> {
         scope(routes!(dsr::http::submit_bulk), MakeDataSubjectRequest).budget(DSR),
         scope(routes!(dsr::http::status), ViewRequests).budget(DSR),
         scope(routes!(dsr::http::plan), ViewRequests).may_be_closed().budget(DSR),
+        scope(routes!(runs::closing_record), ViewRequests).may_be_closed().budget(DSR),
         scope(routes!(dsr::http::download_keys), ViewRequestCompilation).budget(DSR),
         scope(routes!(dsr::http::request_identifiers), ViewRequestCompilation).budget(DSR),
         any_key(routes!(dsr::http::download_file)).budget(DSR),

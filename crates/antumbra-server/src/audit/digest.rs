@@ -14,11 +14,6 @@ impl Digest {
         Digest(antumbra_crypto::sha256(bytes))
     }
 
-    /// What was digested elsewhere.
-    pub const fn from_bytes(digest: [u8; 32]) -> Digest {
-        Digest(digest)
-    }
-
     /// The digest that `text` spells.
     pub fn parse(text: &str) -> Option<Digest> {
         let mut digest = [0; 32];

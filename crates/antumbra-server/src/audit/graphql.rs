@@ -148,6 +148,7 @@ impl AuditEvent {
                 Detail::Count(count) => count.to_string(),
                 Detail::Id(id) => id.to_string(),
                 Detail::Word(word) => word.into_owned(),
+                Detail::Digest(digest) => digest.to_string(),
             },
         };
         AuditEvent {

@@ -147,6 +147,9 @@ impl DsrMutations {
     ) -> Result<CancelRequestPayload, Refusal> {
         let session = Session::of(context);
         let id = DsrId(parse_id(&input.request_id, "request")?);
+        if input.plan_hash.is_some() {
+            return Err(Refusal::client("planHash is for approvals"));
+        }
         let head = cancel(&mut *session.write().await, &session.deed(), id)
             .await
             .map_err(refusal)?;

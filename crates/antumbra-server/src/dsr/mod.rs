@@ -52,8 +52,9 @@ pub use model::{
 };
 pub use occasion::{Labelled, Occasion, OccasionPartition, TopicAnswer, TopicChoice};
 pub use plan::{
-    Approved, AskedIdentifier, Begun, Configured, Connection, LeftOut, Made, Part, PhasePlan, Plan, PlanMarks,
-    PlannedPoint, Reason, Unasked, UnaskedReason, approve_bound, approve_plan, begin_phase, draw_phase,
+    Answered, Approved, AskedIdentifier, Begun, Configured, Connection, LeftOut, Made, Part, PhasePlan, Plan,
+    PlanMarks, PlannedPoint, Reason, Unasked, UnaskedReason, approve_bound, approve_plan, begin_phase, draw_phase,
+    phase_answered,
 };
 pub use prompt::{Cause, Prompt, Unfit, open_prompted};
 pub use restart::Restarted;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(super) use keep::draw;
-pub use keep::{Begun, approve_bound, approve_plan, begin_phase, draw_phase};
+pub use keep::{Begun, approve_bound, approve_plan, begin_phase, draw_phase, phase_answered};
 
 use super::{
     model::{Dsr, DsrHead, DsrId, DsrIdentifier},
@@ -85,6 +85,8 @@ pub struct Part {
     pub is_paused: bool,
     /// A person's work, who is reminded of it after so many days.
     pub manual_days: Option<u32>,
+    /// Once it says that it has erased, it is asked whether anything is left.
+    pub confirms_absence: bool,
 }
 
 /// An identifier that a silo is asked about.
@@ -310,6 +312,7 @@ impl Part {
             },
             is_paused: silo.is_paused,
             manual_days: silo.manual_days(),
+            confirms_absence: action == Action::Erasure && silo.confirms_absence,
         }
     }
 
@@ -398,6 +401,18 @@ pub struct Made {
     /// The hash of what was planned as the silos were asked.
     pub hash: Digest,
     /// When they were.
+    pub at: Timestamp,
+    /// What stands for everything they answered, once all of them have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Answered>,
+}
+
+/// That all silos of a phase have answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The digest of what they were asked and answered.
+    pub digest: Digest,
+    /// When the last of them did.
     pub at: Timestamp,
 }
 

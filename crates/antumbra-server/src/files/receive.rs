@@ -47,6 +47,12 @@ impl Received {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// What stands for the sealed bytes: it says nothing about the file to those who cannot open it.
+    pub fn digest(&self) -> [u8; 32] {
+        let roots = self.segments.iter().flat_map(|(_, segment)| segment.root);
+        antumbra_crypto::sha256(&roots.collect::<Vec<u8>>())
+    }
 }
 
 /// Seals what `body` brings. What fails or is cut off leaves nothing but a reservation, which the sweep removes.

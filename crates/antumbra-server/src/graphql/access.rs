@@ -97,6 +97,7 @@ const QUERIES: &[FieldAccess] = &[
 /// The mutations.
 #[rustfmt::skip]
 const MUTATIONS: &[FieldAccess] = &[
+    needs("acceptRequestDataSiloContradiction", &[ManageRequestCompilation]),
     needs("addDropRecords", &[MakeDataSubjectRequest]),
     needs("advanceClock", &[FullAdmin]),
     needs("approveRequest", &[RequestApproval]),

@@ -77,6 +77,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for UntypedJson<T> {
     }
 }
 
+/// A body of the kind `J`, and SHA-256 of its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Digested<J>(pub J, pub [u8; 32]);
+
+impl<J: FromRequest<S, Rejection = Problem>, S: Send + Sync> FromRequest<S> for Digested<J> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let body = Bytes::from_request(Request::new(body), state).await;
+        let body = body.map_err(|_| Problem::malformed("The body was cut off"))?;
+        let digest = antumbra_crypto::sha256(&body);
+        let read = J::from_request(Request::from_parts(parts, body.into()), state).await?;
+        Ok(Digested(read, digest))
+    }
+}
+
 async fn json_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     check_type(request.headers())?;
     let body = Bytes::from_request(request, state).await;

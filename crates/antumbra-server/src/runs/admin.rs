@@ -6,9 +6,9 @@ use antumbra_store::{Reader, StoreError, Tx};
 use jiff::Timestamp;
 
 use super::{
-    RunError,
+    RunError, absence,
     jobs::{let_go_on, look_once},
-    model::{RunId, RunStatus, SiloRun, Verdict},
+    model::{Proof, RunId, RunStatus, SiloRun, Verdict},
     store,
     visual::VisualStatus,
 };
@@ -156,17 +156,24 @@ pub async fn count_work(
 /// left the run's phase.
 pub async fn change_status(tx: &mut Tx, deed: &Deed<'_>, id: RunId, verdict: Verdict) -> Result<SiloRun, RunError> {
     let before = open_run(tx, deed, id).await?;
+    if before.is_contradicted() {
+        return Err(RunError::Contradicted);
+    }
     let mut run = before.clone();
     run.decide(verdict);
     keep(tx, deed, &before, run, "silo_run.decided").await
 }
 
-/// A person has a silo asked again. Fails with [`RunError::RequestMovedOn`] once the request has
+/// A person has a silo asked again; one that showed that it still holds what it had erased is to erase it again. Fails with [`RunError::RequestMovedOn`] once the request has
 /// left the run's phase.
 pub async fn retry(tx: &mut Tx, deed: &Deed<'_>, id: RunId) -> Result<SiloRun, RunError> {
     let before = open_run(tx, deed, id).await?;
+    if before.is_contradicted() {
+        return absence::erase_again(tx, deed, &before).await;
+    }
     let mut run = before.clone();
     run.ask_again();
+    absence::forget_question(tx, deed, &mut run).await?;
     keep(tx, deed, &before, run, "silo_run.retried").await
 }
 
@@ -193,7 +200,9 @@ async fn keep(
             jobs::cancel(tx, deed.organization, planned);
         }
     }
+    run.follow(before, deed.now, Proof::Decision { by: deed.by });
     store::replace(tx, deed.organization, before, &run);
+    absence::record(tx, deed, before, &run);
     let entry = AuditEntry {
         actor: deed.by,
         action,

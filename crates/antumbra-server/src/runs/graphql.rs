@@ -4,8 +4,8 @@ use antumbra_store::Reader;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use super::{
-    RunError, RunFilter, RunId, RunStatus, SiloRun, Verdict, VisualStatus, change_status, count_work, list_runs,
-    look_at, retry, send::open_text,
+    RunError, RunFilter, RunId, RunStatus, SiloRun, Verdict, VisualStatus, accept, change_status, count_work,
+    list_runs, look_at, retry, send::open_text,
 };
 use crate::{
     api_keys::ScopeName,
@@ -112,7 +112,32 @@ impl RunMutations {
         })
     }
 
-    /// Has the silo asked again.
+    /// Lets it stand that a silo still holds data that it said it had erased, for a reason: the erasure counts as done. Ours.
+    async fn accept_request_data_silo_contradiction(
+        &self,
+        context: &Context<'_>,
+        input: AcceptContradictionInput,
+    ) -> Result<ChangeRequestDataSiloStatusPayload, Refusal> {
+        let session = Session::of(context);
+        let id = read_run_id(&input.id)?;
+        let reason = input.reason.trim();
+        if reason.is_empty() || reason.chars().count() > REASON_MAX {
+            return Err(Refusal::client(format!(
+                "reason must have 1 to {REASON_MAX} characters"
+            )));
+        }
+        let keys = session.keys().await?;
+        let mut tx = session.write().await;
+        let run = accept(&mut tx, &keys, &session.deed(), id, reason)
+            .await
+            .map_err(refusal)?;
+        Ok(ChangeRequestDataSiloStatusPayload {
+            request_data_silo: RunNode::one(&mut tx, session, run).await?,
+            client_mutation_id: None,
+        })
+    }
+
+    /// Has the silo asked again. One that still holds data that it said it had erased is to erase it again.
     async fn retry_request_data_silo(
         &self,
         context: &Context<'_>,
@@ -129,6 +154,9 @@ impl RunMutations {
     }
 }
 
+/// Characters of a reason at most.
+const REASON_MAX: usize = 1_000;
+
 /// Clients look for these words.
 const NO_SUCH_RUN: &str = "Failed to find RequestDataSilo";
 
@@ -139,7 +167,11 @@ fn read_run_id(id: &ID) -> Result<RunId, Refusal> {
 fn refusal(error: RunError) -> Refusal {
     match error {
         RunError::NotFound => Refusal::client(NO_SUCH_RUN),
-        RunError::Closed | RunError::RequestMovedOn(_) | RunError::PagesEnded => Refusal::client(error.to_string()),
+        RunError::Closed
+        | RunError::RequestMovedOn(_)
+        | RunError::Contradicted
+        | RunError::NotContradicted
+        | RunError::PagesEnded => Refusal::client(error.to_string()),
         failed => Problem::from(failed).into(),
     }
 }
@@ -207,6 +239,15 @@ struct BulkCompletionReducedRequestInput {
     /// Read and ignored.
     #[graphql(name = "communicationId")]
     _communication_id: Option<ID>,
+}
+
+/// Why it may stay as it is.
+#[derive(InputObject)]
+struct AcceptContradictionInput {
+    /// The run in which data turned up.
+    id: ID,
+    /// Why. It is kept with the personal data of the request, and deleted with it.
+    reason: String,
 }
 
 /// What a person decides about a run.
@@ -294,6 +335,9 @@ impl RunNode {
 
     /// What there is to say about it.
     async fn details(&self) -> String {
+        if self.run.is_contradicted() {
+            return RunError::Contradicted.to_string();
+        }
         let done = self
             .run
             .profiles

@@ -10,8 +10,9 @@ use antumbra_store::{StoreError, Tx};
 use jiff::Timestamp;
 
 use super::{
-    RunError,
-    model::{Profile, ProfileId, RunId, RunStatus, SiloRun, Verdict, Windows},
+    RunError, absence,
+    closing::{self, Digests},
+    model::{Profile, ProfileId, Proof, RunId, RunStatus, SiloRun, Verdict, Windows},
     send::SEND_NOTICE,
     store,
 };
@@ -19,7 +20,7 @@ use crate::{
     AppState,
     audit::{self, Actor, AuditEntry, Detail},
     dsr::{
-        self, Begun, Configured, Connection, Deed, DsrError, DsrEvent, DsrHead, DsrId, DsrStatus, OPEN_RUNS, Part,
+        self, Begun, Configured, Connection, Deed, Dsr, DsrError, DsrEvent, DsrHead, DsrId, DsrStatus, OPEN_RUNS, Part,
         Phase, PhasePlan,
     },
     jobs::{self, Claimed, Job, JobError, Waiting},
@@ -69,7 +70,8 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
             return done(tx, &job).await;
         }
         warn_of(&plan);
-        runs = make_runs(&app.ids, &dsr.head, &plan, now);
+        let digests = Digests::of_request(&mut tx, &keys, id).await.map_err(RunError::from)?;
+        runs = make_runs(&app.ids, &dsr, &digests, &plan, now);
         if !plan.asks_anybody() {
             nobody_to_ask(&app, &mut tx, &keys, &dsr.head, phase, silos.len());
         }
@@ -77,7 +79,9 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
     for run in runs.iter_mut().filter(|run| run.is_open()) {
         // Nobody is left to answer for a silo that was taken away.
         if !silos.iter().any(|silo| silo.id == run.silo) {
+            let before = run.clone();
             run.decide(Verdict::Skipped);
+            run.follow(&before, now, Proof::Decision { by: Actor::System });
         }
     }
     release(&mut runs);
@@ -98,8 +102,7 @@ pub async fn open_runs(app: AppState, job: Claimed) -> Result<(), JobError> {
             jobs::finish_until(&mut tx, &job, now + LOOK_AGAIN).await?;
         }
     } else {
-        let any_data = runs.iter().any(SiloRun::has_data);
-        dsr::advance(&mut tx, &deed, id, DsrEvent::RunsFinished { any_data })
+        phase_ends(&mut tx, &deed, id, phase, &runs)
             .await
             .map_err(RunError::from)?;
         jobs::finish(&mut tx, &job).await?;
@@ -136,7 +139,7 @@ fn abandon(tx: &mut Tx, organization: OrganizationId, run: &mut SiloRun) {
 
 /// Makes the runs of a phase as it is planned: one for each part, with one profile for each identifier. Nothing else decides
 /// who is asked what.
-pub(super) fn make_runs(ids: &Ids, dsr: &DsrHead, plan: &PhasePlan, now: Timestamp) -> Vec<SiloRun> {
+pub(super) fn make_runs(ids: &Ids, dsr: &Dsr, digests: &Digests, plan: &PhasePlan, now: Timestamp) -> Vec<SiloRun> {
     let action = plan.action;
     let awaited: BTreeSet<DataSiloId> = plan
         .parts
@@ -151,7 +154,12 @@ pub(super) fn make_runs(ids: &Ids, dsr: &DsrHead, plan: &PhasePlan, now: Timesta
         };
         let profiles = part.identifiers.iter().map(|asked| {
             let id = ProfileId(ids.uuid());
-            Profile::new(id, asked.id, asked.name.clone(), status, part.answered(action))
+            let known = dsr.subject.identifiers.iter().find(|known| known.id == asked.id);
+            Profile {
+                digest: known.and_then(|known| digests.of(known)),
+                asked_at: (status == RunStatus::Waiting).then_some(now),
+                ..Profile::new(id, asked.id, asked.name.clone(), status, part.answered(action))
+            }
         });
         SiloRun {
             id: RunId(ids.uuid()),
@@ -161,13 +169,17 @@ pub(super) fn make_runs(ids: &Ids, dsr: &DsrHead, plan: &PhasePlan, now: Timesta
             silo: part.silo,
             action,
             created_at: now,
-            request_created_at: dsr.created_at,
+            request_created_at: dsr.head.created_at,
             profiles: profiles.collect(),
             decided: None,
             waits_for: part.waits_for.clone(),
             is_awaited: awaited.contains(&part.silo),
             abandoned: false,
             manual_days: part.manual_days,
+            confirms_absence: part.confirms_absence,
+            confirmed_by: None,
+            confirms: None,
+            contradiction: None,
         }
     };
     plan.parts.iter().map(run).collect()
@@ -309,7 +321,7 @@ pub(super) fn replan_notice(
 
 /// After `run` was saved closed: lets the runs that wait for it begin, or the request go on if this was the last.
 pub(super) async fn let_go_on(tx: &mut Tx, deed: &Deed<'_>, run: &SiloRun) -> Result<(), DsrError> {
-    if run.is_open() {
+    if run.is_open() || absence::is_to_be_confirmed(tx, deed, run).await? {
         return Ok(());
     }
     if store::any_other_open(tx, deed.organization, run).await? {
@@ -323,9 +335,22 @@ pub(super) async fn let_go_on(tx: &mut Tx, deed: &Deed<'_>, run: &SiloRun) -> Re
     if !run.is_of(&head) || head.state.status() == DsrStatus::OnHold {
         return Ok(());
     }
-    let runs = store::list(tx, deed.organization, run.request).await?;
-    let any_data = runs.iter().any(|other| other.is_of(&head) && other.has_data());
-    dsr::advance(tx, deed, run.request, DsrEvent::RunsFinished { any_data }).await?;
+    let mut runs = store::list(tx, deed.organization, run.request).await?;
+    runs.retain(|other| other.is_of(&head));
+    phase_ends(tx, deed, run.request, run.phase, &runs).await
+}
+
+/// Every run of a phase is closed: the request goes on, with what stands for the answers kept.
+async fn phase_ends(
+    tx: &mut Tx,
+    deed: &Deed<'_>,
+    request: DsrId,
+    phase: Phase,
+    runs: &[SiloRun],
+) -> Result<(), DsrError> {
+    let any_data = runs.iter().any(SiloRun::delivers);
+    dsr::phase_answered(tx, deed, request, phase, closing::digest_of(runs)).await?;
+    dsr::advance(tx, deed, request, DsrEvent::RunsFinished { any_data }).await?;
     Ok(())
 }
 

@@ -4,7 +4,9 @@
 //! a notice for each profile; one without comes for its work list. Both answer with the nonce they were given. A run is a
 //! pure state machine ([`SiloRun`]); when the last one of a phase closes, the request goes on in the same transaction.
 
+mod absence;
 mod admin;
+mod closing;
 pub(crate) mod graphql;
 mod http;
 mod jobs;
@@ -21,10 +23,14 @@ mod wire;
 use antumbra_crypto::OpenFailed;
 use antumbra_store::StoreError;
 
+pub use absence::accept;
 pub use admin::{Listed, RunFilter, change_status, count_work, get_run, list_runs, look_at, retry};
 pub(crate) use http::*;
 pub use jobs::{go_on_at_silo, open_runs};
-pub use model::{Answer, DataPointAnswer, Profile, ProfileId, RunId, RunStatus, SiloRun, Verdict, Windows};
+pub use model::{
+    Answer, Contradiction, DataPointAnswer, Profile, ProfileId, Proof, Resolution, RunId, RunStatus, SiloRun, Verdict,
+    Windows,
+};
 pub use send::{SEND_NOTICE, send_notice};
 pub use store::{Forgetting, TABLES, forget};
 pub use visual::VisualStatus;
@@ -53,6 +59,14 @@ pub enum RunError {
     /// The request no longer works on the phase of the run. Clients look for the first words.
     #[error("Request must be active: the silos no longer work on it, it is {0}")]
     RequestMovedOn(DsrStatus),
+    /// The silo holds what it said it had erased, and nobody has decided about that.
+    #[error(
+        "The data silo still holds data that it said it had erased: have it erase again, or accept that with a reason"
+    )]
+    Contradicted,
+    /// Nothing contradicts the erasure, or somebody has decided about that.
+    #[error("Nothing contradicts the erasure at this data silo")]
+    NotContradicted,
     /// The last page of a data point has come.
     #[error("The last page of this data point has already been received")]
     PagesEnded,
@@ -115,9 +129,13 @@ impl From<RunError> for Problem {
         match error.storage() {
             Ok(error) => error.into(),
             Err(RunError::NotFound) => Problem::not_found(),
-            Err(error @ (RunError::Closed | RunError::RequestMovedOn(_) | RunError::PagesEnded)) => {
-                Problem::conflict_state(error.to_string())
-            }
+            Err(
+                error @ (RunError::Closed
+                | RunError::RequestMovedOn(_)
+                | RunError::Contradicted
+                | RunError::NotContradicted
+                | RunError::PagesEnded),
+            ) => Problem::conflict_state(error.to_string()),
             Err(RunError::File(error)) => error.into(),
             Err(RunError::Keys(error)) => error.into(),
             Err(RunError::Dsr(DsrError::NotFound)) => Problem::not_found(),

@@ -14,6 +14,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
+    audit::{Actor, Digest},
     dsr::{DsrHead, DsrId, Phase},
     jobs::Waiting,
     organization::Action,
@@ -155,6 +156,79 @@ pub struct SiloRun {
     /// The silo is a person's work, who is reminded of it after so many days.
     #[serde(default)]
     pub manual_days: Option<u32>,
+    /// For erasures: once the silo says that it is done, it is asked whether anything is left.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub confirms_absence: bool,
+    /// The run that asks so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_by: Option<RunId>,
+    /// The erasure after which this run asks whether anything is left. What the silo hands over is kept nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirms: Option<RunId>,
+    /// The silo still holds what it said it had erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradiction: Option<Contradiction>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// A silo that said it had erased data showed that it holds some.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contradiction {
+    /// When it did.
+    pub at: Timestamp,
+    /// What somebody decided about it. Until then the run is open, and a person's task.
+    pub resolved: Option<Resolution>,
+}
+
+/// What somebody decided about a contradiction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// The silo is to erase once more.
+    ErasedAgain {
+        /// In this run.
+        run: RunId,
+        /// Who decided it.
+        by: Actor,
+        /// When.
+        at: Timestamp,
+    },
+    /// It is to stay as it is.
+    Accepted {
+        /// Who decided it.
+        by: Actor,
+        /// When.
+        at: Timestamp,
+        /// Why, sealed under the request's key.
+        reason: Vec<u8>,
+    },
+}
+
+/// On whose word something counts as answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// The silo reported it, with the nonce of the profile.
+    Report {
+        /// The API key that it came with.
+        key: Uuid,
+        /// A keyed digest of what it sent.
+        body: Digest,
+    },
+    /// The answer to a notice said it.
+    Reply {
+        /// The status of the answer.
+        status: u16,
+    },
+    /// Somebody decided it in the silo's place.
+    Decision {
+        /// Who.
+        by: Actor,
+    },
 }
 
 /// One identifier that a silo is asked about.
@@ -183,6 +257,18 @@ pub struct Profile {
     /// When the silo last said that it is not done; none since somebody has had it asked again.
     #[serde(default)]
     pub put_off_at: Option<Timestamp>,
+    /// What stands for the identifier's value: a digest under the request's key, and noise once that is destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// When the silo first had word of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
+    /// When it was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Timestamp>,
+    /// On whose word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
 }
 
 /// What is known of one data point of a profile.
@@ -196,6 +282,9 @@ pub struct DataPointAnswer {
     pub files: u32,
     /// The last page of paged data has come.
     pub pages_ended: bool,
+    /// When it was answered for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Timestamp>,
 }
 
 /// The profile or its run is closed: nothing more can be reported.
@@ -359,10 +448,49 @@ impl SiloRun {
 
     /// Whether any data was handed over.
     pub fn has_data(&self) -> bool {
-        let handed_over = |point: &DataPointAnswer| point.files > 0 || point.answer == Answer::Data;
-        self.profiles
-            .iter()
-            .any(|profile| profile.data_points.iter().any(handed_over))
+        self.profiles.iter().any(Profile::has_data)
+    }
+
+    /// Whether any data was handed over that belongs to the data subject's report.
+    pub fn delivers(&self) -> bool {
+        self.confirms.is_none() && self.has_data()
+    }
+
+    /// Whether it waits for somebody to decide about data that should have been erased.
+    pub fn is_contradicted(&self) -> bool {
+        let open = self.contradiction.as_ref().filter(|found| found.resolved.is_none());
+        open.is_some()
+    }
+
+    /// Follows what has changed since `before`: notes when each thing was answered and on whose word, and keeps a run open
+    /// in which data turned up that should have been erased.
+    pub fn follow(&mut self, before: &SiloRun, now: Timestamp, proof: Proof) {
+        if self.confirms.is_some() && self.contradiction.is_none() && self.has_data() {
+            self.contradiction = Some(Contradiction {
+                at: now,
+                resolved: None,
+            });
+        }
+        if self.is_contradicted() {
+            for profile in self.profiles.iter_mut().filter(|profile| profile.has_data()) {
+                profile.status = RunStatus::ActionRequired;
+            }
+        }
+        for profile in &mut self.profiles {
+            let was = before.profiles.iter().find(|was| was.id == profile.id);
+            profile.follow(was, now, proof);
+        }
+    }
+
+    /// Somebody has decided about the data that turned up: nothing more is awaited from the silo in this run.
+    pub fn resolve(&mut self, resolution: Resolution) {
+        if let Some(contradiction) = &mut self.contradiction {
+            contradiction.resolved = Some(resolution);
+        }
+        for profile in self.profiles.iter_mut().filter(|profile| !profile.status.is_terminal()) {
+            profile.close_unmentioned(Verdict::Resolved);
+            profile.status = RunStatus::Resolved;
+        }
     }
 
     /// The profile, if it is one of this run and can still be reported on.
@@ -435,6 +563,10 @@ impl Profile {
             poll_id: None,
             message: None,
             put_off_at: None,
+            digest: None,
+            asked_at: None,
+            answered_at: None,
+            proof: None,
         }
     }
 
@@ -555,6 +687,29 @@ impl Profile {
         }
     }
 
+    fn has_data(&self) -> bool {
+        let handed_over = |point: &DataPointAnswer| point.files > 0 || point.answer == Answer::Data;
+        self.data_points.iter().any(handed_over)
+    }
+
+    /// Notes of what has changed since it was as `was` when it did, and on whose word.
+    fn follow(&mut self, was: Option<&Profile>, now: Timestamp, proof: Proof) {
+        for point in &mut self.data_points {
+            let before = was.and_then(|was| was.data_points.iter().find(|before| before.id == point.id));
+            if !point.answer.is_final() {
+                point.answered_at = None;
+            } else if before.is_none_or(|before| before.answer != point.answer) {
+                point.answered_at = Some(now);
+            }
+        }
+        let was_open = was.is_none_or(|was| !was.status.is_terminal());
+        match self.status.is_terminal() {
+            false => (self.answered_at, self.proof) = (None, None),
+            true if was_open => (self.answered_at, self.proof) = (Some(now), Some(proof)),
+            true => {}
+        }
+    }
+
     /// When the silo is to be noticed next, if nothing comes before.
     pub fn notice_at(&self, windows: &Windows, now: Timestamp) -> Option<Timestamp> {
         let tried_in_vain = self.failed_notices > 0 && self.failed_notices < windows.tries;
@@ -656,6 +811,7 @@ impl DataPointAnswer {
             answer: Answer::Awaited,
             files: 0,
             pages_ended: false,
+            answered_at: None,
         }
     }
 }

@@ -12,16 +12,17 @@ use axum::http::HeaderMap;
 use jiff::Timestamp;
 
 use super::{
-    RunError,
+    RunError, absence,
     jobs::{let_go_on, replan_notice},
-    model::{Profile, RunStatus, SiloRun},
+    model::{Profile, Proof, RunStatus, SiloRun},
     nonce::SiloNonce,
     send::text_context,
     store,
 };
 use crate::{
     AppState,
-    audit::{self, Actor, AuditEntry},
+    api_keys::ApiKeyId,
+    audit::{self, Actor, AuditEntry, Digest},
     dsr::{self, Deed, DsrError},
     http::{Caller, Problem, scope},
     keyring::{KeyKind, OrganizationKeys},
@@ -34,6 +35,7 @@ pub(super) struct Admitted {
     pub(super) organization: OrganizationId,
     pub(super) keys: Arc<OrganizationKeys>,
     pub(super) nonce: SiloNonce,
+    key: ApiKeyId,
 }
 
 impl Admitted {
@@ -50,6 +52,7 @@ impl Admitted {
             organization: caller.organization,
             keys,
             nonce,
+            key: caller.key,
         })
     }
 
@@ -98,6 +101,11 @@ impl Open<'_> {
         found.expect("`Admitted::open` has found it, and profiles are never taken out of a run")
     }
 
+    /// Whether what comes is kept and delivered. A silo that is asked whether anything is left shows that, and no more.
+    pub(super) fn keeps_data(&self) -> bool {
+        self.run.confirms.is_none()
+    }
+
     /// `text`, sealed so that it goes with the request's key.
     pub(super) async fn seal(&self, reader: &mut Reader, text: &str) -> Result<Vec<u8>, RunError> {
         let keys = &self.admitted.keys;
@@ -109,9 +117,18 @@ impl Open<'_> {
     }
 
     /// Keeps what was done to the profile, with everything that follows. `deed` is what the audit log calls it.
-    pub(super) async fn keep(mut self, app: &AppState, tx: &mut Tx, deed: &'static str) -> Result<(), RunError> {
+    /// `sent` stands for what the silo sent.
+    pub(super) async fn keep(
+        mut self,
+        app: &AppState,
+        tx: &mut Tx,
+        deed: &'static str,
+        sent: [u8; 32],
+    ) -> Result<(), RunError> {
         let (organization, id) = (self.admitted.organization, self.admitted.nonce.profile);
         let now = app.now(organization);
+        let proof = self.proof(sent);
+        self.run.follow(&self.before, now, proof);
         let planning = |run: &SiloRun| {
             let profile = run.profiles.iter().find(|profile| profile.id == id);
             profile.map(|profile| (profile.status, profile.retry_after, profile.poll_id.is_some()))
@@ -129,7 +146,18 @@ impl Open<'_> {
             now,
             ids: &app.ids,
         };
+        absence::record(tx, &deed, &self.before, &self.run);
         Ok(let_go_on(tx, &deed, &self.run).await?)
+    }
+
+    /// What proves that the silo said so. The digest is keyed: what was sent may be guessed, and is about a person.
+    fn proof(&self, sent: [u8; 32]) -> Proof {
+        let (run, profile) = (self.run.id.0, self.admitted.nonce.profile.0);
+        let parts: [&[u8]; 4] = [b"answer", run.as_bytes(), profile.as_bytes(), &sent];
+        Proof::Report {
+            key: self.admitted.key.0,
+            body: Digest::of(&self.admitted.keys.index.blind(&parts)),
+        }
     }
 
     fn record(&self, app: &AppState, tx: &mut Tx, action: &'static str, status: RunStatus, at: Timestamp) {

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    RunError,
+    RunError, absence,
     jobs::{done, let_go_on},
-    model::{Profile, ProfileId, Received, RunId, SiloRun},
+    model::{Profile, ProfileId, Proof, Received, RunId, SiloRun},
     nonce::{self, SiloNonce},
     notice::Notice,
     store,
@@ -66,6 +66,7 @@ pub async fn send_notice(app: AppState, job: Claimed) -> Result<(), JobError> {
             let posted = app.webhooks.post(&url, own, &headers, body).await;
             Some(posted.unwrap_or_else(|refused| Delivery {
                 received: Received::Failed,
+                status: None,
                 why: refused.to_string(),
                 retry_after: None,
             }))
@@ -270,6 +271,9 @@ async fn keep_outcome(
     let Some(profile) = run.profiles.iter_mut().find(|profile| profile.id == about.profile) else {
         return done(tx, job).await.map(|()| None);
     };
+    if received.is_some_and(|received| received != Received::Failed) {
+        profile.asked_at.get_or_insert(now);
+    }
     let is_mine = |waiting: &Waiting| waiting.id == job.id;
     if let Some(received) = received {
         profile.noticed(received, windows.tries);
@@ -305,6 +309,9 @@ async fn keep_outcome(
     } else {
         jobs::finish(&mut tx, job).await?;
     }
+    if let Some(status) = delivery.and_then(|delivery| delivery.status) {
+        run.follow(&before, now, Proof::Reply { status });
+    }
     store::replace(&mut tx, organization, &before, &run);
     if was_open {
         let deed = Deed {
@@ -313,6 +320,7 @@ async fn keep_outcome(
             now,
             ids: &app.ids,
         };
+        absence::record(&mut tx, &deed, &before, &run);
         let_go_on(&mut tx, &deed, &run).await.map_err(RunError::from)?;
     }
     tx.commit().await?;

@@ -381,6 +381,10 @@ mod tests {
             is_awaited: false,
             abandoned: false,
             manual_days: None,
+            confirms_absence: false,
+            confirmed_by: None,
+            confirms: None,
+            contradiction: None,
         }
     }
 

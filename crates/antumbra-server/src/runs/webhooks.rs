@@ -59,6 +59,8 @@ const PATIENCE: Patience = Patience {
 /// How a notice was received, and the reason in words for the log.
 pub(super) struct Delivery {
     pub(super) received: Received,
+    /// The status of the answer, if there was one.
+    pub(super) status: Option<u16>,
     pub(super) why: String,
     /// What the receiver asks for before it is told again.
     pub(super) retry_after: Option<RetryAfter>,
@@ -156,6 +158,7 @@ impl Webhooks {
                 received: Received::Failed,
                 why,
                 retry_after,
+                ..
             }) => Err(NotAccepted { why, retry_after }),
             Ok(_) => Ok(()),
             Err(refused) => Err(NotAccepted {
@@ -218,12 +221,14 @@ impl Webhooks {
                 drain(answer, self.patience.answer).await;
                 Delivery {
                     received: meaning(status),
+                    status: Some(status.as_u16()),
                     why: format!("answered {}", status.as_u16()),
                     retry_after,
                 }
             }
             Err(error) => Delivery {
                 received: Received::Failed,
+                status: None,
                 why: why(&error).to_owned(),
                 retry_after: None,
             },

@@ -52,6 +52,9 @@ pub struct DataSilo {
     /// Whether it is left alone for now: its runs are made, and wait until it is resumed.
     #[serde(default)]
     pub is_paused: bool,
+    /// For erasures: once it says that it is done, it is asked whether anything is left.
+    #[serde(default)]
+    pub confirms_absence: bool,
     /// The country it stands in.
     pub country: Option<String>,
     /// The part of that country.
@@ -264,6 +267,7 @@ impl DataSilo {
             depends_on_in_workflow: Vec::new(),
             is_live: true,
             is_paused: false,
+            confirms_absence: false,
             country: None,
             country_sub_division: None,
             notify_email_address: None,

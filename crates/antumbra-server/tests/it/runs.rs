@@ -24,6 +24,8 @@ use crate::support::{
     story::{self, CORE, EMAIL, Story},
 };
 
+mod absence;
+mod closing;
 mod course;
 mod notices;
 mod reports;

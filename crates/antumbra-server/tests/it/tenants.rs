@@ -437,6 +437,7 @@ fn calls() -> Vec<Call> {
         get("/v1/data-subject-request/@request/download-keys"),
         get("/v1/data-subject-request/@request/report"),
         query("/v1/data-subject-request/@request/plan", Value::Null),
+        get("/v1/data-subject-request/@request/closing-record"),
         query("/v1/request-identifiers", json!({ "requestId": "@request" })),
         get("/v1/files?downloadKey=@download_key"),
         call(
@@ -613,6 +614,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("requests", "{ requests(filterBy: {attributeValueIds: [\"@value\"]}) { totalCount nodes { id } } }"),
     ("subDataPoints", "{ subDataPoints(filterBy: {dataPoints: [\"@data_point\"]}) { nodes { id } } }"),
     ("templates", "{ templates(filterBy: {text: \"Goodbye\"}) { nodes { id } } }"),
+    ("acceptRequestDataSiloContradiction", "mutation { acceptRequestDataSiloContradiction(input: {id: \"@run\", reason: \"kept by law\"}) { requestDataSilo { id } } }"),
     ("addDropRecords", "mutation { addDropRecords(input: {dropRunId: \"@drop_run\", records: [{dropRecordId: \"1\", dropListType: email}]}) { dropRun { id } } }"),
     ("closeDropRun", "mutation { closeDropRun(input: {id: \"@drop_run\"}) { dropRun { id } } }"),
     ("createDropRun", "mutation { createDropRun(input: {title: \"@name\"}) { dropRun { title } } }"),

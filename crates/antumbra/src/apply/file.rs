@@ -381,6 +381,9 @@ pub(crate) struct DataSilo {
     pub(crate) disabled: Option<bool>,
     /// Ours: left alone until it is resumed.
     pub(crate) paused: Option<bool>,
+    /// Ours: asked after an erasure whether anything is left.
+    #[serde(rename = "confirm-absence")]
+    pub(crate) confirm_absence: Option<bool>,
     pub(crate) country: Option<String>,
     #[serde(rename = "countrySubDivision")]
     pub(crate) country_subdivision: Option<String>,

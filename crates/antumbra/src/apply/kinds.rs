@@ -437,7 +437,7 @@ pub(super) const DATA_SILO: Kind = Kind {
     section: "data-silos",
     list: "dataSilos(filterBy: {})",
     pages: Pages::Yes,
-    selection: "id title type outerType description url country countrySubDivision isLive isPaused \
+    selection: "id title type outerType description url country countrySubDivision isLive isPaused confirmsAbsence \
         identifiers { name } \
         subjectBlocklist { type } dependentDataSilos { title } headers { name isSecret value }",
     name: "title",
@@ -451,6 +451,7 @@ pub(super) const DATA_SILO: Kind = Kind {
         field("countrySubDivision", "countrySubDivision", "countrySubDivision"),
         field("isLive", "isLive", "isLive"),
         field("paused", "isPaused", "isPaused"),
+        field("confirm-absence", "confirmsAbsence", "confirmsAbsence"),
         set("identity-keys", "identifiers[].name", "identifiers"),
         set("data-subjects", "data-subjects", "dataSubjects"),
         set(

@@ -2,7 +2,7 @@
 
 use antumbra_store::{Reader, StoreError, Tx};
 
-use super::{Approved, Configured, Made, PhasePlan, Plan};
+use super::{Answered, Approved, Configured, Made, PhasePlan, Plan};
 use crate::{
     audit::{Detail, Digest},
     dsr::{
@@ -137,6 +137,7 @@ pub async fn begin_phase(tx: &mut Tx, deed: &Deed<'_>, before: &DsrHead, plan: &
             phase: plan.phase,
             hash,
             at: deed.now,
+            answered: None,
         }),
         Some(_) => head.plan.is_stopped = true,
     }
@@ -147,4 +148,22 @@ pub async fn begin_phase(tx: &mut Tx, deed: &Deed<'_>, before: &DsrHead, plan: &
     record(tx, deed, head.id, why, vec![("plan", hash.into())]);
     advance(tx, deed, head.id, DsrEvent::Held).await?;
     Ok(Begun::Parked)
+}
+
+/// Keeps what stands for the answers of a phase whose silos have all answered.
+pub async fn phase_answered(
+    tx: &mut Tx,
+    deed: &Deed<'_>,
+    id: DsrId,
+    phase: Phase,
+    digest: Digest,
+) -> Result<(), DsrError> {
+    let before = dsr::get_head(tx, deed.organization, id).await?;
+    let mut head = before.clone();
+    if let Some(made) = head.plan.made.iter_mut().find(|made| made.phase == phase) {
+        made.answered = Some(Answered { digest, at: deed.now });
+        store::replace(tx, deed.organization, &before, &head);
+    }
+    record(tx, deed, id, "dsr.answered", vec![("answers", digest.into())]);
+    Ok(())
 }

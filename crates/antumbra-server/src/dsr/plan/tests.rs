@@ -286,6 +286,7 @@ fn what_lies_ahead_are_the_phases_whose_silos_have_not_been_asked() {
         phase: Primary,
         hash: Digest::of(b""),
         at: NOW,
+        answered: None,
     });
     assert_eq!(dsr.head.phases_ahead(), [Secondary]);
 }

@@ -87,6 +87,8 @@ pub(crate) struct PlannedSilo {
     is_paused: bool,
     /// It is reminded of it after so many days, where it is a person's work.
     reminded_after_days: Option<u32>,
+    /// Once it says that it has erased, it is asked whether anything is left.
+    confirms_absence: bool,
     /// Silos that are to finish first.
     waits_for: Vec<Uuid>,
     /// What it will be asked about.
@@ -232,6 +234,7 @@ impl Words<'_> {
             connection: part.connection,
             is_paused: part.is_paused,
             reminded_after_days: part.manual_days,
+            confirms_absence: part.confirms_absence,
             waits_for: part.waits_for.iter().map(|silo| silo.0).collect(),
             identifiers: identifiers
                 .map(|known| PlannedIdentifier {

@@ -10,7 +10,7 @@ use super::{JSON, clear_slot, describe, receive_json, record, slot};
 use crate::{
     AppState,
     files::{Naming, Received},
-    http::{Caller, Json, LongJson, Problem, scope},
+    http::{Caller, Digested, Json, LongJson, Problem, scope},
     runs::{
         RunError,
         model::Given,
@@ -35,7 +35,7 @@ pub(crate) async fn hand_over(
     State(app): State<AppState>,
     caller: Caller<scope::Attached>,
     headers: HeaderMap,
-    LongJson(body): LongJson<wire::HandOver>,
+    Digested(LongJson(body), sent): Digested<LongJson<wire::HandOver>>,
 ) -> Result<Json<Success>, Problem> {
     let admitted = Admitted::new(&app, &caller, &headers).await?;
     let found = find_points(&app, &admitted, &body).await?;
@@ -55,7 +55,12 @@ pub(crate) async fn hand_over(
     let mut open = admitted.open(&mut tx).await?;
     let mut given = Vec::with_capacity(answers.len());
     for (point, received) in &answers {
-        given.push((point.id, keep_json(&app, &mut tx, &admitted, point, received).await?));
+        let what = match open.keeps_data() {
+            true => keep_json(&app, &mut tx, &admitted, point, received).await?,
+            false if received.iter().any(|(_, data)| data.is_some()) => Given::Data,
+            false => Given::Nothing,
+        };
+        given.push((point.id, what));
     }
     let (whole, each) = (body.status.map(Into::into), body.profile_status.map(Into::into));
     let profile = open.profile();
@@ -63,7 +68,7 @@ pub(crate) async fn hand_over(
     if whole.or(each).is_some() {
         profile.put_off(app.now(admitted.organization));
     }
-    open.keep(&app, &mut tx, "silo_run.handed_over").await?;
+    open.keep(&app, &mut tx, "silo_run.handed_over", sent).await?;
     tx.commit().await?;
     app.jobs.ring();
     Ok(Json(Success::YES))
@@ -179,7 +184,7 @@ pub(crate) async fn report(
     State(app): State<AppState>,
     caller: Caller<scope::Attached>,
     headers: HeaderMap,
-    Json(body): Json<wire::Report>,
+    Digested(Json(body), sent): Digested<Json<wire::Report>>,
 ) -> Result<Json<Success>, Problem> {
     check_texts(&body)?;
     let admitted = Admitted::new(&app, &caller, &headers).await?;
@@ -199,7 +204,7 @@ pub(crate) async fn report(
     profile.poll_id = poll_id.or(profile.poll_id.take());
     profile.message = message.or(profile.message.take());
     profile.put_off(app.now(admitted.organization));
-    open.keep(&app, &mut tx, "silo_run.reported").await?;
+    open.keep(&app, &mut tx, "silo_run.reported", sent).await?;
     tx.commit().await?;
     app.jobs.ring();
     Ok(Json(Success::YES))

@@ -107,16 +107,13 @@ async fn keep(
         .as_deref()
         .map_or(Naming::Numbered(&point.name), Naming::Given);
     let content_type = text_header(headers, "content-type");
-    record(
-        app,
-        &mut tx,
-        admitted,
-        received,
-        describe(app, admitted, point, naming, content_type.as_deref()),
-    )
-    .await?;
+    if open.keeps_data() {
+        let described = describe(app, admitted, point, naming, content_type.as_deref());
+        record(app, &mut tx, admitted, received, described).await?;
+    }
     let more_follow = text_header(headers, SKIP_STATUS_UPDATE).is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
     open.profile().file_came(point.id, more_follow);
-    open.keep(app, &mut tx, "silo_run.file_received").await?;
+    open.keep(app, &mut tx, "silo_run.file_received", received.digest())
+        .await?;
     Ok(tx.commit().await?)
 }

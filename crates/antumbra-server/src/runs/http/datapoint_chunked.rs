@@ -6,7 +6,7 @@ use super::{JSON, clear_slot, describe, receive_json, record, slot};
 use crate::{
     AppState,
     files::Naming,
-    http::{Caller, Json, LongJson, Problem, scope},
+    http::{Caller, Digested, Json, LongJson, Problem, scope},
     runs::{
         RunError,
         model::Page,
@@ -32,7 +32,7 @@ pub(crate) async fn upload_page(
     State(app): State<AppState>,
     caller: Caller<scope::Attached>,
     headers: HeaderMap,
-    LongJson(body): LongJson<wire::DataPage>,
+    Digested(LongJson(body), sent): Digested<LongJson<wire::DataPage>>,
 ) -> Result<Json<Success>, Problem> {
     let title = body.file_id.as_deref().map(str::trim).filter(|title| !title.is_empty());
     if title.is_some_and(|title| title.chars().count() > TITLE_MAX) {
@@ -63,7 +63,7 @@ pub(crate) async fn upload_page(
     open.profile()
         .page_came(point.id, page, body.is_last_page)
         .map_err(|_| RunError::PagesEnded)?;
-    if let Some(received) = &received {
+    if let Some(received) = received.as_ref().filter(|_| open.keeps_data()) {
         let name = title.map(|title| format!("{title}.json"));
         let naming = name.as_deref().map_or(Naming::Numbered(&point.name), Naming::Given);
         let described = describe(&app, &admitted, &point, naming, Some(JSON));
@@ -72,7 +72,7 @@ pub(crate) async fn upload_page(
             store::put_handed_over(&mut tx, slot, Some(file.0));
         }
     }
-    open.keep(&app, &mut tx, "silo_run.page_received").await?;
+    open.keep(&app, &mut tx, "silo_run.page_received", sent).await?;
     tx.commit().await?;
     app.jobs.ring();
     Ok(Json(Success::YES))

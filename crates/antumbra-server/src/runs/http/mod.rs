@@ -1,5 +1,6 @@
 //! The fulfilment routes, one file each.
 
+mod closing_record;
 mod data_silo;
 mod datapoint;
 mod datapoint_chunked;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use std::{borrow::Cow, convert::Infallible};
 
+pub(crate) use closing_record::*;
 pub(crate) use data_silo::*;
 pub(crate) use datapoint::*;
 pub(crate) use datapoint_chunked::*;

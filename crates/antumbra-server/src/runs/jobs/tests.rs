@@ -125,7 +125,7 @@ proptest! {
         let phase = if is_second { Phase::Secondary } else { Phase::Primary };
         let configured = Configured { organization: OrganizationId(Uuid::nil()), silos: &silos, points: by_silo };
         let plan = PhasePlan::draw(&dsr, phase, &configured, false);
-        let runs = make_runs(&Ids::new(Clock::manual(NOW)), &dsr.head, &plan, NOW);
+        let runs = make_runs(&Ids::new(Clock::manual(NOW)), &dsr, &Digests::NONE, &plan, NOW);
 
         let planned: Vec<_> = plan.parts.iter().map(|part| {
             let asked: Vec<(Uuid, &str)> = part.identifiers.iter().map(|asked| (asked.id, asked.name.as_str())).collect();

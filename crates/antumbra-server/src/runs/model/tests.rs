@@ -1,5 +1,7 @@
 //! Runs and profiles, event by event.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Each line: the data points asked for, what happens, then the profile's status and what is known of each data point.
@@ -208,6 +210,10 @@ fn run_of(statuses: &str) -> SiloRun {
         is_awaited: false,
         abandoned: false,
         manual_days: None,
+        confirms_absence: false,
+        confirmed_by: None,
+        confirms: None,
+        contradiction: None,
     }
 }
 
@@ -407,4 +413,81 @@ fn after_a_rest_a_silo_is_told_at_once_what_it_has_not_taken() {
     assert_eq!(hours(RunStatus::Waiting, 2, None), Some(0));
     assert_eq!(hours(RunStatus::Waiting, 0, Some("2026-03-04T00:00:00Z")), Some(72));
     assert_eq!(hours(RunStatus::Resolved, 0, None), None);
+}
+
+const EVENTS: [&str; 27] = [
+    "post a:data",
+    "post a:none",
+    "post b:none c:data",
+    "post a:data whole=READY",
+    "post b:none whole=SKIPPED",
+    "post whole=EXCEPTION",
+    "post a:data each=WAITING",
+    "post a:data whole=RESOLVED each=ERROR",
+    "post b:data each=SKIPPED",
+    "post whole=WAITING",
+    "put",
+    "put this=SKIPPED",
+    "put this=EXCEPTION",
+    "put whole=READY this=WAITING",
+    "put whole=ERROR",
+    "put this=ACTION_REQUIRED",
+    "file a",
+    "file+ a",
+    "file+ c",
+    "page b",
+    "last b",
+    "empty-last a",
+    "accepted",
+    "nobody",
+    "failed",
+    "decide RESOLVED",
+    "again",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever comes, in any order, late and repeated: nothing is closed while any data point is awaited, a run is closed
+    /// when every profile is and no sooner, and whatever is closed says when and on whose word.
+    #[test]
+    fn nothing_counts_as_done_before_all_of_it_is(
+        events in prop::collection::vec((0..2_usize, prop::sample::select(EVENTS.to_vec())), 0..12),
+        confirms: bool,
+    ) {
+        let mut run = run_of("QUEUED WAITING");
+        run.confirms = confirms.then_some(RunId(Uuid::nil()));
+        for (number, profile) in run.profiles.iter_mut().enumerate() {
+            *profile = profile_asked_for("a b");
+            profile.id = ProfileId(Uuid::from_u128(number as u128));
+        }
+        for (second, (place, event)) in events.into_iter().enumerate() {
+            let before = run.clone();
+            let now = Timestamp::from_second(second as i64 + 1).unwrap();
+            let is_open = run.open_profile(ProfileId(Uuid::from_u128(place as u128))).is_ok();
+            match event {
+                "again" => run.ask_again(),
+                "decide RESOLVED" if !run.is_contradicted() => run.decide(Verdict::Resolved),
+                "decide RESOLVED" => run.resolve(Resolution::Accepted { by: Actor::Operator, at: now, reason: vec![] }),
+                // What a silo says of something that is closed is refused before it gets here.
+                _ if is_open => drop(apply(&mut run.profiles[place], event)),
+                _ => {}
+            }
+            run.follow(&before, now, Proof::Reply { status: 200 });
+            let mut all_closed = true;
+            for profile in &run.profiles {
+                let closed = profile.status.is_terminal();
+                all_closed &= closed;
+                prop_assert!(!closed || profile.data_points.iter().all(|point| point.answer.is_final()), "{event}");
+                prop_assert_eq!((profile.answered_at.is_some(), profile.proof.is_some()), (closed, closed));
+                for point in &profile.data_points {
+                    prop_assert_eq!(point.answered_at.is_some(), point.answer.is_final());
+                }
+            }
+            prop_assert_eq!(run.is_open(), !all_closed);
+            // Data that should have been erased closes nothing before somebody has decided about it.
+            let shows_data = run.profiles.iter().any(|profile| profile.status.is_terminal() && profile.has_data());
+            prop_assert!(!(confirms && shows_data && run.is_contradicted()));
+        }
+    }
 }

@@ -109,6 +109,8 @@ pub(super) struct DataSiloSettings {
     pub(super) is_live: Option<bool>,
     /// Whether it is left alone for now: its runs wait until it is resumed. Ours.
     pub(super) is_paused: Option<bool>,
+    /// For erasures: whether it is asked, once it says that it is done, whether anything is left. Ours.
+    pub(super) confirms_absence: Option<bool>,
     /// The data subject types it holds nothing about, by id.
     pub(super) data_subject_block_list_ids: Option<Vec<ID>>,
     /// The data subject types it holds something about, by what `subjectType` says.
@@ -254,6 +256,7 @@ impl DataSiloSettings {
         put(&mut silo.is_live, self.is_live);
         let was_paused = silo.is_paused;
         put(&mut silo.is_paused, self.is_paused);
+        put(&mut silo.confirms_absence, self.confirms_absence);
         put(&mut silo.owners, self.owner_emails);
         put(&mut silo.teams, self.team_names);
         put(&mut silo.attributes, self.attributes.map(read_attributes));

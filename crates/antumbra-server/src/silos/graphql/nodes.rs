@@ -187,6 +187,11 @@ impl SiloNode {
         self.silo.is_paused
     }
 
+    /// For erasures: whether it is asked, once it says that it is done, whether anything is left. Ours.
+    async fn confirms_absence(&self) -> bool {
+        self.silo.confirms_absence
+    }
+
     /// Days between two mails to its vendor.
     async fn prompt_a_vendor_email_send_frequency(&self) -> i32 {
         i32::try_from(self.silo.vendor_mail.every_days).unwrap_or(i32::MAX)
