@@ -99,7 +99,7 @@ async fn a_request_that_is_over_leaves_a_record_that_outlives_the_persons_data()
         shown["digest"],
         antumbra_server::audit::Digest::of(text.as_bytes()).to_string()
     );
-    let shred = format!("mutation {{ shredRequest(input: {{requestId: \"{request}\"}}) {{ clientMutationId }} }}");
+    let shred = format!("mutation {{ shredRequest(input: {{id: \"{request}\"}}) {{ clientMutationId }} }}");
     manage(server, &story.admin_key, &shred).await;
     server.run_jobs_until_idle().await;
     assert_eq!(story.closing_record(request).await, shown);
