@@ -86,7 +86,7 @@ impl<J: FromRequest<S, Rejection = Problem>, S: Send + Sync> FromRequest<S> for 
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let body = Bytes::from_request(Request::new(body), state).await;
+        let body = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
         let body = body.map_err(|_| Problem::malformed("The body was cut off"))?;
         let digest = antumbra_crypto::sha256(&body);
         let read = J::from_request(Request::from_parts(parts, body.into()), state).await?;

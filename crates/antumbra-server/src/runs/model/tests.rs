@@ -470,7 +470,7 @@ proptest! {
                 "decide RESOLVED" if !run.is_contradicted() => run.decide(Verdict::Resolved),
                 "decide RESOLVED" => run.resolve(Resolution::Accepted { by: Actor::Operator, at: now, reason: vec![] }),
                 // What a silo says of something that is closed is refused before it gets here.
-                _ if is_open => drop(apply(&mut run.profiles[place], event)),
+                _ if is_open => apply(&mut run.profiles[place], event).unwrap_or(()),
                 _ => {}
             }
             run.follow(&before, now, Proof::Reply { status: 200 });
