@@ -4,8 +4,8 @@
 //! bounded; numbers that no field can hold, broken UTF-8, a byte order mark and anything after the value are refused.
 
 use axum::{
-    extract::{FromRequest, Request},
-    http::{HeaderMap, HeaderValue, header},
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -91,6 +91,18 @@ impl<J: FromRequest<S, Rejection = Problem>, S: Send + Sync> FromRequest<S> for 
         let digest = antumbra_crypto::sha256(&body);
         let read = J::from_request(Request::from_parts(parts, body.into()), state).await?;
         Ok(Digested(read, digest))
+    }
+}
+
+/// For a route that needs no body. Whatever is sent along is not read, but may not say that it is something else than JSON.
+#[derive(Clone, Copy, Debug)]
+pub struct NoBody;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        check_type(&parts.headers).map(|()| NoBody)
     }
 }
 

@@ -26,7 +26,7 @@ pub use connection::TlsError;
 pub(crate) use connection::{Hangup, tls_acceptor};
 pub(crate) use from_page::preflight;
 pub(crate) use json::UntypedJson;
-pub use json::{DEPTH_MAX, Digested, Json, JsonOrList, LongJson, VALUES_MAX, parse};
+pub use json::{DEPTH_MAX, Digested, Json, JsonOrList, LongJson, NoBody, VALUES_MAX, parse};
 pub(crate) use known::{Known, Slips, careful, meant};
 pub(crate) use metrics::Answers;
 pub(crate) use parameters::{Path, Query, parse_uuid};

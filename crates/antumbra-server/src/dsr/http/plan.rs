@@ -10,7 +10,7 @@ use crate::{
         plan::{self, Configured},
         wire,
     },
-    http::{Caller, Json, Path, Problem, scope},
+    http::{Caller, Json, NoBody, Path, Problem, scope},
     silos,
 };
 
@@ -28,6 +28,7 @@ use crate::{
 pub(crate) async fn plan(
     State(app): State<AppState>,
     caller: Caller<scope::ViewRequests>,
+    _: NoBody,
     Path(id): Path<String>,
 ) -> Result<Json<wire::Plan>, Problem> {
     let id = id_in_path(&id)?;
