@@ -35,7 +35,7 @@ pub async fn draw_phase(
     configured: &Configured<'_>,
 ) -> Result<PhasePlan, StoreError> {
     let erases = dsr.head.rules.action_in(phase) == Action::Erasure;
-    let is_held = erases && holds::is_held(reader, configured.organization, dsr.head.core_index).await?;
+    let is_held = erases && holds::is_held(reader, configured.organization, &dsr.head).await?;
     Ok(PhasePlan::draw(dsr, phase, configured, is_held))
 }
 
