@@ -96,6 +96,8 @@ pub(super) enum Outcome {
     Exception,
     /// There was nothing to ask it by.
     NotAsked,
+    /// Somebody decided to leave it out. Nothing is known of what it holds.
+    LeftOut,
     /// It has not finished.
     Unfinished,
 }
@@ -108,6 +110,7 @@ impl Outcome {
         match run.status() {
             RunStatus::SkippedDueToException => Outcome::Exception,
             RunStatus::Resolved | RunStatus::Skipped if run.profiles.is_empty() => Outcome::NotAsked,
+            RunStatus::Skipped if run.is_decided_in_its_place() => Outcome::LeftOut,
             RunStatus::Resolved | RunStatus::Skipped => Outcome::Nothing,
             RunStatus::Queued
             | RunStatus::RemoteProcessing

@@ -456,6 +456,12 @@ impl SiloRun {
         self.confirms.is_none() && self.has_data()
     }
 
+    /// Whether it was closed in the silo's place, for every identifier.
+    pub fn is_decided_in_its_place(&self) -> bool {
+        let decided = |profile: &Profile| matches!(profile.proof, Some(Proof::Decision { .. }));
+        self.profiles.iter().all(decided)
+    }
+
     /// Whether it waits for somebody to decide about data that should have been erased.
     pub fn is_contradicted(&self) -> bool {
         let open = self.contradiction.as_ref().filter(|found| found.resolved.is_none());

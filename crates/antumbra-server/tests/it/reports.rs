@@ -342,6 +342,25 @@ async fn a_link_shows_and_gives_the_report_until_it_is_taken_back() {
 }
 
 /// Stored bodies of this server that the process has open.
+#[tokio::test]
+async fn a_system_that_somebody_left_out_is_not_said_to_hold_nothing() {
+    let story = Story::with_data_points(&["profile"]).await;
+    let request = story.submit(Action::Access).await;
+    let run = story.run_of(request).await.id.0;
+    let skip = format!("{{id: \"{run}\", status: SKIPPED}}");
+    let skip = format!("mutation {{ changeRequestDataSiloStatus(input: {skip}) {{ clientMutationId }} }}");
+    story.manage(&skip).await;
+    story.server.run_jobs_until_idle().await;
+    let approve = format!("mutation {{ approveRequest(input: {{requestId: \"{request}\"}}) {{ request {{ id }} }} }}");
+    story.manage(&approve).await;
+    story.server.run_jobs_until_idle().await;
+    let archive = story.report(request).await.bytes().await.unwrap().to_vec();
+    let mut archive = ZipArchive::new(Cursor::new(archive)).unwrap();
+    let index: Value = serde_json::from_str(&text_of(&mut archive, "index.json")).unwrap();
+    assert_eq!(index["dataSilos"][0]["outcome"], "LEFT_OUT", "{index}");
+    assert!(text_of(&mut archive, "index.html").contains("Not searched"));
+}
+
 #[cfg(target_os = "linux")]
 fn open_bodies(story: &Story) -> usize {
     let folder = story.server.folder().join("blobs");

@@ -687,6 +687,7 @@ async fn a_request_is_canceled_once() {
             .starts_with("Client error: Request must be active"),
         "{error}"
     );
+    story.server.run_jobs_until_idle().await;
 }
 
 #[tokio::test]
