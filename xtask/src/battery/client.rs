@@ -200,12 +200,14 @@ impl Client {
             .collect()
     }
 
-    pub(super) async fn submit(&self, person: &str) -> Result<String> {
+    /// Demands access for somebody, who is told of it unless it is silent.
+    pub(super) async fn submit(&self, person: &str, is_silent: bool) -> Result<String> {
         let body = json!({
             "type": "ACCESS",
             "subject": { "coreIdentifier": person, "email": format!("{person}@example.test"), "emailIsVerified": true },
             "subjectType": "customer",
-            "isSilent": true,
+            "isSilent": is_silent,
+            "locale": "en",
         });
         let answer = answered(self.call(reqwest::Method::POST, "/v1/data-subject-request").json(&body)).await?;
         Ok(answer["request"]["id"]
@@ -252,6 +254,65 @@ impl Client {
                 call.text().await.unwrap_or_default()
             ),
         }
+    }
+
+    /// The id of the silo that comes for its work.
+    pub(super) async fn find_mailing_list(&self) -> Result<String> {
+        let body = json!({ "query": "{ dataSilos(first: 10) { nodes { id title } } }" });
+        let answer = answered(self.call(reqwest::Method::POST, "/graphql").json(&body)).await?;
+        let nodes = answer["data"]["dataSilos"]["nodes"].as_array();
+        let mut nodes = nodes.context("a list of data silos without nodes")?.iter();
+        let silo = nodes.find(|node| node["title"] == "Mailing list");
+        let id = silo.and_then(|silo| silo["id"].as_str());
+        Ok(id.context("there is no mailing list")?.to_owned())
+    }
+
+    /// The nonces of what a silo has still to do, some of them.
+    pub(super) async fn fetch_work(&self, silo: &str, action: &str) -> Result<Vec<String>> {
+        let path = format!("/v1/data-silo/{silo}/pending-requests/{action}?limit=50");
+        let answer = answered(self.call(reqwest::Method::GET, &path)).await?;
+        let items = answer["items"].as_array().context("a work list without items")?;
+        let nonce = |item: &Value| {
+            item["nonce"]
+                .as_str()
+                .map(str::to_owned)
+                .context("work without a nonce")
+        };
+        items.iter().map(nonce).collect()
+    }
+
+    /// Reports that there is nothing more to do. What was reported before counts as reported: the first report may have been
+    /// cut off.
+    pub(super) async fn report_nothing(&self, nonce: &str) -> Result<()> {
+        let call = self
+            .call(reqwest::Method::PUT, "/v1/data-silo")
+            .header("x-transcend-nonce", nonce);
+        match answered(call.json(&json!({}))).await {
+            Err(cause)
+                if cause
+                    .downcast_ref::<Refused>()
+                    .is_some_and(|refused| refused.status == 409) =>
+            {
+                Ok(())
+            }
+            answer => answer.map(drop),
+        }
+    }
+
+    /// Requests that have not come to their end, some of them, and how many there are: id and status of each.
+    pub(super) async fn open_requests(&self) -> Result<(Vec<(String, String)>, u64)> {
+        let query = "{ requests(filterBy: {isClosed: false}, first: 50) { nodes { id status } totalCount } }";
+        let answer = answered(
+            self.call(reqwest::Method::POST, "/graphql")
+                .json(&json!({ "query": query })),
+        )
+        .await?;
+        let listed = &answer["data"]["requests"];
+        let nodes = listed["nodes"].as_array().context("a list of requests without nodes")?;
+        let text = |node: &Value, name: &str| node[name].as_str().unwrap_or_default().to_owned();
+        let open = nodes.iter().map(|node| (text(node, "id"), text(node, "status")));
+        let count = listed["totalCount"].as_u64().context("a list without a count")?;
+        Ok((open.collect(), count))
     }
 
     pub(super) async fn approve(&self, dsr: &str) -> Result<()> {

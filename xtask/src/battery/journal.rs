@@ -1,6 +1,6 @@
 //! What the server acknowledged, and whether it still knows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use anyhow::Result;
@@ -32,6 +32,10 @@ pub struct Acknowledged {
     pub reports: u64,
     /// Approvals.
     pub approvals: u64,
+    /// What a silo that comes for its work reported done.
+    pub errands: u64,
+    /// Mails that had to arrive, and did.
+    pub mails: u64,
 }
 
 impl Acknowledged {
@@ -41,7 +45,7 @@ impl Acknowledged {
     }
 
     /// Each kind with its count.
-    pub fn kinds(self) -> [(&'static str, u64); 6] {
+    pub fn kinds(self) -> [(&'static str, u64); 8] {
         [
             ("choices", self.choices),
             ("steps of records", self.steps),
@@ -49,6 +53,8 @@ impl Acknowledged {
             ("files", self.files),
             ("reports", self.reports),
             ("approvals", self.approvals),
+            ("errands", self.errands),
+            ("mails", self.mails),
         ]
     }
 }
@@ -61,6 +67,8 @@ impl std::ops::AddAssign for Acknowledged {
         self.files += other.files;
         self.reports += other.reports;
         self.approvals += other.approvals;
+        self.errands += other.errands;
+        self.mails += other.mails;
     }
 }
 
@@ -71,6 +79,8 @@ struct Kept {
     /// People who refused news once, and whether that was acknowledged.
     refusals: BTreeMap<String, bool>,
     requests: BTreeMap<String, Request>,
+    /// The nonces of errands that were reported done.
+    errands: BTreeSet<String>,
     /// What the last round touched, and so what the next start is asked about first.
     fresh_people: Vec<String>,
     fresh_refusals: Vec<String>,
@@ -93,6 +103,8 @@ pub(super) struct Request {
     pub(super) files: Vec<File>,
     /// The farthest that it must have come.
     pub(super) reached: Stage,
+    /// The address of the data subject, who is told how it goes; none if it is silent.
+    pub(super) told: Option<String>,
 }
 
 /// One file that was acknowledged.
@@ -205,8 +217,40 @@ impl Journal {
         kept.refusals.extend(people.iter().map(|person| (person.clone(), true)));
     }
 
-    pub(super) fn submitted(&self, dsr: &str) {
+    pub(super) fn submitted(&self, dsr: &str, told: Option<String>) {
         self.reached(dsr, Stage::Made);
+        self.kept().requests.entry(dsr.to_owned()).or_default().told = told;
+    }
+
+    /// Notes what a silo that comes for its work finds on its list. What it has reported on must not come back.
+    pub(super) fn found_errand(&self, nonce: &str) {
+        let mut kept = self.kept();
+        if kept.errands.contains(nonce) {
+            kept.unexpected
+                .push("work that was reported done is on the list again".to_owned());
+        }
+    }
+
+    /// Notes that it has done some, and that its report was acknowledged.
+    pub(super) fn ran_errand(&self, nonce: String) {
+        let mut kept = self.kept();
+        kept.acknowledged.errands += u64::from(kept.errands.insert(nonce));
+    }
+
+    /// Whom which mails must have reached, once every request has come to its end.
+    pub(super) fn expected_mails(&self) -> Vec<(String, String)> {
+        let kept = self.kept();
+        let told = kept.requests.values().filter_map(|request| request.told.clone());
+        let subjects = [
+            "We have received your privacy request",
+            "The answer to your privacy request is ready",
+        ];
+        told.flat_map(|address| subjects.map(|subject| (address.clone(), subject.to_owned())))
+            .collect()
+    }
+
+    pub(super) fn mails_arrived(&self, count: u64) {
+        self.kept().acknowledged.mails = count;
     }
 
     pub(super) fn uploaded(&self, dsr: &str, name: &str, content: &[u8]) {

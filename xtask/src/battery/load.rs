@@ -17,6 +17,7 @@ use super::chance::Chance;
 use super::client::{Client, Refused};
 use super::journal::{Journal, Stage};
 use super::lives::Step;
+use super::postbox::Postbox;
 use super::receiver::{Deliveries, Delivery};
 
 /// How long the last start may take to bring every request to its end.
@@ -60,6 +61,7 @@ impl Load {
         for _ in 0..3 {
             tasks.spawn(answer(task()));
         }
+        tasks.spawn(run_errands(task()));
         tasks.spawn(approve(task()));
         Load { tasks, stop }
     }
@@ -144,8 +146,10 @@ async fn live(mut task: Task) {
 async fn submit(mut task: Task) {
     while task.goes_on() {
         let person = format!("subject-{}", NEXT.fetch_add(1, Ordering::SeqCst));
-        match task.client.submit(&person).await {
-            Ok(dsr) => task.journal.submitted(&dsr),
+        let is_silent = task.chance.one_in(2);
+        let told = (!is_silent).then(|| format!("{person}@example.test"));
+        match task.client.submit(&person, is_silent).await {
+            Ok(dsr) => task.journal.submitted(&dsr, told),
             Err(cause) if may_try_again(&task.journal, &cause).await => {}
             Err(_) => return,
         }
@@ -194,6 +198,30 @@ async fn work_on(client: &Client, journal: &Journal, chance: &mut Chance, delive
     Ok(())
 }
 
+/// A silo comes for its work and does it.
+async fn run_errands(task: Task) {
+    while task.goes_on() {
+        if let Err(cause) = run_some_errands(&task.client, &task.journal).await
+            && !may_try_again(&task.journal, &cause).await
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn run_some_errands(client: &Client, journal: &Journal) -> Result<()> {
+    let silo = client.find_mailing_list().await?;
+    for action in ["CONTACT_OPT_OUT", "ACCESS"] {
+        for nonce in client.fetch_work(&silo, action).await? {
+            journal.found_errand(&nonce);
+            client.report_nothing(&nonce).await?;
+            journal.ran_errand(nonce);
+        }
+    }
+    Ok(())
+}
+
 async fn approve(mut task: Task) {
     while task.goes_on() {
         let reported = of_stage(&task.journal, Stage::Reported);
@@ -228,7 +256,8 @@ fn of_stage(journal: &Journal, stage: Stage) -> Vec<String> {
         .collect()
 }
 
-/// Works off every delivery, old and new, and approves every request.
+/// Works off every delivery and every errand, old and new, and approves every request, also those that nobody was told of
+/// before the server was killed.
 pub(super) async fn finish_everything(
     client: &Client,
     journal: &Journal,
@@ -241,16 +270,22 @@ pub(super) async fn finish_everything(
         while let Some(delivery) = { deliveries.lock().await.pop() } {
             work_on(client, journal, &mut chance, &delivery).await?;
         }
+        run_some_errands(client, journal).await?;
         for dsr in of_stage(journal, Stage::Reported) {
             approve_if_ready(client, journal, &dsr).await?;
+        }
+        let (others, count) = client.open_requests().await?;
+        for (dsr, _) in others.iter().filter(|(_, status)| status == "APPROVING") {
+            client.approve(dsr).await?;
         }
         let open: Vec<String> = journal
             .requests()
             .into_iter()
             .filter(|(_, r)| *r < Stage::Sent)
             .map(|(d, _)| d)
+            .chain(others.into_iter().map(|(d, _)| d))
             .collect();
-        if open.is_empty() {
+        if open.is_empty() && count == 0 {
             return Ok(());
         }
         if begun.elapsed() > SETTLE_MAX {
@@ -264,4 +299,17 @@ pub(super) async fn finish_everything(
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Waits for the mails that must come, and looks at all that came.
+pub(super) async fn wait_for_mails(journal: &Journal, postbox: &Postbox, losses: &mut Vec<String>) {
+    let begun = Instant::now();
+    let expected = journal.expected_mails();
+    let missing = || expected.iter().filter(|about| !postbox.has(about));
+    while missing().next().is_some() && begun.elapsed() < SETTLE_MAX {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    losses.extend(missing().map(|(to, subject)| format!("{to} was never told {subject:?}")));
+    postbox.check(losses);
+    journal.mails_arrived(postbox.count());
 }

@@ -7,6 +7,7 @@ mod client;
 mod journal;
 mod lives;
 mod load;
+mod postbox;
 mod receiver;
 mod rows;
 mod server;
@@ -24,6 +25,7 @@ pub use server::Child;
 use client::{Client, Refused};
 use journal::Journal;
 use load::Load;
+use postbox::Postbox;
 use receiver::Receiver;
 
 /// What a battery runs.
@@ -51,6 +53,8 @@ pub struct Report {
     pub checked: u64,
     /// What was missing or could not be, one line each.
     pub losses: Vec<String>,
+    /// Webhooks that came more than once, under the identity they had had before.
+    pub repeated: u64,
     /// From starting the process to being ready, each round.
     pub ready_in: Vec<Duration>,
     /// How long the last restart took to carry every open request to its end.
@@ -66,13 +70,14 @@ impl Report {
         let kinds = self.acknowledged.kinds().map(|(kind, count)| format!("{count} {kind}"));
         let shown = |duration: Option<&Duration>| duration.map_or("-".to_owned(), |d| format!("{} ms", d.as_millis()));
         format!(
-            "{} rounds, {} acknowledged ({}), {} checked again, {} lost; ready after a restart in {} (median), \
+            "{} rounds, {} acknowledged ({}), {} checked again, {} lost, {} webhooks repeated; ready after a restart in {} (median), \
              {} (99 of 100), {} (slowest); settled in {:.1} s",
             self.rounds,
             self.acknowledged.total(),
             kinds.join(", "),
             self.checked,
             self.losses.len(),
+            self.repeated,
             shown(at(0.5)),
             shown(at(0.99)),
             shown(ready.last()),
@@ -87,6 +92,7 @@ impl std::ops::AddAssign for Report {
         self.acknowledged += other.acknowledged;
         self.checked += other.checked;
         self.losses.extend(other.losses);
+        self.repeated += other.repeated;
         self.ready_in.extend(other.ready_in);
         self.settled_in = self.settled_in.max(other.settled_in);
     }
@@ -134,11 +140,13 @@ impl Battery {
     async fn play(&self, end: &mut impl FnMut(&mut Child, &mut Chance) -> Result<()>) -> Result<Report> {
         let mut chance = Chance::new(self.seed);
         let receiver = Receiver::start().await?;
+        let postbox = Postbox::start().await?;
         let journal = Arc::new(Journal::new(self.disk_fails));
         let mut report = Report::default();
         let mut key = None;
         for round in 0..self.rounds {
-            let mut server = match Child::start(&self.executable, &self.data) {
+            postbox.next_life();
+            let mut server = match Child::start_with(&self.executable, &self.data, &postbox.settings()) {
                 Err(cause) if round > 0 => {
                     report
                         .losses
@@ -170,18 +178,32 @@ impl Battery {
             load.stop().await;
             report.acknowledged = journal.acknowledged();
         }
-        self.settle(&journal, &receiver, key.as_deref().unwrap_or_default(), &mut report)
-            .await?;
+        self.settle(
+            &journal,
+            (&receiver, &postbox),
+            key.as_deref().unwrap_or_default(),
+            &mut report,
+        )
+        .await?;
         Ok(report)
     }
 
     /// Starts once more, lets every open request come to its end, and looks at everything.
-    async fn settle(&self, journal: &Arc<Journal>, receiver: &Receiver, key: &str, report: &mut Report) -> Result<()> {
+    async fn settle(
+        &self,
+        journal: &Arc<Journal>,
+        (receiver, postbox): (&Receiver, &Postbox),
+        key: &str,
+        report: &mut Report,
+    ) -> Result<()> {
         let begun = Instant::now();
-        let mut server = Child::start(&self.executable, &self.data)?;
+        postbox.next_life();
+        let mut server = Child::start_with(&self.executable, &self.data, &postbox.settings())?;
         report.ready_in.push(server.ready_in);
         let client = Client::new(&server.url, key)?;
         load::finish_everything(&client, journal, receiver.deliveries(), &mut report.losses).await?;
+        load::wait_for_mails(journal, postbox, &mut report.losses).await;
+        report.repeated += receiver.check(&mut report.losses).await;
         report.settled_in = begun.elapsed();
         report.checked += journal.check_everything(&client, &mut report.losses).await?;
         report.acknowledged = journal.acknowledged();

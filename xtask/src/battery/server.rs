@@ -22,6 +22,11 @@ pub struct Child {
 impl Child {
     /// Starts `antumbra serve --json` and waits for its one object.
     pub fn start(executable: &Path, data: &Path) -> Result<Child> {
+        Child::start_with(executable, data, &[])
+    }
+
+    /// The same, with settings as environment variables.
+    pub fn start_with(executable: &Path, data: &Path, settings: &[(&str, String)]) -> Result<Child> {
         let begun = Instant::now();
         let log = data.with_extension("log");
         let log = std::fs::OpenOptions::new()
@@ -33,6 +38,7 @@ impl Child {
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .env("ANTUMBRA_LOGS__LEVEL", "warn")
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

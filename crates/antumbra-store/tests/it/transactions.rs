@@ -2,7 +2,9 @@
 //! are afterwards shown to have an order.
 
 use crate::engines;
-use antumbra_store::{Raw, Reader, Scan, Store, StoreError, Table, Tx, conformance};
+use antumbra_store::{
+    Crash, EmbeddedConfig, Raw, Reader, Scan, Store, StoreConfig, StoreError, Table, Tx, conformance,
+};
 use proptest::{prelude::*, test_runner::TestRunner};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -25,6 +27,37 @@ async fn every_engine_keeps_every_rule() {
             .unwrap();
         println!("{}:\n{report}", fresh.engine);
         assert!(report.passed(), "{}:\n{report}", fresh.engine);
+    }
+}
+
+#[tokio::test]
+async fn a_rehearsed_crash_ends_a_store_before_or_after_a_commit() {
+    for (crash, kept) in [(Crash::Before, 1), (Crash::After, 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            Store::open(
+                StoreConfig::Embedded(EmbeddedConfig::new(folder.path())),
+                &[LISTS.name()],
+            )
+        };
+        let store = open().await.unwrap();
+        let put = async |number: u64| {
+            let mut tx = store.begin_write().await?;
+            tx.put(&LISTS, &number, &Raw(vec![1]));
+            tx.commit().await
+        };
+        store.crash_at(2, crash);
+        put(1).await.unwrap();
+        assert!(!store.has_crashed());
+        assert!(matches!(put(2).await, Err(StoreError::Stopped { .. })));
+        assert!(matches!(put(3).await, Err(StoreError::Stopped { .. })));
+        assert!(store.has_crashed() && store.clone().begin_read().await.is_err());
+        store.close().await;
+
+        let store = open().await.unwrap();
+        let mut reader = store.begin_read().await.unwrap();
+        let rows = reader.scan(&LISTS, Scan::prefix(&())).await.unwrap();
+        assert_eq!(rows.len(), kept, "{crash:?}");
     }
 }
 
