@@ -34,11 +34,9 @@ async fn every_engine_keeps_every_rule() {
 async fn a_rehearsed_crash_ends_a_store_before_or_after_a_commit() {
     for (crash, kept) in [(Crash::Before, 1), (Crash::After, 2)] {
         let folder = tempfile::tempdir().unwrap();
-        let open = || {
-            Store::open(
-                StoreConfig::Embedded(EmbeddedConfig::new(folder.path())),
-                &[LISTS.name()],
-            )
+        let open = async || {
+            let config = EmbeddedConfig::new(folder.path());
+            Store::open(StoreConfig::Embedded(config), &[LISTS.name()]).await
         };
         let store = open().await.unwrap();
         let put = async |number: u64| {
