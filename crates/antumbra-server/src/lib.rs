@@ -79,6 +79,7 @@ fn job_kinds(app: &AppState) -> Vec<(&'static jobs::JobKind, jobs::Handler)> {
         handles(app, &dsr::OPEN_RUNS, runs::open_runs),
         handles(app, &runs::SEND_NOTICE, runs::send_notice),
         handles(app, &silos::RESUMED, runs::go_on_at_silo),
+        handles(app, &silos::ENRICHER_CHANGED, preflights::enricher_changed),
         handles(app, &preferences::TELL_OF_CHANGES, preferences::tell_of_changes),
         handles(app, &dsr::RETAIN, retention::retain),
         handles(app, &retention::CLEAR, retention::clear),

@@ -53,6 +53,8 @@ fn table() -> Vec<Route> {
         attached(routes!(runs::upload_page)).may_be_closed().budget(DSR),
         attached(routes!(runs::pending_requests)).budget(DSR),
         open(routes!(runs::public_key), PUBLIC_KEY),
+        open(routes!(runs::show_completion), VENDOR_LINK).page(),
+        open(routes!(runs::complete_by_link), VENDOR_LINK).page(),
         // Preferences.
         scope(routes!(preferences::http::upsert_preferences), ManageStoredPreferences).may_be_closed().budget(PREFERENCES_UPSERT),
         scope(routes!(preferences::http::check_preferences), ManageStoredPreferences).may_be_closed().budget(PREFERENCES_UPSERT),
@@ -91,6 +93,8 @@ fn table() -> Vec<Route> {
 
 const CODE: &str = "people who verify an address have no key, but the code that was sent there; tries are bounded";
 const ADDRESS_LINK: &str = "people who verify an address have no key, but the proof in the link that was sent there";
+const VENDOR_LINK: &str =
+    "vendors without a technical connection have no key, but the proof in the link that was sent to them";
 const PUBLIC_KEY: &str = "receivers verify notices with it, and some send no key of their own";
 const TOKEN: &str = "people in browsers carry a token of their own, which the handler's signature asks for";
 const LINK: &str = "people carry the token of a link of their own in the path, and it opens one request";

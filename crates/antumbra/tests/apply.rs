@@ -70,7 +70,45 @@ fn a_file_that_was_applied_finds_nothing_to_do() {
         "{again}"
     );
     assert!(!first.contains("replace-this-with-a-secret") && !again.contains("ant_"));
+
+    // Enrichers are made after those they wait for, whatever their order in the file.
+    let checked = site.applied(CHECKS);
+    let places = ["+ enricher Cards", "+ enricher Shops"].map(|line| checked.find(line).unwrap());
+    assert!(places.is_sorted(), "{checked}");
+    let again = site.applied(CHECKS);
+    assert!(again.ends_with(NOTHING_TO_DO), "{again}");
+    let changed = CHECKS.replace("[Cards]", "[]").replace("\"06:00\"", "\"05:30\"");
+    let changed = site.applied(&changed);
+    assert!(changed.contains("depends-on: [Cards] -> "), "{changed}");
+    let circle = CHECKS.replace("- title: Cards", "- title: Cards\n    depends-on: [Shops]");
+    let refused = site.apply(&circle, &["--dry-run"]);
+    assert!(
+        refused.err.contains("enrichers[1]: an enricher would wait for itself"),
+        "{}",
+        refused.err
+    );
 }
+
+const CHECKS: &str = "
+templates:
+  - title: Not a resident
+    kind: CANCELED
+enrichers:
+  - title: Shops
+    type: SERVER
+    url: https://checks.example.org/shops
+    input-identifier: email
+    output-identifiers: [phone]
+    depends-on: [Cards]
+    daily-window: { from: \"22:00\", until: \"06:00\" }
+  - title: Cards
+    type: REGEX_MATCH
+    testRegex: \"@example[.]test$\"
+    input-identifier: email
+    output-identifiers: []
+    transitionRequestStatus: CANCELED
+    end-template: Not a resident
+";
 
 #[test]
 fn a_difference_is_shown_field_by_field() {

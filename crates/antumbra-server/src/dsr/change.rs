@@ -53,6 +53,10 @@ pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -
         }
         (state, effects) = before.state.clone().step(DsrEvent::Held, &before.rules, deed.now)?;
         record(tx, deed, id, "dsr.stopped_by_legal_hold", vec![]);
+        holds::park(tx, deed.organization, &before);
+    }
+    if matches!(before.state, DsrState::OnHold { .. }) {
+        holds::unpark(tx, deed.organization, &before);
     }
     let after = DsrHead {
         state,
@@ -77,18 +81,39 @@ pub async fn advance(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, event: DsrEvent) -
     Ok(after)
 }
 
-/// Has legal holds follow how a request stands now; what erases the data of a person who is held from now on is parked.
+/// Has legal holds follow how a request stands now: what erases the data of a person who is held from now on is parked, and what
+/// was parked so is resumed when nothing holds them any more.
 pub(super) async fn follow_holds(tx: &mut Tx, deed: &Deed<'_>, head: &DsrHead) -> Result<(), DsrError> {
     match holds::follow(tx, deed.organization, head).await? {
         Followed::Nothing => {}
         Followed::Placed => {
             record(tx, deed, head.id, "dsr.legal_hold_placed", vec![]);
             for erasing in holds::erasing(tx, deed.organization, head).await? {
-                record(tx, deed, erasing, "dsr.stopped_by_legal_hold", vec![]);
-                Box::pin(advance(tx, deed, erasing, DsrEvent::Held)).await?;
+                record(tx, deed, erasing.id, "dsr.stopped_by_legal_hold", vec![]);
+                holds::park(tx, deed.organization, &erasing);
+                Box::pin(advance(tx, deed, erasing.id, DsrEvent::Held)).await?;
             }
         }
-        Followed::Lifted => drop_what_was_held(tx, deed, head).await?,
+        Followed::Lifted => {
+            resume_parked(tx, deed, head).await?;
+            drop_what_was_held(tx, deed, head).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes up again what a hold has parked, as far as nothing holds it any more. What somebody has done something else with is left
+/// alone.
+async fn resume_parked(tx: &mut Tx, deed: &Deed<'_>, lifted: &DsrHead) -> Result<(), DsrError> {
+    for before in holds::parked(tx, deed.organization, lifted.core_index).await? {
+        if holds::is_held(tx, deed.organization, &before).await? {
+            continue;
+        }
+        holds::unpark(tx, deed.organization, &before);
+        if matches!(before.state, DsrState::OnHold { .. }) {
+            record(tx, deed, before.id, "dsr.resumed_after_legal_hold", vec![]);
+            Box::pin(advance(tx, deed, before.id, DsrEvent::Resumed)).await?;
+        }
     }
     Ok(())
 }
@@ -352,7 +377,7 @@ pub struct FoundIdentifier {
     pub value: String,
 }
 
-/// Adds what an enricher found about the person to an open request. It counts as verified, and so from now on does what the
+/// Adds what a preflight found about the person to an open request. It counts as verified, and so from now on does what the
 /// request had already and the enricher names too. Says how many identifiers are new, or verified by that.
 pub async fn add_identifiers(
     tx: &mut Tx,
@@ -360,6 +385,7 @@ pub async fn add_identifiers(
     deed: &Deed<'_>,
     id: DsrId,
     found: Vec<FoundIdentifier>,
+    preflight: Uuid,
 ) -> Result<usize, DsrError> {
     if found.is_empty() {
         return Ok(0);
@@ -371,7 +397,7 @@ pub async fn add_identifiers(
         match subject.identifiers.iter().position(same) {
             Some(at) if subject.identifiers[at].verified_at.is_some() => {}
             Some(at) => {
-                verify(&mut subject.identifiers[at], deed.now);
+                verify(&mut subject.identifiers[at], preflight, deed.now);
                 changed += 1;
             }
             None if subject.identifiers.len() >= IDENTIFIERS_MAX => return Err(DsrError::TooManyIdentifiers),
@@ -384,6 +410,7 @@ pub async fn add_identifiers(
                     source: IdentifierSource::Enricher,
                     verified_at: Some(deed.now),
                     verified_by: Verifier::Preflight,
+                    preflight: Some(preflight),
                 });
                 changed += 1;
             }
@@ -395,13 +422,14 @@ pub async fn add_identifiers(
     Ok(changed)
 }
 
-/// Has these identifiers of an open request count as verified. Says how many did not before.
+/// Has these identifiers of an open request count as verified by a preflight. Says how many did not before.
 pub async fn verify_identifiers(
     tx: &mut Tx,
     keys: &OrganizationKeys,
     deed: &Deed<'_>,
     id: DsrId,
     identifiers: &[Uuid],
+    preflight: Uuid,
 ) -> Result<usize, DsrError> {
     let mut subject = open_subject(tx, keys, id).await?;
     let named = subject
@@ -410,7 +438,7 @@ pub async fn verify_identifiers(
         .filter(|known| identifiers.contains(&known.id));
     let mut verified = 0;
     for known in named.filter(|known| known.verified_at.is_none()) {
-        verify(known, deed.now);
+        verify(known, preflight, deed.now);
         verified += 1;
     }
     if verified > 0 {
@@ -419,7 +447,8 @@ pub async fn verify_identifiers(
     Ok(verified)
 }
 
-fn verify(known: &mut DsrIdentifier, now: Timestamp) {
+fn verify(known: &mut DsrIdentifier, preflight: Uuid, now: Timestamp) {
+    known.preflight = Some(preflight);
     known.verified_at = Some(now);
     known.verified_by = Verifier::Preflight;
 }

@@ -266,6 +266,8 @@ struct RequestIdentifier {
 struct RequestIdentifiersInput {
     /// The requests.
     request_ids: Option<Vec<ID>>,
+    /// Only those that this preflight found or verified.
+    request_enricher_id: Option<ID>,
     /// Verified, or else submitted, before this.
     updated_at_before: Option<Date>,
     /// Verified, or else submitted, at this time or later.
@@ -280,6 +282,8 @@ impl RequestIdentifiersInput {
                 "requestIds must name 1 to {REQUESTS_MAX} requests"
             )));
         }
+        let preflight = self.request_enricher_id.as_ref();
+        let preflight: Option<uuid::Uuid> = preflight.map(|id| parse_id(id, "request enricher")).transpose()?;
         let keys = session.keys().await?;
         let mut found = Vec::new();
         for id in ids {
@@ -289,7 +293,8 @@ impl RequestIdentifiersInput {
             let mut identifiers = dsr.subject.identifiers;
             identifiers.retain(|identifier| {
                 let updated_at = identifier.verified_at.unwrap_or(dsr.head.created_at);
-                self.updated_at_before.is_none_or(|before| updated_at < before.0)
+                preflight.is_none_or(|preflight| identifier.preflight == Some(preflight))
+                    && self.updated_at_before.is_none_or(|before| updated_at < before.0)
                     && self.updated_at_after.is_none_or(|after| updated_at >= after.0)
             });
             identifiers.sort_by(|one, other| one.name.cmp(&other.name));

@@ -3,8 +3,9 @@
 //! A person is held from the moment that a request to place them on legal hold is taken in, until one to remove them has
 //! been completed: evidence that is gone cannot be brought back, so the hold begins early and ends late. A request to
 //! place that is stopped before it was done holds nobody. While a person is held, no silo is asked to erase anything of
-//! theirs: [`super::advance`] parks such a request where it would begin to, and does not resume it. Nor is anything removed here:
-//! keys and files of requests that are over are kept until the hold is lifted.
+//! theirs: [`super::advance`] parks such a request where it would begin to, and does not resume it before the hold has ended.
+//! Then it is resumed without anybody's doing, unless somebody has done something else with it meanwhile. Nor is anything
+//! removed here: keys and files of requests that are over are kept until the hold is lifted.
 //!
 //! What is a test has no effect on what is not: a test holds the person from tests only, and lifts no hold but those of
 //! tests. A hold that is no test stops tests too, since silos are asked by them all the same.
@@ -22,8 +23,11 @@ use crate::organization::{Action, OrganizationId};
 
 /// Answers: whether a person is held, and by which requests: (organization, blind core identifier, request).
 pub(super) const HOLDS: Table<(Uuid, [u8; 16], Uuid), ()> = Table::new("legal_holds");
+/// Answers: which requests a person's hold has parked, and its end is to take up again: (organization, blind core identifier,
+/// request).
+pub(super) const PARKED: Table<(Uuid, [u8; 16], Uuid), ()> = Table::new("parked_by_legal_hold");
 
-/// Holds of one person that are looked at in one go.
+/// Holds of one person that are looked at in one go, and requests that their end takes up again.
 const OF_PERSON_MAX: usize = 1_000;
 
 /// Whether the person of a request is held from it.
@@ -116,14 +120,36 @@ pub(super) enum Followed {
     Lifted,
 }
 
+/// The requests of a person that a hold has parked.
+pub(super) async fn parked(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    core: [u8; 16],
+) -> Result<Vec<DsrHead>, StoreError> {
+    let of_person = Scan::prefix(&(organization.0, core)).limit(OF_PERSON_MAX);
+    let rows = reader.scan(&PARKED, of_person).await?;
+    let ids: Vec<DsrId> = rows.into_iter().map(|((.., id), ())| DsrId(id)).collect();
+    super::store::find_heads(reader, organization, &ids).await
+}
+
+/// A hold has parked this request.
+pub(super) fn park(tx: &mut Tx, organization: OrganizationId, head: &DsrHead) {
+    tx.put(&PARKED, &(organization.0, head.core_index, head.id.0), &());
+}
+
+/// This request is no longer where a hold has parked it.
+pub(super) fn unpark(tx: &mut Tx, organization: OrganizationId, head: &DsrHead) {
+    tx.delete(&PARKED, &(organization.0, head.core_index, head.id.0));
+}
+
 /// The requests that are being worked on and erase what must be kept from now on, since `hold` has been placed.
 pub(super) async fn erasing(
     reader: &mut Reader,
     organization: OrganizationId,
     hold: &DsrHead,
-) -> Result<Vec<DsrId>, StoreError> {
+) -> Result<Vec<DsrHead>, StoreError> {
     let ids = super::store::list_by_core_index(reader, organization, hold.core_index).await?;
-    let heads = super::store::find_heads(reader, organization, &ids).await?;
-    let is_stopped = |head: &&DsrHead| is_erasing(head) && (head.is_test || !hold.is_test);
-    Ok(heads.iter().filter(is_stopped).map(|head| head.id).collect())
+    let mut heads = super::store::find_heads(reader, organization, &ids).await?;
+    heads.retain(|head| is_erasing(head) && (head.is_test || !hold.is_test));
+    Ok(heads)
 }

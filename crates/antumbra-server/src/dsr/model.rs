@@ -281,6 +281,9 @@ pub struct DsrIdentifier {
     /// On whose word.
     #[serde(default)]
     pub verified_by: Verifier,
+    /// The preflight that found or verified it, where one did.
+    #[serde(default)]
+    pub preflight: Option<Uuid>,
 }
 
 /// A label with its values.
@@ -541,6 +544,7 @@ mod tests {
             source: IdentifierSource::Input,
             verified_at: None,
             verified_by: Verifier::Submitter,
+            preflight: None,
         };
         let subject = DsrSubject {
             core_identifier: "ada".into(),

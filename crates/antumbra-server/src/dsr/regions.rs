@@ -426,6 +426,51 @@ mod tests {
     }
 
     #[test]
+    fn the_tables_agree_with_what_is_known_of_the_standard() {
+        // 249 countries and territories have a code; `EU` is reserved, as are those that nobody gets here.
+        assert!(COUNTRIES.contains(&"EU") && COUNTRIES.iter().all(|code| code.len() == 2));
+        for reserved in ["AN", "AP", "CS", "SU", "UK", "XK", "YU", "ZR"] {
+            assert_eq!(find_country(reserved), None, "{reserved}");
+        }
+        // States, provinces, cantons and the like, as many as each constitution has.
+        for (country, count) in [
+            ("AR", 24),
+            ("AT", 9),
+            ("AU", 8),
+            ("BE", 3 + 10),
+            ("BR", 27),
+            ("CA", 13),
+            ("CH", 26),
+            ("CN", 34),
+            ("DE", 16),
+            ("ES", 17 + 2 + 50),
+            ("IE", 4 + 26),
+            ("IN", 36),
+            ("JP", 47),
+            ("KR", 17),
+            ("MX", 32),
+            ("NG", 37),
+            ("NL", 12 + 6),
+            ("PL", 16),
+            ("PT", 20),
+            ("SE", 21),
+            ("US", 50 + 1 + 6),
+            ("ZA", 9),
+        ] {
+            let known = SUBDIVISIONS.iter().find(|(of, _)| *of == country);
+            let (_, parts) = known.unwrap();
+            assert_eq!(parts.split(' ').count(), count, "{country}");
+        }
+        // ISO 3166-2: one to three letters or digits.
+        let all = SUBDIVISIONS.iter().chain(&EARLIER);
+        for part in all.flat_map(|(_, parts)| parts.split(' ')) {
+            assert!(
+                (1..=3).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+            );
+        }
+    }
+
+    #[test]
     fn any_case_is_accepted_and_the_canonical_form_is_given_back() {
         assert_eq!(find_country("gb"), Some("GB"));
         assert_eq!(find_country("EU"), Some("EU"));

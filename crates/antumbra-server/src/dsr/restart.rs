@@ -168,6 +168,12 @@ impl Draft {
         self.receipt_template = self.receipt_template.or(head.receipt_template);
         self.skipped_enrichers
             .get_or_insert_with(|| head.skipped_enrichers.clone());
+        let leaves_choice = settings
+            .find_action(head.action())
+            .is_some_and(|action| action.allow_post_compile_choice);
+        if leaves_choice {
+            self.post_compile = self.post_compile.or(head.rules.delivery.chosen());
+        }
         self.silos.get_or_insert_with(|| head.silos.clone());
         self.details.get_or_insert_with(|| subject.details.clone());
         self.region.get_or_insert_with(|| head.region.clone());
@@ -345,6 +351,7 @@ mod tests {
             source,
             verified_at: verified_by.map(|_| THEN),
             verified_by: verified_by.unwrap_or_default(),
+            preflight: None,
         }
     }
 

@@ -250,6 +250,17 @@ impl Rules {
     }
 }
 
+impl Delivery {
+    /// What a data subject has chosen who gets this.
+    pub fn chosen(self) -> Option<PostCompileStatus> {
+        match self {
+            Delivery::Nothing => None,
+            Delivery::Files => Some(PostCompileStatus::Downloadable),
+            Delivery::Categories => Some(PostCompileStatus::ViewCategories),
+        }
+    }
+}
+
 impl DsrState {
     /// The state after `event`, and what is to be done about it.
     ///

@@ -62,6 +62,7 @@ pub const TABLES: &[&str] = &[
     bulk::NAMED.name(),
     bulk::NAMES.name(),
     holds::HOLDS.name(),
+    holds::PARKED.name(),
 ];
 
 /// Every kind of row, for the fuzz target that reads them.

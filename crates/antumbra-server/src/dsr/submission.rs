@@ -19,7 +19,7 @@ use super::{
 };
 use crate::organization::{
     Action, ActionSettings, AttributeKey, AttributeKind, Days, IdentifierKind, KnownIdentifier, Organization,
-    RegionDetection, Settings,
+    PostCompileStatus, RegionDetection, Settings,
 };
 
 /// Bytes of a core identifier, or of any other identifier's value.
@@ -61,6 +61,8 @@ pub(crate) struct Draft {
     pub(crate) region: Option<Region>,
     pub(crate) created_at: Option<Timestamp>,
     pub(crate) imported_end: Option<ImportedEnd>,
+    /// What the data subject has chosen to see at the end.
+    pub(crate) post_compile: Option<PostCompileStatus>,
     pub(crate) silos: Option<SiloChoice>,
     pub(crate) reply_to: Option<Vec<String>>,
     /// The request that shall begin again, if one shall.
@@ -198,6 +200,14 @@ impl Draft {
         if let Some(action) = action {
             self.check_region(action, &mut checks);
         }
+        let is_offered =
+            |action: &ActionSettings, chosen| action.allow_post_compile_choice || action.post_compile_status == chosen;
+        if let (Some(action), Some(chosen)) = (action, self.post_compile)
+            && !is_offered(action, chosen)
+        {
+            let rule = "is not what this action offers, and it leaves no choice to the data subject";
+            checks.broken("postCompileStatus", rule);
+        }
         if !checks.is_empty() {
             return Err(checks);
         }
@@ -207,8 +217,12 @@ impl Draft {
             checks.broken("", "lacks a required field");
             return Err(checks);
         };
+        let chosen = ActionSettings {
+            post_compile_status: self.post_compile.unwrap_or(action.post_compile_status),
+            ..action.clone()
+        };
         Ok(Submission {
-            settings: action.clone(),
+            settings: chosen,
             time_to_answer: settings
                 .find_subject_type(&subject_type)
                 .and_then(|known| known.time_to_answer(action.action)),

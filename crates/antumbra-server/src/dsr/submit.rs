@@ -171,6 +171,7 @@ pub(super) fn subject(submission: &Submission, ids: &Ids, now: Timestamp) -> Dsr
         source: IdentifierSource::Input,
         verified_at,
         verified_by: Verifier::Submitter,
+        preflight: None,
     };
     let built_in = |kind: IdentifierKind, value: &str, verified_at| identifier(kind.as_str(), kind, value, verified_at);
     let vouched = match submission.email_claim {

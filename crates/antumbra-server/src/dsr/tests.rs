@@ -745,6 +745,7 @@ fn kept() -> (DsrHead, DsrSubject) {
             source: IdentifierSource::Input,
             verified_at: Some(at(1_700_000_000)),
             verified_by: Verifier::Submitter,
+            preflight: None,
         }],
         details: "by phone".into(),
         attributes: vec![DsrAttribute {

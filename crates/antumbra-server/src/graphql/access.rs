@@ -127,6 +127,7 @@ const MUTATIONS: &[FieldAccess] = &[
     needs("deleteAttributeValue", &[ManageGlobalAttributes]),
     needs("deleteConsentPartition", &[ManageConsentManagerDeveloperSettings]),
     needs("deleteConsentWorkflowTriggers", &[ManageConsentManager, ManagePreferenceStoreSettings]),
+    needs("deleteEnricher", &[ManageRequestIdentities]),
     needs("deletePreferenceChangeWebhook", &[ManagePreferenceStoreSettings]),
     recorded("generateConsentIdentifierEncryptionKey", &[ManageConsentManagerDeveloperSettings]),
     needs("notifyAdditionalTime", &[RequestApproval]),

@@ -223,6 +223,32 @@ pub async fn fail_until(tx: &mut Tx, claimed: &Claimed, failure: &Failure<'_>) -
     store::fail_until(tx, claimed, failure).await
 }
 
+/// The job is done, or runs once more at `again`: listed as failing until then where there is a `reason`. For what waits for others
+/// on a schedule of its own.
+pub async fn come_back(
+    tx: &mut Tx,
+    claimed: &Claimed,
+    now: Timestamp,
+    again: Option<Timestamp>,
+    reason: Option<&str>,
+) -> Result<Option<Waiting>, JobError> {
+    Ok(match (again, reason) {
+        (Some(next_try_at), Some(reason)) => {
+            let failure = Failure {
+                at: now,
+                reason,
+                next_try_at,
+            };
+            Some(fail_until(tx, claimed, &failure).await?)
+        }
+        (Some(at), None) => Some(finish_until(tx, claimed, at).await?),
+        (None, _) => {
+            finish(tx, claimed).await?;
+            None
+        }
+    })
+}
+
 /// Jobs whose last attempt failed and that are tried again, oldest id first, at most `limit` of them after `after`.
 pub async fn list_failing(
     reader: &mut Reader,

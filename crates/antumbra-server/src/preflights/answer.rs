@@ -4,7 +4,7 @@ use antumbra_store::{Reader, Tx};
 
 use super::{
     PreflightError,
-    model::{Preflight, PreflightEvent},
+    model::{End, Preflight, PreflightEvent},
     store,
     wire::Answer,
 };
@@ -13,7 +13,7 @@ use crate::{
     dsr::{self, Deed, DsrError, DsrEvent, DsrHead, DsrId, DsrStatus, PreflightEnd, Words},
     jobs,
     keyring::OrganizationKeys,
-    organization::MessageKind,
+    organization::{MessageKind, TemplateId},
 };
 
 /// How the request of a preflight stands. Refuses where preflights no longer matter to it.
@@ -37,27 +37,17 @@ pub(super) async fn take(
     runs: &mut [Preflight],
     answer: Answer,
 ) -> Result<(), PreflightError> {
-    let Some(request) = runs.first().map(|run| run.request) else {
+    let Some((request, first)) = runs.first().map(|run| (run.request, run.id.0)) else {
         return Ok(());
     };
-    dsr::add_identifiers(tx, keys, deed, request, answer.found).await?;
+    dsr::add_identifiers(tx, keys, deed, request, answer.found, first).await?;
     for run in runs {
         run.step(PreflightEvent::Answered)?;
         forget_job(tx, deed, run);
         keep(tx, deed, run, "preflight.answered");
     }
     match answer.end {
-        Some(end) => {
-            if let (PreflightEnd::Canceled, Some(_)) = (end, answer.template) {
-                let words = Words {
-                    template: answer.template,
-                    ..Words::default()
-                };
-                let head = open_head(tx, deed, request).await?;
-                dsr::choose_words(tx, keys, &head, MessageKind::Canceled, &words).await?;
-            }
-            stop(tx, deed, request, end).await
-        }
+        Some(end) => end_checks(tx, keys, deed, request, End::Stop(end), answer.template).await,
         None => {
             dsr::settle_soon(tx, deed, request);
             Ok(())
@@ -65,15 +55,56 @@ pub(super) async fn take(
     }
 }
 
-/// Ends the request's way to the silos. One that is parked already stays so, unless it is to be canceled.
-pub(super) async fn stop(tx: &mut Tx, deed: &Deed<'_>, id: DsrId, end: PreflightEnd) -> Result<(), PreflightError> {
+/// Ends the checks of a request, with this template for the message that tells of it. One that is parked already stays so, unless
+/// it is to be canceled.
+pub(super) async fn end_checks(
+    tx: &mut Tx,
+    keys: &OrganizationKeys,
+    deed: &Deed<'_>,
+    id: DsrId,
+    end: End,
+    template: Option<TemplateId>,
+) -> Result<(), PreflightError> {
     let head = open_head(tx, deed, id).await?;
-    let event = match (head.state.status(), end) {
+    let how = match end {
+        End::Stop(how) => how,
+        End::GoOn => return go_on(tx, keys, deed, &head).await,
+    };
+    let event = match (head.state.status(), how) {
         (DsrStatus::OnHold, PreflightEnd::OnHold | PreflightEnd::FailedVerification) => return Ok(()),
         (DsrStatus::OnHold, PreflightEnd::Canceled) => DsrEvent::Canceled,
-        (_, end) => DsrEvent::PreflightEnded(end),
+        (_, how) => DsrEvent::PreflightEnded(how),
     };
+    let told = match how {
+        PreflightEnd::Canceled => Some(MessageKind::Canceled),
+        PreflightEnd::FailedVerification => Some(MessageKind::Denied),
+        PreflightEnd::OnHold => None,
+    };
+    if let Some(kind) = told {
+        let words = Words {
+            template,
+            ..Words::default()
+        };
+        dsr::choose_words(tx, keys, &head, kind, &words).await?;
+    }
     dsr::advance(tx, deed, id, event).await?;
+    Ok(())
+}
+
+/// Has the request go on with what is verified: what is not is taken out, and what has not been checked is passed over.
+async fn go_on(tx: &mut Tx, keys: &OrganizationKeys, deed: &Deed<'_>, head: &DsrHead) -> Result<(), PreflightError> {
+    for mut run in store::list(tx, deed.organization, head.id, head.round).await? {
+        if run.is_open() {
+            run.step(PreflightEvent::PassedOver)?;
+            forget_job(tx, deed, &mut run);
+            keep(tx, deed, &run, "preflight.passed_over");
+        }
+    }
+    let subject = dsr::get(tx, keys, head.id).await?.subject;
+    let unverified = subject.identifiers.iter().filter(|known| known.verified_at.is_none());
+    let unverified: Vec<uuid::Uuid> = unverified.map(|known| known.id).collect();
+    dsr::remove_identifiers(tx, keys, deed, head.id, &unverified).await?;
+    dsr::settle_soon(tx, deed, head.id);
     Ok(())
 }
 

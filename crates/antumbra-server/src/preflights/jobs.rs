@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use antumbra_store::{Reader, StoreError, Tx};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
-    PreflightError, answer,
+    PreflightError,
+    answer::{self, end_checks},
     look::look,
     mail,
-    model::{Preflight, PreflightEvent, PreflightId, Reason},
+    model::{End, Preflight, PreflightEvent, PreflightId, Reason},
     nonce::{self, nonce_of},
     notice::Notice,
     store,
@@ -21,11 +22,11 @@ use super::{
 use crate::{
     AppState,
     audit::Actor,
-    dsr::{self, Deed, DsrError, DsrId, DsrState, PreflightEnd},
-    jobs::{self, Claimed, Failure, INNER_RETRIES, Job, JobError, JobKind, Waiting},
+    dsr::{self, Cursor, Deed, DsrError, DsrId, DsrState, DsrStatus, Filter, Order, PreflightEnd},
+    jobs::{self, Claimed, INNER_RETRIES, Job, JobError, JobKind, Waiting},
     keyring::{OrganizationKeys, WebhookClaims},
-    organization::MessageKind,
-    runs::{NotAccepted, Reply},
+    organization::{MessageKind, Organization},
+    runs::{NotAccepted, Reply, RetryAfter},
     silos::{self, Enricher, EnricherKind, Header},
     world::Ids,
 };
@@ -126,7 +127,7 @@ async fn remind(
             keys,
             deed,
             &dsr,
-            (&*run, input),
+            (&*run, input, &enricher),
             MessageKind::VerificationReminder,
         )
         .await?;
@@ -135,7 +136,33 @@ async fn remind(
     Ok(wake_at(run, &enricher).or(run.ends_at))
 }
 
-/// What follows when a run's time is over: a wait has done its part, and who did not verify an identifier goes no further.
+/// When the address of a run's enricher is asked next: on the schedule of webhooks, as late as it asks for itself, and in the part
+/// of the day that is its own.
+pub(super) fn next_ask(
+    app: &AppState,
+    organization: &Organization,
+    enricher: Option<&Enricher>,
+    run: &Preflight,
+    asked: Option<RetryAfter>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let windows = &app.config.webhooks.windows;
+    let at = windows.heeding(asked, run.ask_at(windows, now)?, now);
+    Some(in_its_window(app, organization, enricher, at))
+}
+
+fn in_its_window(app: &AppState, organization: &Organization, enricher: Option<&Enricher>, at: Timestamp) -> Timestamp {
+    let Some(window) = enricher.and_then(|enricher| enricher.daily_window) else {
+        return at;
+    };
+    // Nobody can set a zone that is not known; without it the clock of the world will do.
+    let zone = organization.time_zone.as_deref().unwrap_or(&app.config.dsr.time_zone);
+    let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
+    window.next(at, &zone)
+}
+
+/// What follows when a run's time is over: a wait has done its part, and who did not verify an identifier goes no further. An
+/// address that has not answered is asked no more, and the request waits for a person unless something else is configured.
 async fn time_is_over(
     tx: &mut Tx,
     keys: &OrganizationKeys,
@@ -150,28 +177,34 @@ async fn time_is_over(
         return Ok(());
     }
     let configured = enricher_of(tx, keys, &run).await?;
-    let status = configured.and_then(|enricher| enricher.transition_request_status);
-    let end = match status.as_deref() {
-        None => PreflightEnd::FailedVerification,
-        Some("CANCELED") => PreflightEnd::Canceled,
-        Some(_) => PreflightEnd::OnHold,
+    let end = configured.as_ref().and_then(End::of);
+    let (why, end) = match run.kind {
+        EnricherKind::Server => (Reason::NoAnswer, end),
+        _ => (
+            Reason::NotInTime,
+            end.or(Some(End::Stop(PreflightEnd::FailedVerification))),
+        ),
     };
-    run.step(PreflightEvent::TimedOut).map_err(PreflightError::from)?;
+    run.step(PreflightEvent::TimedOut(why)).map_err(PreflightError::from)?;
     answer::keep(tx, deed, &run, "preflight.timed_out");
-    Ok(answer::stop(tx, deed, request, end).await?)
+    if let Some(end) = end {
+        let template = configured.and_then(|enricher| enricher.end_template);
+        end_checks(tx, keys, deed, request, end, template).await?;
+    }
+    Ok(())
 }
 
 /// The enricher of a run, the built-in one included.
-async fn enricher_of(
+pub(super) async fn enricher_of(
     reader: &mut Reader,
     keys: &OrganizationKeys,
     run: &Preflight,
-) -> Result<Option<Enricher>, JobError> {
+) -> Result<Option<Enricher>, StoreError> {
     let built_in = built_in(keys);
     if built_in.id == run.enricher {
         return Ok(Some(built_in));
     }
-    Ok(silos::find_enricher(reader, keys.organization, run.enricher).await?)
+    silos::find_enricher(reader, keys.organization, run.enricher).await
 }
 
 /// The open run that waits for this job.
@@ -197,17 +230,20 @@ pub async fn ask(app: AppState, job: Claimed) -> Result<(), JobError> {
     let mut reader = app.store.begin_read().await?;
     let prepared = prepare(&app, &mut reader, &keys, &job).await?;
     drop(reader);
-    let reply = match prepared {
-        None => None,
-        Some(Prepared {
+    let came = match prepared {
+        Prepared::Nothing => Came::Nothing,
+        Prepared::Rest => Came::Rest,
+        Prepared::Later(at) => Came::Later(at),
+        Prepared::TooLate => Came::TooLate,
+        Prepared::Webhook(Webhook {
             url,
             headers,
             own,
             body,
-        }) => Some(app.webhooks.ask(&url, own, &headers, body).await),
+        }) => Came::Reply(app.webhooks.ask(&url, own, &headers, body).await),
     };
     for _ in 0..CONFLICTS_MAX {
-        match keep_outcome(&app, &job, &keys, reply.as_ref()).await {
+        match keep_outcome(&app, &job, &keys, &came).await {
             Err(JobError::Store(StoreError::Conflict)) => tokio::task::yield_now().await,
             outcome => return outcome,
         }
@@ -217,12 +253,40 @@ pub async fn ask(app: AppState, job: Claimed) -> Result<(), JobError> {
     ))
 }
 
+/// What there is to do about a run whose turn it is.
+enum Prepared {
+    /// Nothing any more, or it is another job's to do.
+    Nothing,
+    /// Nothing while its enricher is paused.
+    Rest,
+    /// Nothing before then: its enricher is asked at other times of the day.
+    Later(Timestamp),
+    /// It is given up.
+    TooLate,
+    /// This is sent.
+    Webhook(Webhook),
+}
+
 /// A webhook ready to be sent.
-struct Prepared {
+struct Webhook {
     url: String,
     headers: Vec<Header>,
     own: HeaderMap,
     body: Bytes,
+}
+
+/// What came of a turn.
+enum Came {
+    /// There was nothing to ask.
+    Nothing,
+    /// Its enricher is paused.
+    Rest,
+    /// It is to be asked then.
+    Later(Timestamp),
+    /// Nobody is asked any more.
+    TooLate,
+    /// This was replied.
+    Reply(Reply),
 }
 
 /// The webhook, unless there is nothing to ask any more, or another job has been given it to ask.
@@ -231,24 +295,36 @@ async fn prepare(
     reader: &mut Reader,
     keys: &Arc<OrganizationKeys>,
     job: &Claimed,
-) -> Result<Option<Prepared>, JobError> {
+) -> Result<Prepared, JobError> {
     let Some(run) = find_mine(reader, job).await? else {
-        return Ok(None);
+        return Ok(Prepared::Nothing);
     };
     if !is_under_way(reader, &run, job).await? {
-        return Ok(None);
+        return Ok(Prepared::Nothing);
+    }
+    let now = app.now(job.organization);
+    if run.was_asked_enough(&app.config.webhooks.windows, now) {
+        return Ok(Prepared::TooLate);
     }
     let dsr = dsr::get(reader, keys, run.request)
         .await
         .map_err(PreflightError::from)?;
-    let Some(enricher) = silos::find_enricher(reader, job.organization, run.enricher).await? else {
-        return Ok(None);
+    let enricher = silos::find_enricher(reader, job.organization, run.enricher).await?;
+    let Some(enricher) = enricher else {
+        return Ok(Prepared::Nothing);
     };
+    if enricher.is_paused {
+        return Ok(Prepared::Rest);
+    }
     let settings = app.settings.get(reader, job.organization).await?;
+    let at = in_its_window(app, &settings.organization, Some(&enricher), now);
+    if at > now {
+        return Ok(Prepared::Later(at));
+    }
     let input = dsr.subject.identifiers.iter().find(|input| input.id == run.input);
     let configured = input.and_then(|input| settings.find_identifier(&input.name));
     let (Some(url), Some(input), Some(configured)) = (enricher.url.clone(), input, configured) else {
-        return Ok(None);
+        return Ok(Prepared::Nothing);
     };
     let headers = silos::open_enricher_headers(reader, keys, &enricher)
         .await
@@ -277,7 +353,7 @@ async fn prepare(
             value.set_sensitive(true);
             (HeaderName::from_static(name), value)
         });
-    Ok(Some(Prepared {
+    Ok(Prepared::Webhook(Webhook {
         url,
         headers,
         own: own.collect(),
@@ -300,12 +376,7 @@ enum Outcome {
 }
 
 /// Keeps what came of a webhook, and plans the next.
-async fn keep_outcome(
-    app: &AppState,
-    job: &Claimed,
-    keys: &OrganizationKeys,
-    reply: Option<&Reply>,
-) -> Result<(), JobError> {
+async fn keep_outcome(app: &AppState, job: &Claimed, keys: &OrganizationKeys, came: &Came) -> Result<(), JobError> {
     let mut tx = app.store.begin_write().await?;
     let deed = by_the_system(app, job);
     // An answer that was posted meanwhile has ended the run, or taken this job from it.
@@ -313,19 +384,48 @@ async fn keep_outcome(
         jobs::finish(&mut tx, job).await?;
         return Ok(tx.commit().await?);
     };
-    let settings = app.settings.get(&mut tx, job.organization).await?;
-    let outcome = match reply {
-        Some(reply) if at_preflight(&mut tx, &deed, &run).await? => read(reply, &settings),
-        Some(_) | None => Outcome::Nothing,
-    };
+    if let Came::Later(at) = came {
+        run.next = Some(jobs::finish_until(&mut tx, job, *at).await?);
+        store::save(&mut tx, job.organization, &run);
+        return Ok(tx.commit().await?);
+    }
     run.next = None;
-    let last = run.tries + 1 >= app.config.webhooks.windows.tries;
+    if let Came::TooLate = came {
+        jobs::finish(&mut tx, job).await?;
+        if is_under_way(&mut tx, &run, job).await? {
+            tracing::warn!(
+                dsr.id = %run.request,
+                preflight.id = %run.id.0,
+                enricher.id = %run.enricher.0,
+                asked = run.asked,
+                "an enricher has not answered and is asked no more: its preflight waits for a person"
+            );
+            time_is_over(&mut tx, keys, &deed, run).await?;
+        } else {
+            store::save(&mut tx, job.organization, &run);
+        }
+        tx.commit().await?;
+        app.jobs.ring();
+        return Ok(());
+    }
+    let settings = app.settings.get(&mut tx, job.organization).await?;
+    let outcome = match came {
+        Came::Reply(reply) if at_preflight(&mut tx, &deed, &run).await? => read(reply, &settings),
+        Came::Reply(_) | Came::Nothing | Came::Rest | Came::Later(_) | Came::TooLate => Outcome::Nothing,
+    };
+    let asked = match came {
+        Came::Reply(Reply::Refused(refused)) => refused.retry_after,
+        Came::Reply(_) | Came::Nothing | Came::Rest | Came::Later(_) | Came::TooLate => None,
+    };
+    let last = run.is_last_try(&app.config.webhooks.windows);
     let mut failed = None;
     let event = match outcome {
         Outcome::Nothing => {
-            // An enricher that was taken away, or has no address any more: a look at the request says what becomes of it.
+            // An enricher that was taken away, has no address any more, or was resumed since: a look at the request says what
+            // becomes of it.
             let enricher = silos::find_enricher(&mut tx, job.organization, run.enricher).await?;
-            if enricher.is_none_or(|enricher| enricher.url.is_none()) {
+            let is_resumed = |enricher: &Enricher| matches!(came, Came::Rest) && !enricher.is_paused;
+            if enricher.is_none_or(|enricher| enricher.url.is_none() || is_resumed(&enricher)) {
                 dsr::settle_soon(&mut tx, &deed, run.request);
             }
             None
@@ -360,7 +460,11 @@ async fn keep_outcome(
     if let Some(event) = event {
         run.step(event).map_err(PreflightError::from)?;
     }
-    plan_next(app, &mut tx, job, &mut run, event.is_some(), failed.as_deref()).await?;
+    // One whose request is parked comes back with a look at the request.
+    let enricher = silos::find_enricher(&mut tx, job.organization, run.enricher).await?;
+    let next =
+        next_ask(app, &settings.organization, enricher.as_ref(), &run, asked, deed.now).filter(|_| event.is_some());
+    run.next = jobs::come_back(&mut tx, job, deed.now, next, failed.as_deref()).await?;
     match event {
         Some(_) => answer::keep(&mut tx, &deed, &run, "preflight.asked"),
         None => store::save(&mut tx, job.organization, &run),
@@ -381,35 +485,6 @@ async fn keep_outcome(
             Err(JobError::InVain)
         }
     }
-}
-
-/// When the webhook is sent again, if it is; one whose request is parked comes back with a look at the request.
-async fn plan_next(
-    app: &AppState,
-    tx: &mut Tx,
-    job: &Claimed,
-    run: &mut Preflight,
-    was_asked: bool,
-    failed: Option<&str>,
-) -> Result<(), JobError> {
-    let now = app.now(job.organization);
-    let next = run.ask_at(&app.config.webhooks.windows, now).filter(|_| was_asked);
-    run.next = match (next, failed) {
-        (Some(next_try_at), Some(reason)) => {
-            let failure = Failure {
-                at: now,
-                reason,
-                next_try_at,
-            };
-            Some(jobs::fail_until(tx, job, &failure).await?)
-        }
-        (Some(at), None) => Some(jobs::finish_until(tx, job, at).await?),
-        (None, _) => {
-            jobs::finish(tx, job).await?;
-            None
-        }
-    };
-    Ok(())
 }
 
 /// Whether an answer still matters: also while the request is parked.
@@ -455,5 +530,37 @@ fn by_the_system<'a>(app: &'a AppState, job: &Claimed) -> Deed<'a> {
         by: Actor::System,
         now,
         ids: &app.ids,
+    }
+}
+
+/// Requests looked at again in one transaction.
+const PAGE: usize = 200;
+
+/// Does [`silos::ENRICHER_CHANGED`]: has every request looked at again that is at its preflight checks.
+pub async fn enricher_changed(app: AppState, job: Claimed) -> Result<(), JobError> {
+    let keys = organization_keys(&app, &job).await?;
+    let filter = Filter {
+        statuses: vec![DsrStatus::Enriching],
+        ..Filter::default()
+    };
+    let mut after: Option<Cursor> = None;
+    loop {
+        let mut tx = app.store.begin_write().await?;
+        let deed = by_the_system(&app, &job);
+        let page = dsr::list(&mut tx, &keys, &filter, Order::OldestFirst, after, PAGE);
+        let page = page.await.map_err(PreflightError::from)?;
+        for dsr in &page.items {
+            dsr::settle_soon(&mut tx, &deed, dsr.head.id);
+        }
+        after = page.items.last().map(|last| Cursor::after(&last.head));
+        let is_last = !page.has_next;
+        if is_last {
+            jobs::finish(&mut tx, &job).await?;
+        }
+        tx.commit().await?;
+        app.jobs.ring();
+        if is_last {
+            return Ok(());
+        }
     }
 }

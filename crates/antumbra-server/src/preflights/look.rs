@@ -9,11 +9,11 @@ use antumbra_store::Tx;
 
 use super::{
     PreflightError,
-    answer::{forget_job, keep},
-    jobs::{ask_job, wake_job},
+    answer::{end_checks, forget_job, keep},
+    jobs::{ask_job, next_ask, wake_job},
     mail,
     model::{
-        self, Decision, PREFLIGHTS_MAX, Preflight, PreflightEvent, PreflightId, PreflightState, Reason, applies,
+        self, Decision, End, PREFLIGHTS_MAX, Preflight, PreflightEvent, PreflightId, PreflightState, Reason, applies,
         blockers, concerns, decide, takes_unverified,
     },
     store,
@@ -22,10 +22,10 @@ use super::{
 use crate::{
     AppState,
     audit::{self, AuditEntry, Detail},
-    dsr::{self, Deed, Dsr, DsrError, DsrEvent, DsrId, DsrIdentifier, DsrState, PreflightEnd},
+    dsr::{self, Deed, Dsr, DsrError, DsrEvent, DsrId, DsrIdentifier, DsrState},
     jobs::{self, Waiting},
     keyring::OrganizationKeys,
-    organization::MessageKind,
+    organization::{MessageKind, TemplateId},
     silos::{self, Enricher, EnricherKind},
 };
 
@@ -88,17 +88,15 @@ pub(super) async fn look(
     }
     look.keep();
     match end {
-        Some(end) => {
-            dsr::advance(look.tx, deed, id, DsrEvent::PreflightEnded(end)).await?;
-        }
+        Some((end, template)) => end_checks(look.tx, keys, deed, id, end, template).await?,
         None => look.let_go().await?,
     }
     Ok(())
 }
 
 impl Look<'_> {
-    /// Makes and begins runs until there is nothing more that can be done at once. Says whether a rule ends the request's way.
-    async fn go_on(&mut self) -> Result<Option<PreflightEnd>, PreflightError> {
+    /// Makes and begins runs until there is nothing more that can be done at once. Says whether a rule ends the checks.
+    async fn go_on(&mut self) -> Result<Option<(End, Option<TemplateId>)>, PreflightError> {
         loop {
             let before = self.changed.len();
             self.make_runs();
@@ -216,7 +214,7 @@ impl Look<'_> {
     }
 
     /// Does what a run does when it begins, as far as that can be done here.
-    async fn begin(&mut self, at: usize) -> Result<Option<PreflightEnd>, PreflightError> {
+    async fn begin(&mut self, at: usize) -> Result<Option<(End, Option<TemplateId>)>, PreflightError> {
         let kind = self.runs[at].kind;
         let on_hold = kind == EnricherKind::LegalHold && self.is_on_legal_hold().await?;
         let run = &self.runs[at];
@@ -224,18 +222,26 @@ impl Look<'_> {
             return Ok(None);
         };
         let decision = decide(enricher, &self.dsr.head, input, on_hold, self.deed.now);
-        let (input, mut end) = (input.id, None);
+        let (run_id, input, template, mut end) = (run.id, input.id, enricher.end_template, None);
+        let may_take = enricher.expiration.filter(|span| !span.is_zero());
         let event = match decision {
             // Somebody outside is asked by a job of its own.
-            Decision::Ask => return Ok(None),
+            Decision::Ask => {
+                let run = &mut self.runs[at];
+                if let (None, Some(span)) = (run.ends_at, may_take) {
+                    run.ends_at = Some(self.deed.now + span);
+                    self.changed.insert(run.id);
+                }
+                return Ok(None);
+            }
             Decision::Verify => {
-                self.verify(input).await?;
+                self.verify(input, run_id).await?;
                 PreflightEvent::Answered
             }
             Decision::Pass => PreflightEvent::Answered,
             Decision::PassOver => PreflightEvent::NothingFound,
             Decision::End(how) => {
-                end = Some(how);
+                end = Some((how, template));
                 PreflightEvent::Answered
             }
             Decision::WaitUntil(at) if at <= self.deed.now => PreflightEvent::Answered,
@@ -262,10 +268,10 @@ impl Look<'_> {
         let Some((enricher, input)) = self.parts_of(&run) else {
             return Ok(());
         };
-        let (window, input) = (window(enricher), input.clone());
+        let (window, enricher, input) = (window(enricher), enricher.clone(), input.clone());
         run.ends_at = Some(self.deed.now + window);
         run.verification = Some(Verification::begun(self.deed.now));
-        let about = (&run, &input);
+        let about = (&run, &input, &enricher);
         mail::post(
             self.app,
             self.tx,
@@ -280,9 +286,9 @@ impl Look<'_> {
         Ok(())
     }
 
-    async fn verify(&mut self, input: uuid::Uuid) -> Result<(), PreflightError> {
+    async fn verify(&mut self, input: uuid::Uuid, run: PreflightId) -> Result<(), PreflightError> {
         let (id, now) = (self.dsr.head.id, self.deed.now);
-        dsr::verify_identifiers(self.tx, self.keys, self.deed, id, &[input]).await?;
+        dsr::verify_identifiers(self.tx, self.keys, self.deed, id, &[input], run.0).await?;
         let known = self
             .dsr
             .subject
@@ -306,6 +312,7 @@ impl Look<'_> {
     /// Sees to it that each run that goes on by itself has its next job, and has those tried again that were given up.
     async fn plan_jobs(&mut self) -> Result<(), PreflightError> {
         let (organization, now) = (self.deed.organization, self.deed.now);
+        let settings = self.app.settings.get(self.tx, organization).await?;
         for run in self.runs.iter_mut().filter(|run| run.is_open()) {
             let enricher = self.enrichers.iter().find(|enricher| enricher.id == run.enricher);
             if let Some(Waiting { id, .. }) = run.next {
@@ -317,8 +324,10 @@ impl Look<'_> {
                 continue;
             }
             let planned = match (run.kind, run.ends_at) {
+                // It is asked when it is resumed.
+                (EnricherKind::Server, _) if enricher.is_some_and(|enricher| enricher.is_paused) => None,
                 (EnricherKind::Server, _) => {
-                    let at = run.ask_at(&self.app.config.webhooks.windows, now);
+                    let at = next_ask(self.app, &settings.organization, enricher, run, None, now);
                     at.map(|at| (ask_job(self.deed.ids, run), at))
                 }
                 (EnricherKind::Email, Some(_)) if run.state == PreflightState::Waiting => {

@@ -13,6 +13,7 @@ use crate::{
     keyring::OrganizationKeys,
     messages::{self, Field},
     organization::MessageKind,
+    silos::Enricher,
 };
 
 /// Has a message of this kind sent to the address that a run starts from. Nothing if the request gets no messages.
@@ -22,7 +23,7 @@ pub(super) async fn post(
     keys: &OrganizationKeys,
     deed: &Deed<'_>,
     dsr: &Dsr,
-    (run, input): (&Preflight, &DsrIdentifier),
+    (run, input, enricher): (&Preflight, &DsrIdentifier, &Enricher),
     kind: MessageKind,
 ) -> Result<(), PreflightError> {
     let (Some(letter), Some(token), Some(code), Some(ends_at)) =
@@ -38,6 +39,7 @@ pub(super) async fn post(
         .with("verificationCode", Field::Text(code))
         .with("expiryDate", Field::Day(ends_at));
     letter.to.clone_from(&input.value);
+    letter.words.template = enricher.verification_template;
     let settings = app.settings.get(tx, keys.organization).await?;
     messages::post(tx, keys, deed.ids, deed.now, &settings, letter).await?;
     Ok(())

@@ -26,7 +26,7 @@ use antumbra_crypto::OpenFailed;
 use antumbra_store::StoreError;
 
 pub(crate) use http::{__path_enrich_identifiers, enrich_identifiers};
-pub use jobs::{ASK, WAKE, ask, settle_identities, wake};
+pub use jobs::{ASK, WAKE, ask, enricher_changed, settle_identities, wake};
 pub use model::{Preflight, PreflightId, PreflightOutOfPlace, PreflightState, PreflightStatus, Reason};
 pub use store::{TABLES, forget};
 pub use verification::Verification;

@@ -3,7 +3,7 @@
 //! Pure. [`PreflightState::step`] is the only way from one state to the next; [`applies`], [`decide`] and [`blockers`] say
 //! which preflights a request has and what each does. Who is asked and what is written is the business of `jobs.rs`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use antumbra_store::{Corrupt, Key};
 use jiff::Timestamp;
@@ -60,6 +60,9 @@ pub struct Preflight {
     pub state: PreflightState,
     /// Tries in a row that the other end did not accept.
     pub tries: u32,
+    /// How often the other end was asked since it was last begun.
+    #[serde(default)]
+    pub asked: u32,
     /// When its time is over, for those that have one.
     pub ends_at: Option<Timestamp>,
     /// Its next job.
@@ -111,6 +114,8 @@ pub enum Reason {
     NoMail,
     /// The time allowed is over.
     NotInTime,
+    /// The other end was asked and never answered.
+    NoAnswer,
     /// The request has more preflights than are run.
     TooMany,
 }
@@ -128,6 +133,7 @@ impl Reason {
             Reason::NoMailbox => "Only an e-mail address can be verified by mail",
             Reason::NoMail => "This server is not configured to send mail",
             Reason::NotInTime => "The identifier was not verified in time",
+            Reason::NoAnswer => "The enricher's address has not answered, and is not asked any more",
             Reason::TooMany => "The request has more preflights than this server runs; the others are left out",
         }
     }
@@ -194,8 +200,8 @@ pub enum PreflightEvent {
     Answered,
     /// There is nothing to find.
     NothingFound,
-    /// Its time is over.
-    TimedOut,
+    /// Its time is over, or the other end was asked as often as it is.
+    TimedOut(Reason),
     /// A person passes it over.
     PassedOver,
     /// A person has it begun anew.
@@ -227,7 +233,7 @@ impl PreflightState {
             (S::Error(_), E::Refused { why, .. }) => S::Error(why),
 
             (S::WaitingOnDependencies | S::Queued | S::Waiting, E::Stuck(why)) => S::ActionRequired(why),
-            (S::Queued | S::Waiting, E::TimedOut) => S::Error(Reason::NotInTime),
+            (S::Queued | S::Waiting | S::Error(_), E::TimedOut(why)) => S::Error(why),
 
             // An answer to an earlier question counts, whatever has become of the run meanwhile.
             (S::WaitingOnDependencies | S::Queued | S::Waiting | S::ActionRequired(_) | S::Error(_), E::Answered) => {
@@ -248,10 +254,10 @@ impl PreflightState {
                 E::Retried,
             ) => S::WaitingOnDependencies,
 
-            (S::WaitingOnDependencies, E::Begun | E::Refused { .. } | E::TimedOut)
+            (S::WaitingOnDependencies, E::Begun | E::Refused { .. } | E::TimedOut(_))
             | (S::Queued | S::Waiting, E::Released)
-            | (S::ActionRequired(_), E::Released | E::Begun | E::Refused { .. } | E::Stuck(_) | E::TimedOut)
-            | (S::Error(_), E::Released | E::Stuck(_) | E::TimedOut)
+            | (S::ActionRequired(_), E::Released | E::Begun | E::Refused { .. } | E::Stuck(_) | E::TimedOut(_))
+            | (S::Error(_), E::Released | E::Stuck(_))
             | (
                 S::Resolved | S::Skipped,
                 E::Released
@@ -260,7 +266,7 @@ impl PreflightState {
                 | E::Stuck(_)
                 | E::Answered
                 | E::NothingFound
-                | E::TimedOut
+                | E::TimedOut(_)
                 | E::PassedOver,
             ) => return Err(PreflightOutOfPlace { status: self.status() }),
         })
@@ -317,6 +323,7 @@ impl Preflight {
             created_at: now,
             state: PreflightState::WaitingOnDependencies,
             tries: 0,
+            asked: 0,
             ends_at: None,
             next: None,
             verification: None,
@@ -328,13 +335,17 @@ impl Preflight {
         self.state = self.state.step(event)?;
         match event {
             PreflightEvent::Refused { .. } => self.tries = self.tries.saturating_add(1),
-            PreflightEvent::Begun | PreflightEvent::Retried => self.tries = 0,
+            PreflightEvent::Begun => self.tries = 0,
+            PreflightEvent::Retried => (self.tries, self.asked) = (0, 0),
             PreflightEvent::Released
             | PreflightEvent::Stuck(_)
             | PreflightEvent::Answered
             | PreflightEvent::NothingFound
-            | PreflightEvent::TimedOut
+            | PreflightEvent::TimedOut(_)
             | PreflightEvent::PassedOver => {}
+        }
+        if matches!(event, PreflightEvent::Begun | PreflightEvent::Refused { .. }) {
+            self.asked = self.asked.saturating_add(1);
         }
         if event == PreflightEvent::Retried {
             self.ends_at = None;
@@ -348,19 +359,33 @@ impl Preflight {
         self.state.is_open()
     }
 
-    /// When somebody outside is asked next, if nothing else happens.
+    /// When somebody outside is asked next, or given up, if nothing else happens.
     pub fn ask_at(&self, windows: &Windows, now: Timestamp) -> Option<Timestamp> {
         let tried_in_vain = self.tries > 0 && self.tries < windows.tries;
-        match self.state {
-            PreflightState::Queued | PreflightState::Waiting if tried_in_vain => Some(now + windows.try_again),
-            PreflightState::Queued => Some(now),
-            PreflightState::Waiting => Some(now + windows.waiting),
-            PreflightState::Error(_) => Some(now + windows.error),
+        let span = match self.state {
+            PreflightState::Queued | PreflightState::Waiting if tried_in_vain => windows.try_again,
+            PreflightState::Queued => Duration::ZERO,
+            PreflightState::Waiting => windows.waiting,
+            PreflightState::Error(_) if self.was_asked_enough(windows, now) => return None,
+            PreflightState::Error(_) => windows.error,
             PreflightState::WaitingOnDependencies
             | PreflightState::ActionRequired(_)
             | PreflightState::Resolved
-            | PreflightState::Skipped => None,
-        }
+            | PreflightState::Skipped => return None,
+        };
+        let seed = self.id.0.as_u64_pair().1 ^ u64::from(self.asked);
+        let at = windows.after(span, seed, now);
+        Some(self.ends_at.map_or(at, |ends_at| at.min(ends_at.max(now))))
+    }
+
+    /// Whether nobody outside is asked any more: as often as they are, or until their time was over.
+    pub fn was_asked_enough(&self, windows: &Windows, now: Timestamp) -> bool {
+        self.ends_at.is_some_and(|ends_at| ends_at <= now) || windows.asks.is_some_and(|max| self.asked >= max)
+    }
+
+    /// Whether one more try in vain is the last of those that follow each other.
+    pub fn is_last_try(&self, windows: &Windows) -> bool {
+        self.tries + 1 >= windows.tries || windows.asks.is_some_and(|max| self.asked + 1 >= max)
     }
 }
 
@@ -409,6 +434,27 @@ pub(super) fn concerns(enricher: &Enricher, input: &DsrIdentifier) -> bool {
     input.name == input_of(enricher) && !(only_verifies && input.verified_at.is_some())
 }
 
+/// How the checks of a request end before all have been done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its way to the silos ends.
+    Stop(PreflightEnd),
+    /// It goes on to the silos with what is verified, and nothing more is checked.
+    GoOn,
+}
+
+impl End {
+    /// What the enricher is configured to bring about; nothing where it is not.
+    pub(super) fn of(enricher: &Enricher) -> Option<End> {
+        Some(match enricher.transition_request_status.as_deref()? {
+            "CANCELED" => End::Stop(PreflightEnd::Canceled),
+            "FAILED_VERIFICATION" => End::Stop(PreflightEnd::FailedVerification),
+            "COMPILING" => End::GoOn,
+            _ => End::Stop(PreflightEnd::OnHold),
+        })
+    }
+}
+
 /// What a preflight that may begin does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
@@ -418,8 +464,8 @@ pub(super) enum Decision {
     Pass,
     /// It cannot do its part, and is passed over.
     PassOver,
-    /// It ends the request's way to the silos, and is done.
-    End(PreflightEnd),
+    /// It ends the checks of the request, and is done.
+    End(End),
     /// It waits until then.
     WaitUntil(Timestamp),
     /// Somebody outside is asked.
@@ -440,7 +486,8 @@ pub(super) fn decide(
 ) -> Decision {
     let when = |met: bool| {
         if met {
-            Decision::End(end_of(enricher))
+            // Where nothing is configured, a person looks at it.
+            Decision::End(End::of(enricher).unwrap_or(End::Stop(PreflightEnd::OnHold)))
         } else {
             Decision::Pass
         }
@@ -469,14 +516,6 @@ pub(super) fn decide(
         | EnricherKind::Looker
         | EnricherKind::GovernmentId
         | EnricherKind::CustomFunction => Decision::Stuck(Reason::NotSupported),
-    }
-}
-
-/// How a rule that is met ends a request's way: as configured, else a person looks at it.
-pub(super) fn end_of(enricher: &Enricher) -> PreflightEnd {
-    match enricher.transition_request_status.as_deref() {
-        Some("CANCELED") => PreflightEnd::Canceled,
-        Some(_) | None => PreflightEnd::OnHold,
     }
 }
 

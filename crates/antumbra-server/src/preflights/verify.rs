@@ -16,7 +16,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    PreflightError, answer, mail,
+    PreflightError, answer,
+    jobs::enricher_of,
+    mail,
     model::{Preflight, PreflightEvent, PreflightState},
     store,
     verification::{Token, try_code},
@@ -265,7 +267,7 @@ async fn verify(
     deed: &Deed<'_>,
     run: &mut Preflight,
 ) -> Result<(), PreflightError> {
-    dsr::verify_identifiers(tx, keys, deed, run.request, &[run.input]).await?;
+    dsr::verify_identifiers(tx, keys, deed, run.request, &[run.input], run.id.0).await?;
     run.step(PreflightEvent::Answered)?;
     answer::forget_job(tx, deed, run);
     answer::keep(tx, deed, run, "preflight.verified");
@@ -338,7 +340,11 @@ async fn send_again(
         };
         verification.asked_for += 1;
         verification.send_again(deed.now);
-        mail::post(app, tx, keys, &deed, &dsr, (&run, input), MessageKind::Verification).await?;
+        let Some(enricher) = enricher_of(tx, keys, &run).await? else {
+            continue;
+        };
+        let about = (&run, input, &enricher);
+        mail::post(app, tx, keys, &deed, &dsr, about, MessageKind::Verification).await?;
         answer::keep(tx, &deed, &run, "preflight.mailed_again");
     }
     Ok(true)

@@ -37,7 +37,7 @@ pub use visual::VisualStatus;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;
-pub use webhooks::{NotAccepted, Reply, Webhooks};
+pub use webhooks::{NotAccepted, Reply, RetryAfter, Webhooks};
 
 use crate::{
     dsr::{DsrError, DsrStatus},

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::webhooks::RetryAfter;
 use crate::{
     audit::{Actor, Digest},
     dsr::{DsrHead, DsrId, Phase},
@@ -378,6 +379,8 @@ pub struct Windows {
     pub remote_processing: Duration,
     /// While a person is needed.
     pub action_required: Duration,
+    /// How often an enricher is asked about one identifier, tries in vain counted; none for as often as it takes.
+    pub asks: Option<u32>,
     /// Each wait is longer by up to this many hundredths of itself, so that what failed together is not tried together.
     pub spread: u32,
 }
@@ -392,13 +395,25 @@ impl Default for Windows {
             error: 24 * HOUR,
             remote_processing: 12 * HOUR,
             action_required: 7 * 24 * HOUR,
+            asks: Some(30),
             spread: 10,
         }
     }
 }
 
 impl Windows {
-    /// `span` and up to its spread more, as `seed` wants it.
+    /// The end of `span` from `now`, and of up to its spread more, as `seed` wants it.
+    pub fn after(&self, span: Duration, seed: u64, now: Timestamp) -> Timestamp {
+        now + self.spread(span, seed)
+    }
+
+    /// What is to be tried again at `at` is tried again then, or as late as the other end asks for, within the window of what has
+    /// failed.
+    pub fn heeding(&self, asked: Option<RetryAfter>, at: Timestamp, now: Timestamp) -> Timestamp {
+        let asked = asked.and_then(|asked| asked.time(now, self.error));
+        asked.map_or(at, |asked| asked.max(at))
+    }
+
     fn spread(&self, span: Duration, seed: u64) -> Duration {
         let part = u32::try_from(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54).unwrap_or(0); // 0..1024
         span + span * self.spread / 100 * part / 1024
@@ -444,6 +459,12 @@ impl SiloRun {
     /// Whether the silo may begin with it: it is open, and no other silo has to finish first.
     pub fn is_work(&self) -> bool {
         self.is_open() && self.waits_for.is_empty()
+    }
+
+    /// Whether all that the silo still has to do waits in a queue at its end, which it has named.
+    pub fn is_polled(&self) -> bool {
+        let mut open = self.profiles.iter().filter(|profile| !profile.status.is_terminal());
+        !self.profiles.is_empty() && open.all(|profile| profile.poll_id.is_some())
     }
 
     /// Whether any data was handed over.
@@ -724,7 +745,7 @@ impl Profile {
             window => window,
         };
         let seed = self.id.0.as_u64_pair().1 ^ u64::from(self.failed_notices);
-        let at = now + windows.spread(span, seed);
+        let at = windows.after(span, seed, now);
         Some(self.retry_after.filter(|after| *after > now).unwrap_or(at))
     }
 

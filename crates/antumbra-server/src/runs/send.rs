@@ -10,8 +10,9 @@ use jiff::Timestamp;
 
 use super::{
     RunError, absence,
+    http::completion_link,
     jobs::{done, let_go_on},
-    model::{Profile, ProfileId, Proof, Received, RunId, SiloRun},
+    model::{Profile, ProfileId, Proof, Received, RunId, SiloRun, Verdict},
     nonce::{self, SiloNonce},
     notice::Notice,
     store,
@@ -21,10 +22,10 @@ use crate::{
     AppState,
     audit::Actor,
     dsr::{self, Deed, DsrError, DsrId, DsrStatus},
-    jobs::{self, Claimed, Failure, INNER_RETRIES, JobError, JobId, JobKind, Waiting},
+    jobs::{self, Claimed, INNER_RETRIES, JobError, JobId, JobKind, Waiting},
     keyring::{KeyKind, OrganizationKeys},
     organization::OrganizationId,
-    silos::{self, DataSiloId, Header},
+    silos::{self, DataSiloId, Header, VendorMailCompletionLink},
 };
 
 /// Sends one notice about one profile. Subjects: request, run, profile. Target: the silo.
@@ -193,6 +194,7 @@ async fn prepare(
         profile,
         identifier,
         poll_id: poll_id.as_deref(),
+        completion_link: completion_link(app.public_url(), keys, &run, profile),
     }
     .to_json();
     let token = keys.sign_webhook(&crate::keyring::WebhookClaims {
@@ -266,8 +268,10 @@ async fn keep_outcome(
     let was_open = run.is_open();
     // The silo may have been resumed since: whoever resumed it saw this notice planned, and left it to us.
     let goes_on = is_at_rest && may_be_told(&mut tx, organization, run.silo).await?;
+    // Whoever is only told, and asked for no answer, has done their part with that.
+    let completes = run.manual_days.is_some() && is_only_told(&mut tx, organization, run.silo).await?;
     let asked = delivery.filter(|delivery| delivery.received == Received::Failed);
-    let asked = asked.and_then(|delivery| delivery.retry_after?.time(now, windows.error));
+    let asked = asked.and_then(|delivery| delivery.retry_after);
     let Some(profile) = run.profiles.iter_mut().find(|profile| profile.id == about.profile) else {
         return done(tx, job).await.map(|()| None);
     };
@@ -275,37 +279,25 @@ async fn keep_outcome(
         profile.asked_at.get_or_insert(now);
     }
     let is_mine = |waiting: &Waiting| waiting.id == job.id;
-    if let Some(received) = received {
-        profile.noticed(received, windows.tries);
+    match received {
+        Some(Received::Accepted) if completes => profile.report(Some(Verdict::Resolved), None),
+        Some(received) => profile.noticed(received, windows.tries),
+        None => {}
     }
     // A report that came meanwhile may have planned another notice; then this job has no next one.
     if profile.next_notice.as_ref().is_some_and(is_mine) {
         let next = match received {
             Some(_) if was_open => profile
                 .notice_at(windows, now)
-                .map(|at| asked.map_or(at, |asked| asked.max(at))),
+                .map(|at| windows.heeding(asked, at, now)),
             None if goes_on => Some(now),
             Some(_) | None => None,
         };
-        profile.next_notice = match (next, reason) {
-            (Some(next_try_at), Some(reason)) => {
-                let failure = Failure {
-                    at: now,
-                    reason,
-                    next_try_at,
-                };
-                again = Some(Next {
-                    failures: profile.failed_notices,
-                    at: next_try_at,
-                });
-                Some(jobs::fail_until(&mut tx, job, &failure).await?)
-            }
-            (Some(at), None) => Some(jobs::finish_until(&mut tx, job, at).await?),
-            (None, _) => {
-                jobs::finish(&mut tx, job).await?;
-                None
-            }
-        };
+        again = next.filter(|_| reason.is_some()).map(|at| Next {
+            failures: profile.failed_notices,
+            at,
+        });
+        profile.next_notice = jobs::come_back(&mut tx, job, now, next, reason).await?;
     } else {
         jobs::finish(&mut tx, job).await?;
     }
@@ -331,4 +323,10 @@ async fn keep_outcome(
 async fn may_be_told(reader: &mut Reader, organization: OrganizationId, silo: DataSiloId) -> Result<bool, StoreError> {
     let found = silos::find_silo(reader, organization, silo).await?;
     Ok(found.is_some_and(|silo| silo.may_be_told()))
+}
+
+async fn is_only_told(reader: &mut Reader, organization: OrganizationId, silo: DataSiloId) -> Result<bool, StoreError> {
+    let found = silos::find_silo(reader, organization, silo).await?;
+    let without_link = VendorMailCompletionLink::NoLinkMarkDatapointAsResolved;
+    Ok(found.is_some_and(|silo| silo.vendor_mail.completion_link == without_link))
 }

@@ -22,7 +22,7 @@ pub enum VisualStatus {
     Resolved,
     /// Needs a person.
     ActionRequired,
-    /// Accepted by a queue at the other end.
+    /// Accepted by a queue at the other end, which is asked how far it has come.
     RemoteProcessing,
     /// Deliberately not done, for a reason in law.
     SkippedDueToException,
@@ -63,6 +63,8 @@ impl VisualStatus {
             VisualStatus::DataSiloPaused
         } else if silo.kind == "server" && !silo.is_noticed() {
             VisualStatus::DataSiloDisconnected
+        } else if status == RunStatus::Waiting && run.is_polled() {
+            VisualStatus::RemoteProcessing
         } else if run.manual_days.is_some() && matches!(status, RunStatus::Queued | RunStatus::Waiting) {
             VisualStatus::Manual
         } else {

@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
+use antumbra_store::Tx;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use super::{
-    Attribute, DataPoint, DataPointId, DataSilo, DataSiloId, Encryption, Enricher, EnricherId, EnricherKind, Field,
-    Header, Localized, Named as Class, Query, RESUMED, SaveError, SealedHeader, VendorMailCompletionLink,
-    VendorMailSendType, WorkflowDependencies, find_data_point_by_name, find_enricher, find_silo, list_data_points,
-    list_enrichers, list_silos, open_headers, save_data_point, save_enricher, save_silo,
+    Attribute, DailyWindow, DataPoint, DataPointId, DataSilo, DataSiloId, ENRICHER_CHANGED, Encryption, Enricher,
+    EnricherId, EnricherKind, Field, Header, Localized, Named as Class, Query, RESUMED, SaveError, SealedHeader,
+    SiloError, VendorMailCompletionLink, VendorMailSendType, WorkflowDependencies, delete_enricher,
+    find_data_point_by_name, find_enricher, find_silo, list_data_points, list_enrichers, list_silos, open_headers,
+    save_data_point, save_enricher, save_silo,
 };
 use crate::{
     graphql::{
@@ -309,11 +311,36 @@ impl SiloMutations {
         let mut enricher = found.ok_or_else(|| Refusal::not_found("enricher"))?;
         put(&mut enricher.title, input.title);
         let enricher = input.settings.save(session, enricher, "enricher.changed").await?;
+        look_again(session, &mut *session.write().await, id);
         Ok(UpdateEnricherPayload {
             enricher: EnricherNode(enricher),
             client_mutation_id: None,
         })
     }
+
+    /// Removes an enricher. Requests go on without what it would have found, and none waits for it any more.
+    async fn delete_enricher(&self, context: &Context<'_>, id: ID) -> Result<DeleteEnricherPayload, Refusal> {
+        let session = Session::of(context);
+        let id = EnricherId(parse_id(&id, "enricher")?);
+        let mut tx = session.write().await;
+        let removed = delete_enricher(&mut tx, session.organization(), id).await;
+        removed.map_err(|error| match error {
+            SaveError::Rule(SiloError::NoSuchEnricher) => Refusal::not_found("enricher"),
+            failed => Problem::from(failed).into(),
+        })?;
+        session.record(&mut tx, "enricher.deleted", ("enricher", id.0));
+        look_again(session, &mut tx, id);
+        Ok(DeleteEnricherPayload {
+            success: true,
+            client_mutation_id: None,
+        })
+    }
+}
+
+/// Has the requests looked at again that an enricher may concern, as it is from now on.
+fn look_again(session: &Session, tx: &mut Tx, id: EnricherId) {
+    let job = Job::new(session.app.ids.uuid(), &ENRICHER_CHANGED, [id.0]).waiting_for(id.0);
+    jobs::enqueue(tx, session.organization(), job, session.now);
 }
 
 fn about(what: &'static str, name: &str) -> impl FnOnce(SaveError) -> Refusal {

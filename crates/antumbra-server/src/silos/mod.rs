@@ -17,8 +17,8 @@ use uuid::Uuid;
 use crate::jobs::{INNER_RETRIES, JobKind};
 
 pub use model::{
-    Attribute, DataPoint, DataSilo, Encryption, Enricher, EnricherKind, Field, Header, Localized, Named, Query,
-    REMINDERS_MAX, SealedHeader, SiloError, VendorMail, VendorMailCompletionLink, VendorMailSendType,
+    Attribute, DailyWindow, DataPoint, DataSilo, Encryption, Enricher, EnricherKind, Field, Header, Localized, Named,
+    Query, REMINDERS_MAX, SealedHeader, SiloError, VendorMail, VendorMailCompletionLink, VendorMailSendType,
     WorkflowDependencies, is_ours,
 };
 pub use store::{
@@ -33,6 +33,16 @@ pub(crate) use store::RECORDS;
 /// A silo that was paused is told again what it has to do. Subject: the silo. The work is done by the slice of silo runs.
 pub static RESUMED: JobKind = JobKind {
     name: "silos.resumed",
+    lease: Duration::from_secs(10 * 60),
+    retries: INNER_RETRIES,
+    at_once: 4,
+    at_once_per_target: 1,
+};
+
+/// An enricher was paused, resumed, changed or removed: requests that it may concern are looked at again. Subject: the enricher. The
+/// work is done by the slice of preflights.
+pub static ENRICHER_CHANGED: JobKind = JobKind {
+    name: "silos.enricher_changed",
     lease: Duration::from_secs(10 * 60),
     retries: INNER_RETRIES,
     at_once: 4,

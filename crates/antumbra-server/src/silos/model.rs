@@ -1,5 +1,6 @@
 //! Data silos, data points and enrichers: pure types and the rules on them.
 
+mod daily_window;
 mod data_point;
 mod enricher;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use daily_window::DailyWindow;
 pub use data_point::{DataPoint, Encryption, Field, Localized, Named, Query};
 pub use enricher::{Enricher, EnricherKind, REMINDERS_MAX};
 
@@ -208,6 +210,9 @@ pub enum SiloError {
     /// A span of time is longer than any request lasts.
     #[error("expirationDuration and reminders must be at most 366 days")]
     TooLong,
+    /// It is no time of a day.
+    #[error("dailyWindow must be two times of day such as 08:00 and 17:30")]
+    NoTimeOfDay,
     /// The name is no header's, or belongs to the server.
     #[error("header {name} cannot be set: the name is not valid, or the server sets it")]
     HeaderName {
@@ -310,6 +315,14 @@ impl DataSilo {
         )
     }
 
+    /// The silos that are to finish first in an erasure that belongs to `workflow`.
+    pub fn predecessors(&self, workflow: Option<Uuid>) -> BTreeSet<DataSiloId> {
+        let of_workflow = self.depends_on_in_workflow.iter();
+        let of_workflow = of_workflow.filter(|entry| workflow == Some(entry.workflow));
+        let further = of_workflow.flat_map(|entry| &entry.silos);
+        self.depends_on.iter().chain(further).copied().collect()
+    }
+
     /// Whether notices are sent to it; otherwise it comes for its work itself.
     pub fn is_noticed(&self) -> bool {
         self.url.is_some()
@@ -320,10 +333,15 @@ impl DataSilo {
         self.is_noticed() && !self.is_paused
     }
 
+    /// Whether its work is a person's. One with an address is a vendor who is told there, and answers by a link.
+    pub fn is_worked_by_hand(&self) -> bool {
+        self.kind == "promptAPerson"
+    }
+
     /// After how many days its person is reminded, where its work is a person's: of `30 days` or `2 weeks`, the days.
     pub fn manual_days(&self) -> Option<u32> {
         const DEFAULT: u32 = 30;
-        if self.kind != "promptAPerson" {
+        if !self.is_worked_by_hand() {
             return None;
         }
         let mut words = self.manual_work_retry_frequency.split_whitespace();

@@ -349,11 +349,16 @@ pub async fn list_enrichers(reader: &mut Reader, organization: OrganizationId) -
     Ok(rows.into_iter().map(|(_, enricher)| enricher).collect())
 }
 
-/// Removes an enricher.
+/// Removes an enricher. Those that waited for it wait no more.
 pub async fn delete_enricher(tx: &mut Tx, organization: OrganizationId, id: EnricherId) -> Result<(), SaveError> {
     find_enricher(tx, organization, id)
         .await?
         .ok_or(SiloError::NoSuchEnricher)?;
+    for mut other in list_enrichers(tx, organization).await? {
+        if other.depends_on.remove(&id) {
+            tx.put(&ENRICHERS, &(organization, other.id), &other);
+        }
+    }
     destroy_key(tx, organization, KeyKind::Silo, id.0);
     tx.delete(&ENRICHERS, &(organization, id));
     Ok(())

@@ -1,7 +1,6 @@
 //! The conformance checklist of data subject requests: each line a test with its number in its name.
 //!
-//! What a line asks for in passing, and other suites look at from all sides, is only touched here. Lines 14 and 23
-//! (preflights) and 26 (messages) stand with their slices.
+//! What a line asks for in passing, and other suites look at from all sides, is only touched here.
 
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::support::{
 
 mod fulfilment;
 mod intake;
+mod preflights;
 mod silos;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -67,4 +67,26 @@ async fn body_of(answer: Response, status: u16) -> String {
     let body = answer.text().await.unwrap();
     assert_eq!(got, status, "{body}");
     body
+}
+
+#[test]
+fn every_line_of_the_checklist_has_a_test_with_its_number() {
+    let tests = [
+        include_str!("checklist/fulfilment.rs"),
+        include_str!("checklist/intake.rs"),
+        include_str!("checklist/preflights.rs"),
+        include_str!("checklist/silos.rs"),
+    ]
+    .concat();
+    let names: Vec<&str> = tests
+        .split("async fn ")
+        .filter(|text| text.starts_with("line_"))
+        .collect();
+    let numbers = names.iter().flat_map(|name| {
+        let (name, _) = name.split_once('(').unwrap();
+        name.split('_').filter_map(|word| word.parse::<u32>().ok())
+    });
+    let mut numbers: Vec<u32> = numbers.collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, Vec::from_iter(1..=27), "each of them once");
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::support::TestServer;
 
 mod bulk;
+mod choice;
 mod legal_hold;
 mod plan;
 mod restart;

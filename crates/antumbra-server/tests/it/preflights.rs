@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use antumbra_server::{
+    ServerConfig,
     api_keys::ScopeName,
     dsr::{self, DsrId},
     organization::Action,
@@ -13,12 +14,13 @@ use serde_json::{Value, json};
 use crate::support::{
     manage::{manage, manage_refused},
     receiver::{Receiver, status},
-    story::{CORE, EMAIL, Story},
+    story::{CORE, EMAIL, Story, config},
 };
 
 mod answers;
 mod graphs;
 mod rules;
+mod schedule;
 mod verification;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -37,7 +39,11 @@ struct Desk {
 
 impl Desk {
     async fn start() -> Desk {
-        let story = Story::with_data_points(&["profile"]).await;
+        Desk::with(config()).await
+    }
+
+    async fn with(config: ServerConfig) -> Desk {
+        let story = Story::with(config, &["profile"]).await;
         let lookup = Receiver::start().await;
         for (name, more) in [
             ("loyaltyCard", "regex: \"^LC-[0-9]+$\""),
@@ -97,6 +103,16 @@ impl Desk {
 
     async fn status(&self, request: DsrId) -> &'static str {
         self.story.status_of(request).await
+    }
+
+    /// Changes an enricher.
+    async fn change(&self, enricher: &str, settings: &str) {
+        let input = format!("{{id: \"{enricher}\", {settings}}}");
+        self.ask(&format!(
+            "mutation {{ updateEnricher(input: {input}) {{ clientMutationId }} }}"
+        ))
+        .await;
+        self.idle().await;
     }
 
     /// The preflights of a request: title and status of each.

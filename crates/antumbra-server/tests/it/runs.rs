@@ -30,6 +30,7 @@ mod course;
 mod notices;
 mod reports;
 mod rests;
+mod vendors;
 mod work_lists;
 
 const HOUR: Duration = Duration::from_secs(3600);

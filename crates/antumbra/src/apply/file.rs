@@ -254,8 +254,27 @@ pub(crate) struct Enricher {
     pub(crate) privacy_actions: Option<Vec<String>>,
     #[serde(rename = "reminderDurations")]
     pub(crate) reminder_durations: Option<Vec<u64>>,
+    /// Titles of the enrichers that are to end first.
+    #[serde(rename = "depends-on")]
+    pub(crate) depends_on: Option<Vec<String>>,
     #[serde(rename = "paused")]
     pub(crate) is_paused: Option<bool>,
+    #[serde(rename = "daily-window")]
+    pub(crate) daily_window: Option<DailyWindow>,
+    /// The title of the template of the messages that ask the data subject to verify an identifier.
+    #[serde(rename = "verification-template")]
+    pub(crate) verification_template: Option<String>,
+    /// The title of the template of the message that tells of the end it has brought upon a request.
+    #[serde(rename = "end-template")]
+    pub(crate) end_template: Option<String>,
+}
+
+/// The part of each day in which an enricher is asked; the same time twice for the whole day.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DailyWindow {
+    pub(crate) from: String,
+    pub(crate) until: String,
 }
 
 /// A header that goes out with a webhook. Its value is never shown, not even in errors.

@@ -269,7 +269,8 @@ pub(super) const ENRICHER: Kind = Kind {
     list: "enrichers",
     pages: Pages::Yes,
     selection: "id title description type url inputIdentifier { name } identifiers { name } testRegex lookerQueryTitle \
-        expirationDuration transitionRequestStatus phoneNumbers regionList dataSubjects { type } actions reminderDurations isPaused",
+        expirationDuration transitionRequestStatus phoneNumbers regionList dataSubjects { type } actions reminderDurations \
+        dependsOn isPaused dailyWindow { from until } verificationTemplateId endTemplateId",
     name: "title",
     name_at: "title",
     fields: &[
@@ -291,7 +292,15 @@ pub(super) const ENRICHER: Kind = Kind {
         set("data-subjects", "dataSubjects[].type", "dataSubjects"),
         set("privacy-actions", "actions", "actions"),
         field("reminderDurations", "reminderDurations", "reminderDurations"),
+        set("depends-on", "dependsOnTitles", "dependsOn"),
         field("paused", "isPaused", "isPaused"),
+        field("daily-window", "dailyWindow", "dailyWindow"),
+        field(
+            "verification-template",
+            "verificationTemplateTitle",
+            "verificationTemplate",
+        ),
+        field("end-template", "endTemplateTitle", "endTemplate"),
     ],
     create: "mutation($input: EnricherInput!) { createEnricher(input: $input) { clientMutationId } }",
     update: "mutation($input: UpdateEnricherInput!) { updateEnricher(input: $input) { clientMutationId } }",

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    file::{ConfigFile, DataSilo, Fault, Header, Place, PreferenceOption},
+    file::{ConfigFile, DailyWindow, DataSilo, Enricher, Fault, Header, Place, PreferenceOption},
     kinds::{self, Compared, Kind, Pages, comparable, value_at},
 };
 use crate::client::Client;
@@ -149,12 +149,12 @@ impl Planner<'_> {
         self.attributes(file).await?;
         self.plain(&kinds::ACTION, &file.actions, as_said).await?;
         self.plain(&kinds::IDENTIFIER, &file.identifiers, as_said).await?;
+        self.templates(file).await?;
         self.enrichers(file).await?;
         self.options(file).await?;
         self.plain(&kinds::PURPOSE, &file.purposes, with_description).await?;
         self.topics(file).await?;
         self.partitions(file).await?;
-        self.templates(file).await?;
         self.data_silos(file).await?;
         self.data_points(file).await?;
         self.triggers(file).await?;
@@ -349,10 +349,6 @@ impl Planner<'_> {
             documents,
         });
     }
-}
-
-fn known(file: &ConfigFile, title: &str) -> bool {
-    file.data_silos.iter().any(|silo| silo.title == title)
 }
 
 fn as_said(input: Value) -> Value {

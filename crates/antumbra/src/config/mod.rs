@@ -175,6 +175,7 @@ pub(crate) struct Webhooks {
     pub(crate) try_again_after: SignedDuration,
     pub(crate) tries: NonZeroU32,
     pub(crate) remind_after: SignedDuration,
+    pub(crate) enricher_asks: u32,
     pub(crate) at_once: NonZeroUsize,
     pub(crate) at_once_per_silo: NonZeroUsize,
     pub(crate) per_minute_per_silo: u32,

@@ -227,6 +227,7 @@ impl Config {
         windows.tries = self.webhooks.tries.get();
         windows.waiting = span("webhooks.remind_after", self.webhooks.remind_after)?;
         windows.error = windows.waiting;
+        windows.asks = Some(self.webhooks.enricher_asks).filter(|asks| *asks > 0);
         config.webhooks.bounds = Bounds {
             at_once: self.webhooks.at_once.get(),
             at_once_per_target: self.webhooks.at_once_per_silo.get(),

@@ -22,7 +22,7 @@ use crate::dsr::{
 };
 use crate::{
     http::{self, parse_uuid},
-    organization::{Action, IdentifierKind},
+    organization::{Action, IdentifierKind, PostCompileStatus},
 };
 
 /// The body of `POST /v1/data-subject-request`. Its fields are read one by one, so that all mistakes are found at once.
@@ -75,6 +75,9 @@ pub(crate) struct Submit {
     /// or `REVOKED`.
     #[schema(value_type = Option<String>)]
     completed_request_status: Value,
+    /// What the data subject wants to see, where the action lets them choose: `DOWNLOADABLE` or `VIEW_CATEGORIES`.
+    #[schema(value_type = Option<String>)]
+    post_compile_status: Value,
     /// Only these data silos are asked.
     #[schema(value_type = Vec<Uuid>)]
     data_silo_ids: Value,
@@ -135,6 +138,18 @@ impl Submit {
             attributes: given(&self.attributes).then(|| read_attributes(self.attributes, on)),
             region: given(&self.region).then(|| read_region(self.region, on)),
             created_at: read_time(self.created_at, "createdAt", on),
+            post_compile: given(&self.post_compile_status)
+                .then(|| {
+                    let rule = "is not what a data subject can see at the end";
+                    named(
+                        self.post_compile_status,
+                        "postCompileStatus",
+                        on,
+                        PostCompileStatus::parse,
+                        rule,
+                    )
+                })
+                .flatten(),
             silos: read_silos(self.data_silo_ids, self.ignore_data_silo_ids, on),
             reply_to: given(&self.reply_to_email_addresses).then(|| read_reply_to(self.reply_to_email_addresses, on)),
             restart,

@@ -309,6 +309,17 @@ pub enum PostCompileStatus {
     Downloadable,
 }
 
+impl PostCompileStatus {
+    /// The one of this name on the wire.
+    pub fn parse(name: &str) -> Option<PostCompileStatus> {
+        match name {
+            "VIEW_CATEGORIES" => Some(PostCompileStatus::ViewCategories),
+            "DOWNLOADABLE" => Some(PostCompileStatus::Downloadable),
+            _ => None,
+        }
+    }
+}
+
 /// How the data subject's region is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Enum)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

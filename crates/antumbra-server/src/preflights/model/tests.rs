@@ -40,7 +40,7 @@ const EVENTS: [(&str, PreflightEvent); 10] = [
     ("stuck", PreflightEvent::Stuck(Reason::ForPerson)),
     ("answered", PreflightEvent::Answered),
     ("nothing found", PreflightEvent::NothingFound),
-    ("timed out", PreflightEvent::TimedOut),
+    ("timed out", PreflightEvent::TimedOut(Reason::NotInTime)),
     ("passed over", PreflightEvent::PassedOver),
     ("retried", PreflightEvent::Retried),
 ];
@@ -86,6 +86,7 @@ fn what_follows_what_and_everything_else_is_refused() {
         ERROR                   : refused at last => ERROR
         ERROR                   : answered        => RESOLVED
         ERROR                   : nothing found   => SKIPPED
+        ERROR                   : timed out       => ERROR
         ERROR                   : passed over     => SKIPPED
         ERROR                   : retried         => WAITING_ON_DEPENDENCIES
         RESOLVED                : retried         => WAITING_ON_DEPENDENCIES
@@ -172,6 +173,7 @@ fn input(kind: IdentifierKind, value: &str, is_verified: bool) -> DsrIdentifier 
         source: IdentifierSource::Input,
         verified_at: is_verified.then_some(NOW),
         verified_by: Default::default(),
+        preflight: None,
     }
 }
 
@@ -242,7 +244,7 @@ fn each_kind_of_enricher_does_its_part_or_waits_for_a_person_with_a_reason() {
     let verified = input(IdentifierKind::Email, "ada@example.test", true);
     let phone = input(IdentifierKind::Phone, "+15555550123", false);
     let day = Duration::from_secs(86_400);
-    let end = Decision::End;
+    let end = |how| Decision::End(End::Stop(how));
     let stuck = Decision::Stuck;
     use EnricherKind::*;
     let lasts_a_day = |it: &mut Enricher| it.expiration = Some(day);
@@ -283,6 +285,23 @@ fn each_kind_of_enricher_does_its_part_or_waits_for_a_person_with_a_reason() {
             &email,
             false,
             end(PreflightEnd::Canceled),
+        ),
+        (
+            RegexMatch,
+            &|it| {
+                (it.test_regex, it.transition_request_status) =
+                    (Some("^ada@".into()), Some("FAILED_VERIFICATION".into()))
+            },
+            &email,
+            false,
+            end(PreflightEnd::FailedVerification),
+        ),
+        (
+            RegexMatch,
+            &|it| (it.test_regex, it.transition_request_status) = (Some("^ada@".into()), Some("COMPILING".into())),
+            &email,
+            false,
+            Decision::End(End::GoOn),
         ),
         (
             RegionMatch,
@@ -389,17 +408,22 @@ fn a_run_waits_for_open_runs_it_depends_on_and_a_circle_of_them_is_let_go() {
 
 #[test]
 fn somebody_is_asked_on_the_schedule_of_webhooks() {
-    let windows = Windows::default();
+    let windows = Windows {
+        spread: 0,
+        asks: Some(8),
+        ..Windows::default()
+    };
     let (_, runs) = chain(&[(PreflightState::Queued, &[])]);
     let mut run = runs[0].clone();
+    let refused = |last| PreflightEvent::Refused {
+        last,
+        why: Reason::NotAccepted,
+    };
     assert_eq!(run.ask_at(&windows, NOW), Some(NOW));
     for tries in 1..=windows.tries {
-        let last = tries == windows.tries;
-        run.step(PreflightEvent::Refused {
-            last,
-            why: Reason::NotAccepted,
-        })
-        .unwrap();
+        let last = run.is_last_try(&windows);
+        assert_eq!(last, tries == windows.tries);
+        run.step(refused(last)).unwrap();
         let span = if last { windows.error } else { windows.try_again };
         assert_eq!(run.ask_at(&windows, NOW), Some(NOW + span), "after {tries}");
     }
@@ -407,4 +431,62 @@ fn somebody_is_asked_on_the_schedule_of_webhooks() {
     assert_eq!(run.ask_at(&windows, NOW), Some(NOW + windows.waiting));
     run.step(PreflightEvent::Answered).unwrap();
     assert_eq!(run.ask_at(&windows, NOW), None);
+}
+
+#[test]
+fn nobody_is_asked_more_often_than_that_nor_after_their_time() {
+    let windows = Windows {
+        spread: 0,
+        asks: Some(3),
+        ..Windows::default()
+    };
+    let (_, runs) = chain(&[(PreflightState::Queued, &[])]);
+    let mut silent = runs[0].clone();
+    for asked in 1..=3 {
+        silent.step(PreflightEvent::Begun).unwrap();
+        assert_eq!(silent.was_asked_enough(&windows, NOW), asked == 3);
+        assert_eq!(
+            silent.ask_at(&windows, NOW),
+            Some(NOW + windows.waiting),
+            "the last has a day to answer, too"
+        );
+    }
+    silent.step(PreflightEvent::TimedOut(Reason::NoAnswer)).unwrap();
+    assert_eq!(silent.ask_at(&windows, NOW), None);
+    let mut refusing = runs[0].clone();
+    for _ in 0..3 {
+        let last = refusing.is_last_try(&windows);
+        let why = Reason::NotAccepted;
+        refusing.step(PreflightEvent::Refused { last, why }).unwrap();
+    }
+    assert_eq!(refusing.state, PreflightState::Error(Reason::NotAccepted));
+    assert_eq!(refusing.ask_at(&windows, NOW), None);
+    refusing.step(PreflightEvent::Retried).unwrap();
+    assert!(!refusing.was_asked_enough(&windows, NOW), "a person has it begin anew");
+
+    let mut timed = runs[0].clone();
+    timed.ends_at = Some(NOW + Duration::from_secs(3_600));
+    timed.step(PreflightEvent::Begun).unwrap();
+    assert_eq!(
+        timed.ask_at(&windows, NOW),
+        timed.ends_at,
+        "its time is over before it is asked again"
+    );
+    let endless = Windows { asks: None, ..windows };
+    timed.asked = 1_000;
+    assert!(!timed.was_asked_enough(&endless, NOW));
+    assert!(timed.was_asked_enough(&endless, NOW + Duration::from_secs(3_600)));
+}
+
+#[test]
+fn waits_are_spread_as_those_of_silos_are() {
+    let windows = Windows::default();
+    let (_, mut runs) = chain(&[(PreflightState::Waiting, &[]), (PreflightState::Waiting, &[])]);
+    runs[1].id = PreflightId(Uuid::from_u128(0x5eed_0000_5eed));
+    let at: Vec<Timestamp> = runs.iter().filter_map(|run| run.ask_at(&windows, NOW)).collect();
+    assert_ne!(at[0], at[1]);
+    for at in at {
+        let wait = at.duration_since(NOW).unsigned_abs();
+        assert!(wait >= windows.waiting && wait <= windows.waiting.mul_f64(1.1));
+    }
 }

@@ -1,6 +1,7 @@
 //! The fulfilment routes, one file each.
 
 mod closing_record;
+mod completion;
 mod data_silo;
 mod datapoint;
 mod datapoint_chunked;
@@ -14,6 +15,7 @@ use futures_util::stream;
 use std::{borrow::Cow, convert::Infallible};
 
 pub(crate) use closing_record::*;
+pub(crate) use completion::*;
 pub(crate) use data_silo::*;
 pub(crate) use datapoint::*;
 pub(crate) use datapoint_chunked::*;

@@ -236,6 +236,88 @@ fn a_run_is_done_when_every_profile_is_and_otherwise_as_bad_as_its_worst() {
     }
 }
 
+/// What happens to a run of one profile, and what a silo or a person is told who wants it where it cannot be.
+fn happens(run: &mut SiloRun, event: &str) -> Result<(), Closed> {
+    let id = run.profiles[0].id;
+    match event {
+        "accepted" => run.profiles[0].noticed(Received::Accepted, 1),
+        "nobody" => run.profiles[0].noticed(Received::Nobody, 1),
+        "failed" => run.profiles[0].noticed(Received::Failed, 1),
+        "asked again" => run.ask_again(),
+        "skip" => run.decide(Verdict::Skipped),
+        "reopen" => run.decide(Verdict::Waiting),
+        said => run.open_profile(id)?.report(Some(verdict(said)), None),
+    }
+    Ok(())
+}
+
+#[test]
+fn every_status_takes_every_event_as_this_table_says_and_what_is_closed_refuses_reports() {
+    let events = [
+        "accepted",
+        "nobody",
+        "failed",
+        "RESOLVED",
+        "WAITING",
+        "ACTION_REQUIRED",
+        "EXCEPTION",
+        "skip",
+        "reopen",
+        "asked again",
+    ];
+    // In short: W waiting, S skipped, E error, R resolved, A action required, X an exception, Q queued, P remote processing,
+    // - refused.
+    let table = "
+        QUEUED                   : W S E R W A X S W Q
+        REMOTE_PROCESSING        : P S E R W A X S W Q
+        WAITING                  : W S E R W A X S W Q
+        ACTION_REQUIRED          : A S E R W A X S W Q
+        ERROR                    : W S E R W A X S W Q
+        RESOLVED                 : R R R - - - - R W Q
+        SKIPPED                  : S S S - - - - S W Q
+        SKIPPED_DUE_TO_EXCEPTION : X X X - - - - X W Q
+    ";
+    let lines: Vec<&str> = table.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len(), RunStatus::ALL.len());
+    for line in lines {
+        let (from, cells) = line.split_once(':').unwrap();
+        let from = from.trim();
+        let cells: Vec<&str> = cells.split_whitespace().collect();
+        assert_eq!(cells.len(), events.len(), "{from}");
+        for (event, cell) in events.into_iter().zip(cells) {
+            let mut run = run_of(from);
+            let outcome = happens(&mut run, event);
+            let shown = match (outcome, run.status()) {
+                (Err(Closed), status) => {
+                    assert_eq!(status.as_str(), from, "what is refused changes nothing");
+                    assert_eq!(Closed.to_string(), "nothing more is awaited here");
+                    "-"
+                }
+                (Ok(()), RunStatus::Waiting) => "W",
+                (Ok(()), RunStatus::Skipped) => "S",
+                (Ok(()), RunStatus::Error) => "E",
+                (Ok(()), RunStatus::Resolved) => "R",
+                (Ok(()), RunStatus::ActionRequired) => "A",
+                (Ok(()), RunStatus::SkippedDueToException) => "X",
+                (Ok(()), RunStatus::Queued) => "Q",
+                (Ok(()), RunStatus::RemoteProcessing) => "P",
+            };
+            assert_eq!(shown, cell, "{from}: {event}");
+        }
+    }
+}
+
+#[test]
+fn a_run_is_polled_when_all_that_is_open_of_it_waits_under_a_name_of_the_silos() {
+    let mut run = run_of("WAITING WAITING RESOLVED");
+    assert!(!run.is_polled());
+    run.profiles[0].poll_id = Some(vec![1]);
+    assert!(!run.is_polled());
+    run.profiles[1].poll_id = Some(vec![2]);
+    assert!(run.is_polled());
+    assert!(!run_of("").is_polled());
+}
+
 #[test]
 fn a_person_can_close_reopen_and_ask_again() {
     let mut run = run_of("ERROR RESOLVED");

@@ -505,7 +505,7 @@ pub(super) struct EnricherSettings {
     pub(super) actions: Option<Vec<Action>>,
     /// The regions it runs for.
     pub(super) region_list: Option<Vec<String>>,
-    /// Milliseconds that the data subject has to verify an identifier, or that it waits.
+    /// Milliseconds that the data subject has to verify an identifier, that it waits, or that its address has to answer.
     pub(super) expiration_duration: Option<String>,
     /// For `REGEX_MATCH`: the pattern.
     pub(super) test_regex: Option<String>,
@@ -521,6 +521,21 @@ pub(super) struct EnricherSettings {
     pub(super) depends_on: Option<Vec<String>>,
     /// Whether it does not run for the time being.
     pub(super) is_paused: Option<bool>,
+    /// The part of each day in which its address is asked; the same time twice for the whole day.
+    pub(super) daily_window: Option<DailyWindowInput>,
+    /// The template of the messages that ask the data subject to verify an identifier, by id or title.
+    pub(super) verification_template: Option<String>,
+    /// The template of the message that tells of the end it has brought upon a request, by id or title.
+    pub(super) end_template: Option<String>,
+}
+
+/// A part of each day, by the organization's clock: its `timeZone`, or `dsr.time_zone`.
+#[derive(InputObject)]
+pub(super) struct DailyWindowInput {
+    /// When it begins, as `22:00`.
+    pub(super) from: String,
+    /// When it is over. Before `from`: on the day after.
+    pub(super) until: String,
 }
 
 impl EnricherSettings {
@@ -575,6 +590,28 @@ impl EnricherSettings {
         if let Some(given) = &self.depends_on {
             let others = list_enrichers(&mut *session.read().await, session.organization()).await?;
             enricher.depends_on = find_all(given, &others, enricher.id)?;
+        }
+        let template = |given: &String| {
+            if given.is_empty() {
+                return Ok(None);
+            }
+            let mut known = settings.templates.iter();
+            let found = known.find(|known| known.title == *given || known.id.0.to_string() == *given);
+            found
+                .map(|found| Some(found.id))
+                .ok_or_else(|| Refusal::client(format!("There is no such template: {given}")))
+        };
+        put(
+            &mut enricher.verification_template,
+            self.verification_template.as_ref().map(template).transpose()?,
+        );
+        put(
+            &mut enricher.end_template,
+            self.end_template.as_ref().map(template).transpose()?,
+        );
+        if let Some(DailyWindowInput { from, until }) = &self.daily_window {
+            let window = DailyWindow::parse(from, until).map_err(SaveError::Rule);
+            enricher.daily_window = window.map_err(about("enricher", &enricher.title))?;
         }
         put(&mut enricher.is_paused, self.is_paused);
         put(&mut enricher.description, text(self.description));

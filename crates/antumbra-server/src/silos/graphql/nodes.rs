@@ -637,7 +637,8 @@ impl EnricherNode {
         self.0.headers.iter().map(node).collect()
     }
 
-    /// Milliseconds that the data subject has to verify an identifier, or that it waits; `0` for the usual time.
+    /// Milliseconds that the data subject has to verify an identifier, that it waits, or that its address has to answer; `0`
+    /// for the usual time.
     async fn expiration_duration(&self) -> String {
         self.0.expiration.unwrap_or_default().as_millis().to_string()
     }
@@ -713,6 +714,32 @@ impl EnricherNode {
     async fn is_paused(&self) -> bool {
         self.0.is_paused
     }
+
+    /// The part of each day in which its address is asked; null for the whole day.
+    async fn daily_window(&self) -> Option<DailyWindowNode> {
+        let (from, until) = self.0.daily_window?.texts();
+        Some(DailyWindowNode { from, until })
+    }
+
+    /// The id of the template of the messages that ask the data subject to verify an identifier; null for the usual one.
+    async fn verification_template_id(&self) -> Option<ID> {
+        self.0.verification_template.map(|id| id.0.into())
+    }
+
+    /// The id of the template of the message that tells of the end it has brought upon a request; null for the usual one.
+    async fn end_template_id(&self) -> Option<ID> {
+        self.0.end_template.map(|id| id.0.into())
+    }
+}
+
+/// A part of each day.
+#[derive(SimpleObject)]
+#[graphql(name = "DailyWindow")]
+pub(super) struct DailyWindowNode {
+    /// When it begins, as `22:00`.
+    pub(super) from: String,
+    /// When it is over.
+    pub(super) until: String,
 }
 
 /// The status that a rule can give a request.
@@ -722,6 +749,10 @@ pub(super) enum PreflightRequestStatus {
     Canceled,
     /// Parked.
     OnHold,
+    /// Ended, as whoever does not verify an identifier in time ends it.
+    FailedVerification,
+    /// On its way to the silos, with what is verified and without any further check.
+    Compiling,
 }
 
 impl PreflightRequestStatus {
@@ -729,13 +760,19 @@ impl PreflightRequestStatus {
         match self {
             PreflightRequestStatus::Canceled => "CANCELED",
             PreflightRequestStatus::OnHold => "ON_HOLD",
+            PreflightRequestStatus::FailedVerification => "FAILED_VERIFICATION",
+            PreflightRequestStatus::Compiling => "COMPILING",
         }
     }
 
     pub(super) fn parse(word: &str) -> Option<PreflightRequestStatus> {
-        [PreflightRequestStatus::Canceled, PreflightRequestStatus::OnHold]
-            .into_iter()
-            .find(|status| status.word() == word)
+        let all = [
+            PreflightRequestStatus::Canceled,
+            PreflightRequestStatus::OnHold,
+            PreflightRequestStatus::FailedVerification,
+            PreflightRequestStatus::Compiling,
+        ];
+        all.into_iter().find(|status| status.word() == word)
     }
 }
 
@@ -780,6 +817,15 @@ pub(super) struct CreateEnricherPayload {
 pub(super) struct UpdateEnricherPayload {
     /// It.
     pub(super) enricher: EnricherNode,
+    /// Always null.
+    pub(super) client_mutation_id: Option<String>,
+}
+
+/// An enricher was removed.
+#[derive(SimpleObject)]
+pub(super) struct DeleteEnricherPayload {
+    /// Always true: a failure is an error.
+    pub(super) success: bool,
     /// Always null.
     pub(super) client_mutation_id: Option<String>,
 }

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::{LIST_MAX, SealedHeader, SiloError, bounded, named};
+use super::{DailyWindow, LIST_MAX, SealedHeader, SiloError, bounded, named};
 use crate::{
-    organization::Action,
+    organization::{Action, TemplateId},
     silos::{EnricherId, address::AddressRules},
 };
 
@@ -37,7 +37,7 @@ pub struct Enricher {
     pub actions: BTreeSet<Action>,
     /// The regions it runs for; empty means all.
     pub regions: Vec<String>,
-    /// How long a data subject has to verify an identifier, or how long it waits.
+    /// How long a data subject has to verify an identifier, how long it waits, or how long its address has to answer.
     pub expiration: Option<Duration>,
     /// For `REGEX_MATCH`: the pattern.
     pub test_regex: Option<String>,
@@ -56,6 +56,15 @@ pub struct Enricher {
     /// It does not run for the time being.
     #[serde(default)]
     pub is_paused: bool,
+    /// The part of each day in which its address is asked; nothing for the whole day.
+    #[serde(default)]
+    pub daily_window: Option<DailyWindow>,
+    /// The template of the messages that ask the data subject to verify an identifier.
+    #[serde(default)]
+    pub verification_template: Option<TemplateId>,
+    /// The template of the message that tells of the end it has brought upon a request.
+    #[serde(default)]
+    pub end_template: Option<TemplateId>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -123,6 +132,9 @@ impl Enricher {
             reminders: None,
             depends_on: BTreeSet::new(),
             is_paused: false,
+            daily_window: None,
+            verification_template: None,
+            end_template: None,
             created_at,
         }
     }

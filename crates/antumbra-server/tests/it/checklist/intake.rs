@@ -1,4 +1,4 @@
-//! Lines 3 to 10, 13 and 27: submitting, asking how a request stands, and doing all of it more than once.
+//! Lines 3 to 8, 10, 13 and 27: submitting, asking how a request stands, and doing all of it more than once.
 
 use regex::Regex;
 
@@ -127,47 +127,6 @@ async fn line_08_an_import_is_where_it_says_and_nobody_is_told() {
     assert!(story.receiver.take().is_empty());
     let listed = manage(&story.server, &story.admin_key, "{ requests(first: 0) { totalCount } }").await;
     assert_eq!(listed["totalCount"], 5);
-}
-
-#[tokio::test]
-async fn line_09_a_restart_keeps_id_region_and_attributes_with_each_strategy() {
-    let story = Story::with_data_points(&[]).await;
-    let phone = json!({ "phone": [{ "value": "+15555550123" }] });
-    let subject =
-        json!({ "coreIdentifier": CORE, "email": EMAIL, "emailIsVerified": true, "attestedExtraIdentifiers": phone });
-    let fields = json!({
-        "subject": subject, "region": { "country": "US", "countrySubDivision": "US-CA" },
-        "attributes": [{ "key": "Tags", "values": ["a", "b"] }],
-    });
-    let made = story.created(minimal(CORE, fields)).await;
-    let names = async || {
-        let query = json!({ "requestId": made["id"], "first": 50 });
-        let answer = story.ask(Method::POST, "/v1/request-identifiers", Some(query)).await;
-        let answer: Value = answer.json().await.unwrap();
-        let identifiers = answer["identifiers"].as_array().unwrap().clone();
-        identifiers
-            .iter()
-            .map(|one| one["name"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
-    };
-    let before = names().await;
-    for strategy in [
-        "PRESERVE_INITIAL_VERIFICATIONS_ONLY",
-        "PRESERVE_ALL_VERIFICATIONS",
-        "REMOVE_ENRICHED_IDENTIFIERS",
-    ] {
-        let subject = json!({ "coreIdentifier": CORE, "email": EMAIL, "emailIsVerified": true });
-        let again = json!({ "requestId": made["id"], "restartIdentifierStrategy": strategy, "subject": subject });
-        let restarted = story.created(minimal(CORE, again)).await;
-        assert_eq!(restarted["id"], made["id"]);
-        assert_eq!(
-            (&restarted["country"], &restarted["countrySubDivision"]),
-            (&made["country"], &made["countrySubDivision"])
-        );
-        assert_eq!(restarted["attributeValues"], made["attributeValues"]);
-        assert_eq!(names().await, before, "what was submitted stays: {strategy}");
-    }
-    story.server.run_jobs_until_idle().await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Legal holds: silos are told like of any other demand, and nothing of a held person is erased.
 
 use antumbra_server::{
+    audit,
     dsr::{self, DsrId},
     organization::Action,
 };
@@ -13,6 +14,16 @@ impl Story {
         self.administrate(async |tx, by| dsr::approve(tx, by, request).await)
             .await;
         self.server.run_jobs_until_idle().await;
+    }
+
+    /// What the audit log says was done to a request.
+    async fn audit_of(&self, request: DsrId) -> Vec<String> {
+        let mut reader = self.server.app().store.begin_read().await.unwrap();
+        let entries = audit::list(&mut reader, self.organization(), None, 1_000)
+            .await
+            .unwrap();
+        let about = entries.into_iter().filter(|(_, entry)| entry.object_id == request.0);
+        about.map(|(_, entry)| entry.action.to_string()).collect()
     }
 
     /// The silo does what the one notice since the last look asks for, which is this.
@@ -66,11 +77,8 @@ async fn a_held_persons_erasure_is_stopped_until_the_hold_is_over() {
         .await;
     story.server.run_jobs_until_idle().await;
     assert_eq!(story.status_of(erasure).await, "ON_HOLD");
+    // It ends the wait of what it has parked, without anybody's doing.
     story.approve(remove).await;
-    story
-        .administrate(async |tx, by| dsr::resume(tx, by, erasure).await)
-        .await;
-    story.server.run_jobs_until_idle().await;
     story.does(Action::Erasure).await;
     assert_eq!(story.status_of(erasure).await, "APPROVING");
 }
@@ -93,14 +101,21 @@ async fn an_erasure_under_way_is_parked_by_a_hold_and_a_hold_that_is_canceled_ho
     let refused = dsr::resume(&mut tx, &by, erasure).await.unwrap_err();
     assert!(matches!(refused, dsr::DsrError::LegallyHeld));
     drop(tx);
+    // What somebody has parked themselves is theirs to resume.
+    let by_hand = story.submit_about(Action::Erasure, "acct_9", EMAIL).await;
+    story.server.run_jobs_until_idle().await;
     story
-        .administrate(async |tx, by| dsr::cancel(tx, by, place).await)
+        .administrate(async |tx, by| dsr::hold(tx, by, by_hand).await)
         .await;
-    story
-        .administrate(async |tx, by| dsr::resume(tx, by, erasure).await)
-        .await;
+    let second = story.submit_about(Action::PlaceOnLegalHold, "acct_9", EMAIL).await;
+    for hold in [place, second] {
+        story.administrate(async |tx, by| dsr::cancel(tx, by, hold).await).await;
+    }
     story.server.run_jobs_until_idle().await;
     assert_eq!(story.status_of(erasure).await, "COMPILING");
+    assert_eq!(story.status_of(by_hand).await, "ON_HOLD");
+    let log = story.audit_of(erasure).await;
+    assert!(log.contains(&"dsr.resumed_after_legal_hold".to_owned()), "{log:?}");
 
     // Holds of the time before come in as imports.
     let imported = json!({ "completedRequestStatus": "COMPLETED", "createdAt": "2025-05-02" });

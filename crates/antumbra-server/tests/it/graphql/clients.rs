@@ -268,6 +268,7 @@ async fn an_enricher_is_pushed_and_pulled() {
             json!({ "input": { "id": enrichers[0]["id"], "title": "Lookup", "identifiers": [core, email] } }),
         )
         .await;
+    management.server.as_ref().unwrap().settle().await;
 }
 
 #[tokio::test]

@@ -57,6 +57,25 @@ async fn rules_about_values_and_regions_stop_the_requests_they_are_met_by() {
     assert_eq!(desk.status(two).await, "COMPILING", "who resumes it has decided");
     let three = desk.submit_with(3, json!({})).await;
     assert_eq!(desk.status(three).await, "COMPILING");
+
+    // A rule can also say that nothing more is checked: what is not verified is left out.
+    desk.add("Ask somebody", "PERSON", "inputIdentifier: \"email\"").await;
+    let settings = "inputIdentifier: \"email\", testRegex: \"^p4@\", transitionRequestStatus: COMPILING";
+    desk.add("Known to us", "REGEX_MATCH", settings).await;
+    let subject = json!({ "coreIdentifier": "acct_4", "email": "p4@example.test", "emailIsVerified": false });
+    let four = desk.submit_with(4, json!({ "subject": subject })).await;
+    let known: Vec<String> = desk.identifiers(four).await.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(known, ["coreIdentifier"]);
+    assert_eq!(desk.status(four).await, "APPROVING", "no silo looks people up by that");
+    assert!(
+        desk.checks(four)
+            .await
+            .contains(&("Ask somebody".into(), "SKIPPED".into()))
+    );
+    let settings = "inputIdentifier: \"email\", testRegex: \"^p5@\", transitionRequestStatus: FAILED_VERIFICATION";
+    desk.add("Not them", "REGEX_MATCH", settings).await;
+    let five = desk.submit_with(5, json!({})).await;
+    assert_eq!(desk.status(five).await, "FAILED_VERIFICATION");
     assert!(desk.lookup.take().is_empty(), "what is paused asks nobody");
     let bad = "mutation { createEnricher(input: {title: \"Bad\", type: REGEX_MATCH, testRegex: \"(?!a)b\"}) { enricher { id } } }";
     assert!(desk.refused(bad).await.contains("testRegex"));

@@ -248,6 +248,27 @@ async fn who_does_not_verify_an_address_is_reminded_three_times_and_then_goes_no
         "createEnricher(input: {{title: \"Ours\", type: email, inputIdentifier: \"email\", {settings}}}) {{ enricher {{ id }} }}"
     );
     let made = mailing.ask(&format!("mutation {{ {made} }}")).await;
+    // Both messages have templates of the enricher's own.
+    for (title, kind) in [("Ours", "VERIFICATION"), ("Too late", "CANCELED")] {
+        let words =
+            format!("title: \"{title}\", subject: \"{title}: {{{{requestId}}}}\", template: \"\", kind: {kind}");
+        mailing
+            .ask(&format!(
+                "mutation {{ createTemplate(input: {{{words}}}) {{ template {{ id }} }} }}"
+            ))
+            .await;
+    }
+    let change = format!(
+        "updateEnricher(input: {{id: {}, verificationTemplate: \"Ours\", endTemplate: \"Too late\", transitionRequestStatus: CANCELED}}) {{ clientMutationId }}",
+        made["enricher"]["id"]
+    );
+    mailing.ask(&format!("mutation {{ {change} }}")).await;
+    mailing.submit(9).await;
+    let asked = mailing.postbox.take_one().header("Subject").unwrap();
+    assert!(asked.starts_with("Ours: "), "{asked}");
+    mailing.story.server.pass(2 * HOUR).await;
+    let told = mailing.postbox.take().pop().unwrap().header("Subject").unwrap();
+    assert!(told.starts_with("Too late: "), "{told}");
     for (number, rule, end) in [(2, "CANCELED", "CANCELED"), (3, "ON_HOLD", "ON_HOLD")] {
         let change = format!(
             "updateEnricher(input: {{id: {}, transitionRequestStatus: {rule}}}) {{ clientMutationId }}",

@@ -120,6 +120,10 @@ async fn what_keeps_a_run_from_going_on_is_shown_and_can_be_asked_for() {
     assert_eq!(count("DATA_SILO_PAUSED").await, 0);
 
     let nonce = story.receiver.take_one().nonce();
+    let accepted = json!({ "status": "WAITING", "pollId": "job-55120" });
+    expect(story.put_report(&nonce, accepted).await, 200).await;
+    assert_eq!(look(&story, request).await, "REMOTE_PROCESSING");
+    assert_eq!(story.run_of(request).await.status(), RunStatus::Waiting);
     expect(story.put_report(&nonce, json!({})).await, 200).await;
     server.run_jobs_until_idle().await;
     assert_eq!(

@@ -97,7 +97,19 @@ impl Planner<'_> {
         if file.enrichers.is_empty() {
             return Ok(());
         }
-        let present = self.present(kind).await?;
+        let mut present = self.present(kind).await?;
+        let templates = self.present(&kinds::TEMPLATE).await?;
+        let title_in = |all: &[Value], id: &Value| {
+            let found = all.iter().find(|node| node["id"] == *id && !id.is_null());
+            found.map_or(Value::Null, |node| node["title"].clone())
+        };
+        let before = present.clone();
+        for node in &mut present {
+            let ids = node["dependsOn"].as_array().cloned().unwrap_or_default();
+            node["dependsOnTitles"] = ids.iter().map(|id| title_in(&before, id)).collect();
+            node["verificationTemplateTitle"] = title_in(&templates, &node["verificationTemplateId"]);
+            node["endTemplateTitle"] = title_in(&templates, &node["endTemplateId"]);
+        }
         let place = |index| Place::section(kind.section).item(index);
         self.once(
             kind,
@@ -106,7 +118,11 @@ impl Planner<'_> {
                 .enumerate()
                 .map(|(index, entry)| (place(index), entry.title.as_str())),
         );
-        for (index, entry) in file.enrichers.iter().enumerate() {
+        let exists = |title: &str| present.iter().any(|node| node["title"] == title);
+        let waits_for = |entry: &Enricher| entry.depends_on.clone().unwrap_or_default();
+        let entries = &file.enrichers;
+        for index in self.makeable_order(kind, entries, |entry| &entry.title, ("depends-on", waits_for), exists) {
+            let entry = &entries[index];
             let mut wanted = said(entry);
             if let Some(millis) = entry.expiration_duration {
                 wanted.insert("expirationDuration".to_owned(), millis.to_string().into());
@@ -116,7 +132,14 @@ impl Planner<'_> {
                 wanted.insert("reminderDurations".to_owned(), spans.into());
             }
             let headers = entry.headers.as_deref();
-            match self.find(kind, &place(index), &present, &entry.title) {
+            let node = self.find(kind, &place(index), &present, &entry.title);
+            let is_whole_day = |window: &DailyWindow| window.from == window.until;
+            if entry.daily_window.as_ref().is_some_and(is_whole_day)
+                && node.is_none_or(|node| node["dailyWindow"].is_null())
+            {
+                wanted.remove("daily-window");
+            }
+            match node {
                 Some(node) => self.change(kind, place(index), &wanted, node, &entry.title, |input| input),
                 None => self.create(kind, place(index), &wanted, &entry.title, |input| {
                     with_headers(input, headers)
@@ -351,7 +374,10 @@ impl Planner<'_> {
                 .map(|(index, silo)| (place(index), silo.title.as_str())),
         );
         self.references(file, &present, &subjects).await?;
-        for index in self.makeable_order(file, &present) {
+        let exists = |title: &str| present.iter().any(|node| node["title"] == title);
+        let waits_for = |silo: &DataSilo| silo.deletion_dependencies.clone().unwrap_or_default();
+        let waits_for = ("deletion-dependencies", waits_for);
+        for index in self.makeable_order(kind, &file.data_silos, |silo| &silo.title, waits_for, exists) {
             let silo = &file.data_silos[index];
             let mut wanted = said(silo);
             if let Some(disabled) = silo.disabled {
@@ -489,28 +515,37 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The order in which silos can be made: each after those it waits for.
-    pub(super) fn makeable_order(&mut self, file: &ConfigFile, present: &[Value]) -> Vec<usize> {
-        let exists = |title: &String| present.iter().any(|node| node["title"] == title.as_str());
+    /// The order in which entries that wait for others can be made: each after those it waits for.
+    fn makeable_order<T>(
+        &mut self,
+        kind: &Kind,
+        entries: &[T],
+        title: impl Fn(&T) -> &str,
+        (waits_at, waits_for): (&str, impl Fn(&T) -> Vec<String>),
+        exists: impl Fn(&str) -> bool,
+    ) -> Vec<usize> {
         let mut made: BTreeSet<&str> = BTreeSet::new();
-        let mut left: Vec<usize> = (0..file.data_silos.len()).collect();
+        let mut left: Vec<usize> = (0..entries.len()).collect();
         let mut order = Vec::new();
+        let is_known = |name: &str| entries.iter().any(|entry| title(entry) == name);
         while !left.is_empty() {
             let is_ready = |index: &usize| {
-                let waits_for = file.data_silos[*index].deletion_dependencies.iter().flatten();
-                waits_for
-                    .into_iter()
-                    .all(|title| exists(title) || made.contains(title.as_str()) || !known(file, title))
+                waits_for(&entries[*index])
+                    .iter()
+                    .all(|name| exists(name) || made.contains(name.as_str()) || !is_known(name))
             };
             let ready: Vec<usize> = left.iter().copied().filter(|index| is_ready(index)).collect();
             if ready.is_empty() {
                 for index in &left {
-                    let place = Place::section("data-silos").item(*index).key("deletion-dependencies");
-                    self.fault(&place, "waits for itself, by way of the silos it waits for");
+                    let place = Place::section(kind.section).item(*index).key(waits_at);
+                    self.fault(
+                        &place,
+                        format!("waits for itself, by way of the {}s it waits for", kind.word),
+                    );
                 }
                 break;
             }
-            made.extend(ready.iter().map(|index| file.data_silos[*index].title.as_str()));
+            made.extend(ready.iter().map(|index| title(&entries[*index])));
             left.retain(|index| !ready.contains(index));
             order.extend(ready);
         }
