@@ -500,6 +500,7 @@ mod tests {
                 source: IdentifierSource::Input,
                 verified_at,
                 verified_by: Verifier::Submitter,
+                preflight: None,
             };
             let subject = DsrSubject {
                 email: address.map(str::to_owned),
