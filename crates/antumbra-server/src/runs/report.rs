@@ -62,6 +62,16 @@ impl Admitted {
         found.ok_or_else(|| Problem::validation([(path, "is not a data point of this integration")]))
     }
 
+    /// Whoever holds a link that was signed for the profile. There is no key to it, which the proof of what they say shows.
+    pub(super) fn by_link(keys: Arc<OrganizationKeys>, nonce: SiloNonce) -> Admitted {
+        Admitted {
+            organization: keys.organization,
+            keys,
+            nonce,
+            key: ApiKeyId(uuid::Uuid::nil()),
+        }
+    }
+
     /// The profile, still open. Refuses with 409 once it, its run or its request is closed.
     pub(super) async fn open(&self, reader: &mut Reader) -> Result<Open<'_>, RunError> {
         let SiloNonce {

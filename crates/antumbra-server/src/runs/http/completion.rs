@@ -182,11 +182,7 @@ async fn find(app: &AppState, reader: &mut Reader, link: &str) -> Result<Option<
     }
     let settings = app.settings.get(reader, organization).await?;
     Ok(Some(Found {
-        admitted: Admitted {
-            organization,
-            keys,
-            nonce,
-        },
+        admitted: Admitted::by_link(keys, nonce),
         from: settings.organization.name.clone(),
     }))
 }
