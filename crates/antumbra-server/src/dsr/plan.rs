@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     audit::{Actor, Digest},
-    organization::{Action, OrganizationId},
+    organization::{self, Action, OrganizationId},
     silos::{self, DataPoint, DataPointId, DataSilo, DataSiloId},
 };
 
@@ -176,6 +176,8 @@ pub struct Configured<'a> {
     pub silos: &'a [DataSilo],
     /// The data points of each.
     pub points: HashMap<DataSiloId, Vec<DataPoint>>,
+    /// The workflow of each action, if any silo's place in the order depends on it.
+    pub workflows: HashMap<Action, Uuid>,
 }
 
 impl<'a> Configured<'a> {
@@ -189,10 +191,16 @@ impl<'a> Configured<'a> {
         for point in silos::list_all_data_points(reader, organization).await? {
             points.entry(point.silo).or_default().push(point);
         }
+        let depends = silos.iter().any(|silo| !silo.depends_on_in_workflow.is_empty());
+        let workflows = match depends {
+            true => organization::workflows(reader, organization).await?,
+            false => HashMap::new(),
+        };
         Ok(Configured {
             organization,
             silos,
             points,
+            workflows,
         })
     }
 }
@@ -221,7 +229,8 @@ impl PhasePlan {
         parts.sort_by_key(|part| part.silo);
         left_out.sort_by_key(|left_out| left_out.silo);
         if action == Action::Erasure {
-            order(&mut parts, configured.silos);
+            let workflow = configured.workflows.get(&head.action()).copied();
+            order(&mut parts, configured.silos, workflow);
         }
         let asked: HashSet<Uuid> = parts
             .iter()
@@ -327,19 +336,18 @@ impl Part {
 }
 
 /// For erasures: which silo is to finish before which. One that is asked nothing keeps nobody waiting.
-fn order(parts: &mut [Part], silos: &[DataSilo]) {
+fn order(parts: &mut [Part], silos: &[DataSilo], workflow: Option<Uuid>) {
     let asked: BTreeSet<DataSiloId> = parts
         .iter()
         .filter(|part| !part.identifiers.is_empty())
         .map(|part| part.silo)
         .collect();
     for part in parts {
-        let depends_on = silos
-            .iter()
-            .find(|silo| silo.id == part.silo)
-            .map(|silo| &silo.depends_on);
-        let first = depends_on.into_iter().flatten().filter(|other| **other != part.silo);
-        part.waits_for = first.filter(|other| asked.contains(other)).copied().collect();
+        let silo = silos.iter().find(|silo| silo.id == part.silo);
+        let first = silo.into_iter().flat_map(|silo| silo.predecessors(workflow));
+        part.waits_for = first
+            .filter(|other| *other != part.silo && asked.contains(other))
+            .collect();
     }
 }
 

@@ -23,7 +23,7 @@ pub use model::{
 };
 pub use rehearsal::{AHEAD_MAX, load_clocks};
 pub use settings::{KnownIdentifier, Settings};
-pub use store::{ChangeError, Changes, SettingsCache, TABLES, create, list};
+pub use store::{ChangeError, Changes, SettingsCache, TABLES, create, list, workflows};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use store::RECORDS;

@@ -1,6 +1,6 @@
 //! What is kept of an organization's settings, and every change to them as a function over a transaction.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use antumbra_store::{Reader, Record, Scan, StoreError, Table, Tx};
 use jiff::Timestamp;
@@ -147,6 +147,15 @@ async fn rows<T: Record>(
 ) -> Result<Vec<T>, StoreError> {
     let rows = reader.scan(table, Scan::prefix(&organization.0)).await?;
     Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+/// The ids of the settings of each action, by which clients name workflows.
+pub async fn workflows(reader: &mut Reader, organization: OrganizationId) -> Result<HashMap<Action, Uuid>, StoreError> {
+    let settings = rows(reader, &ACTIONS, organization).await?;
+    Ok(settings
+        .into_iter()
+        .map(|settings| (settings.action, settings.id.0))
+        .collect())
 }
 
 /// Every organization, oldest first.

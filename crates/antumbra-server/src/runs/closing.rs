@@ -150,6 +150,7 @@ struct ClosedProfile {
 #[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 enum ClosedProof {
     Report { api_key_id: Uuid, body: Digest },
+    Link { body: Digest },
     Reply { http_status: u16 },
     Decision { by: Person },
 }
@@ -266,6 +267,7 @@ impl ClosedProfile {
             answered_at: profile.answered_at,
             proof: profile.proof.map(|proof| match proof {
                 Proof::Report { key, body } => ClosedProof::Report { api_key_id: key, body },
+                Proof::Link { body } => ClosedProof::Link { body },
                 Proof::Reply { status } => ClosedProof::Reply { http_status: status },
                 Proof::Decision { by } => ClosedProof::Decision { by: by.into() },
             }),

@@ -220,6 +220,11 @@ pub enum Proof {
         /// A keyed digest of what it sent.
         body: Digest,
     },
+    /// Whoever holds the link that the silo was sent said it.
+    Link {
+        /// A keyed digest of what they sent.
+        body: Digest,
+    },
     /// The answer to a notice said it.
     Reply {
         /// The status of the answer.

@@ -35,7 +35,8 @@ pub(super) struct Admitted {
     pub(super) organization: OrganizationId,
     pub(super) keys: Arc<OrganizationKeys>,
     pub(super) nonce: SiloNonce,
-    key: ApiKeyId,
+    /// None: a link that was signed for the profile stood in its place.
+    key: Option<ApiKeyId>,
 }
 
 impl Admitted {
@@ -52,7 +53,7 @@ impl Admitted {
             organization: caller.organization,
             keys,
             nonce,
-            key: caller.key,
+            key: Some(caller.key),
         })
     }
 
@@ -68,7 +69,7 @@ impl Admitted {
             organization: keys.organization,
             keys,
             nonce,
-            key: ApiKeyId(uuid::Uuid::nil()),
+            key: None,
         }
     }
 
@@ -164,9 +165,10 @@ impl Open<'_> {
     fn proof(&self, sent: [u8; 32]) -> Proof {
         let (run, profile) = (self.run.id.0, self.admitted.nonce.profile.0);
         let parts: [&[u8]; 4] = [b"answer", run.as_bytes(), profile.as_bytes(), &sent];
-        Proof::Report {
-            key: self.admitted.key.0,
-            body: Digest::of(&self.admitted.keys.index.blind(&parts)),
+        let body = Digest::of(&self.admitted.keys.index.blind(&parts));
+        match self.admitted.key {
+            Some(key) => Proof::Report { key: key.0, body },
+            None => Proof::Link { body },
         }
     }
 

@@ -23,6 +23,7 @@ fn identifier(number: u128, name: &str, is_verified: bool) -> DsrIdentifier {
         source: IdentifierSource::Input,
         verified_at: is_verified.then_some(NOW),
         verified_by: Verifier::Submitter,
+        preflight: None,
     }
 }
 
@@ -93,6 +94,7 @@ fn draw(dsr: &Dsr, phase: Phase, silos: &[DataSilo], points: Vec<DataPoint>, is_
         organization: OrganizationId(Uuid::nil()),
         silos,
         points: by_silo,
+        workflows: HashMap::new(),
     };
     PhasePlan::draw(dsr, phase, &configured, is_held)
 }
@@ -188,7 +190,8 @@ fn data_points_that_do_not_do_what_is_asked_are_left_out_where_any_does() {
 fn a_plan_is_another_when_anything_in_it_is_and_the_same_when_nothing_is() {
     let silos = || vec![silo(1), silo(2)];
     let points = || vec![point(21, 1, &[Action::Erasure]), point(22, 1, &[Action::Access])];
-    let hash = |change: &dyn Fn(&mut Dsr, &mut Vec<DataSilo>, &mut Vec<DataPoint>)| {
+    type Change<'a> = &'a dyn Fn(&mut Dsr, &mut Vec<DataSilo>, &mut Vec<DataPoint>);
+    let hash = |change: Change<'_>| {
         let (mut dsr, mut silos, mut points) = (erasure(), silos(), points());
         change(&mut dsr, &mut silos, &mut points);
         draw(&dsr, Phase::Primary, &silos, points, false).hash()

@@ -56,6 +56,7 @@ fn identifiers() -> impl Strategy<Value = Vec<DsrIdentifier>> {
             source: IdentifierSource::Input,
             verified_at: is_verified.then_some(NOW),
             verified_by: Verifier::Submitter,
+            preflight: None,
         })
         .collect()
     })
@@ -123,7 +124,7 @@ proptest! {
         }
         let dsr = dsr(identifiers, is_test, left_out);
         let phase = if is_second { Phase::Secondary } else { Phase::Primary };
-        let configured = Configured { organization: OrganizationId(Uuid::nil()), silos: &silos, points: by_silo };
+        let configured = Configured { organization: OrganizationId(Uuid::nil()), silos: &silos, points: by_silo, workflows: HashMap::new() };
         let plan = PhasePlan::draw(&dsr, phase, &configured, false);
         let runs = make_runs(&Ids::new(Clock::manual(NOW)), &dsr, &Digests::NONE, &plan, NOW);
 

@@ -1,6 +1,6 @@
-//! Vendors without a technical connection: told by a message, answering by a link.
+//! Vendors without a technical connection: told by a message, answering by a link. And dependencies within one workflow.
 
-use antumbra_server::silos::VendorMailCompletionLink;
+use antumbra_server::silos::{VendorMailCompletionLink, WorkflowDependencies};
 
 use super::*;
 
@@ -108,4 +108,39 @@ async fn a_vendor_who_is_only_told_has_done_their_part_with_that() {
     assert!(told[0].json().get("completionLink").is_none());
     assert_eq!(story.run_of(request).await.status(), RunStatus::Resolved);
     assert_eq!(story.status_of(request).await, "APPROVING");
+}
+
+#[tokio::test]
+async fn a_dependency_of_one_workflow_holds_in_that_workflow_only() {
+    let story = Story::with_data_points(&[]).await;
+    let second = story::add_silo(&story.server, "Archive", None, &[]).await;
+    let actions = manage(
+        &story.server,
+        &story.admin_key,
+        "{ actions(first: 100) { nodes { id type } } }",
+    )
+    .await;
+    let id_of = |action: &str| {
+        let mut nodes = actions["nodes"].as_array().unwrap().iter();
+        let found = nodes.find(|node| node["type"] == action).unwrap();
+        found["id"].as_str().unwrap().parse().unwrap()
+    };
+    for (person, (workflow, waits)) in [("ACCESS", false), ("ERASURE", true)].into_iter().enumerate() {
+        let workflow = id_of(workflow);
+        story::change_silo(&story.server, story.silo, |silo| {
+            silo.depends_on_in_workflow = vec![WorkflowDependencies {
+                workflow,
+                silos: [second].into(),
+            }];
+        })
+        .await;
+        let (core, email) = (format!("core-{person}"), format!("{person}@example.test"));
+        let request = story.submit_about(Action::Erasure, &core, &email).await;
+        story.server.run_jobs_until_idle().await;
+        assert_eq!(story.receiver.take().is_empty(), waits);
+        assert_eq!(
+            story.run_of(request).await.waits_for,
+            if waits { vec![second] } else { vec![] }
+        );
+    }
 }
