@@ -190,14 +190,14 @@ fn data_points_that_do_not_do_what_is_asked_are_left_out_where_any_does() {
 fn a_plan_is_another_when_anything_in_it_is_and_the_same_when_nothing_is() {
     let silos = || vec![silo(1), silo(2)];
     let points = || vec![point(21, 1, &[Action::Erasure]), point(22, 1, &[Action::Access])];
-    type Change<'a> = &'a dyn Fn(&mut Dsr, &mut Vec<DataSilo>, &mut Vec<DataPoint>);
-    let hash = |change: Change<'_>| {
+    type Edit<'a> = &'a dyn Fn(&mut Dsr, &mut Vec<DataSilo>, &mut Vec<DataPoint>);
+    let hash = |edit: Edit<'_>| {
         let (mut dsr, mut silos, mut points) = (erasure(), silos(), points());
-        change(&mut dsr, &mut silos, &mut points);
+        edit(&mut dsr, &mut silos, &mut points);
         draw(&dsr, Phase::Primary, &silos, points, false).hash()
     };
     let first = hash(&|_, _, _| {});
-    type Change<'a> = (&'a str, &'a dyn Fn(&mut Dsr, &mut Vec<DataSilo>, &mut Vec<DataPoint>));
+    type Change<'a> = (&'a str, Edit<'a>);
     let others: [Change<'_>; 14] = [
         ("a silo is new", &|_, silos, _| silos.push(silo(3))),
         ("a silo is gone", &|_, silos, _| drop(silos.pop())),
