@@ -4,8 +4,8 @@
 //! bounded; numbers that no field can hold, broken UTF-8, a byte order mark and anything after the value are refused.
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -94,15 +94,19 @@ impl<J: FromRequest<S, Rejection = Problem>, S: Send + Sync> FromRequest<S> for 
     }
 }
 
-/// For a route that needs no body. Whatever is sent along is not read, but may not say that it is something else than JSON.
+/// For a route that needs no body: none, or an object whose members are not looked at, as some clients always send one.
 #[derive(Clone, Copy, Debug)]
 pub struct NoBody;
 
-impl<S: Send + Sync> FromRequestParts<S> for NoBody {
+impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        check_type(&parts.headers).map(|()| NoBody)
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = json_of(request, state).await?;
+        if !body.is_empty() {
+            parse_object::<serde_json::Map<String, serde_json::Value>>(&body, VALUES_MAX)?;
+        }
+        Ok(NoBody)
     }
 }
 

@@ -28,8 +28,8 @@ use crate::{
 pub(crate) async fn plan(
     State(app): State<AppState>,
     caller: Caller<scope::ViewRequests>,
-    _: NoBody,
     Path(id): Path<String>,
+    _: NoBody,
 ) -> Result<Json<wire::Plan>, Problem> {
     let id = id_in_path(&id)?;
     let keys = app.keys.organization(caller.organization).await?;

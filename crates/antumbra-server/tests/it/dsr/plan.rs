@@ -146,6 +146,7 @@ async fn a_plan_names_who_is_asked_what_and_who_is_not_and_just_that_is_done() {
         .administrate(async |tx, deed| dsr::cancel(tx, deed, request).await)
         .await;
     assert_eq!(story.plan_raw(request).await.0, StatusCode::CONFLICT);
+    server.run_jobs_until_idle().await;
 }
 
 #[tokio::test]
