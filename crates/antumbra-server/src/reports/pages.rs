@@ -222,7 +222,13 @@ async fn overview(
     let words = contents.words;
     let said = notice.map_or_else(Html::default, |(kind, text)| Html::default().notice(kind, text));
     let request = contents.request.id.to_string();
-    let until = day(opened.head.day_of(opened.offer.until()));
+    let ends_at = match opened.offer {
+        Offer::Preview { until } => until,
+        Offer::Report { until } | Offer::Categories { until } => {
+            opened.link.expires_at.map_or(until, |expires_at| until.min(expires_at))
+        }
+    };
+    let until = day(opened.head.day_of(ends_at));
     let now = app.now(opened.organization);
     let (title, body) = match opened.offer {
         Offer::Report { .. } => {

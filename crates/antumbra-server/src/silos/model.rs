@@ -207,6 +207,12 @@ pub enum SiloError {
         "testRegex is not a regular expression that this server can run; look-around and back-references are not supported"
     )]
     BadPattern,
+    /// A rule lacks what it goes by, and would let everything pass.
+    #[error("{what} is required for this type of preflight check")]
+    Lacks {
+        /// What it lacks.
+        what: &'static str,
+    },
     /// A span of time is longer than any request lasts.
     #[error("expirationDuration and reminders must be at most 366 days")]
     TooLong,

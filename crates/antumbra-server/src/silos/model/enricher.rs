@@ -162,7 +162,18 @@ impl Enricher {
         let names = self.input_identifier.iter().chain(&self.output_identifiers);
         names.into_iter().try_for_each(|name| named("identifier", name))?;
         bounded("identifiers", self.output_identifiers.len(), LIST_MAX)?;
-        bounded("regions", self.regions.len() + self.phone_numbers.len(), LIST_MAX)
+        bounded("regions", self.regions.len() + self.phone_numbers.len(), LIST_MAX)?;
+        self.lacks().map_or(Ok(()), |what| Err(SiloError::Lacks { what }))
+    }
+
+    /// What a rule needs and has not: without it every request would pass.
+    fn lacks(&self) -> Option<&'static str> {
+        match self.kind {
+            EnricherKind::RegexMatch if self.test_regex.is_none() => Some("testRegex"),
+            EnricherKind::RegionMatch if self.regions.is_empty() => Some("regionList"),
+            EnricherKind::WaitPeriod if self.expiration.is_none() => Some("expirationDuration"),
+            _ => None,
+        }
     }
 }
 

@@ -36,6 +36,24 @@ impl Desk {
 }
 
 #[tokio::test]
+async fn a_rule_without_what_it_goes_by_is_refused() {
+    let desk = Desk::start().await;
+    for (kind, lacks) in [
+        ("REGEX_MATCH", "testRegex"),
+        ("REGION_MATCH", "regionList"),
+        ("WAIT_PERIOD", "expirationDuration"),
+    ] {
+        let input = format!("{{title: \"Rule\", type: {kind}, inputIdentifier: \"email\"}}");
+        let refused = desk
+            .refused(&format!(
+                "mutation {{ createEnricher(input: {input}) {{ enricher {{ id }} }} }}"
+            ))
+            .await;
+        assert!(refused.contains(&format!("{lacks} is required")), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn rules_about_values_and_regions_stop_the_requests_they_are_met_by() {
     let desk = without_lookup().await;
     let settings = "inputIdentifier: \"email\", testRegex: \"^p1@\", transitionRequestStatus: CANCELED";
