@@ -177,10 +177,15 @@ pub async fn hold(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, Ds
     advance(tx, deed, id, DsrEvent::Held).await
 }
 
-/// Takes a parked request up again where it stood. One whose plan waits for approval is taken up by that alone.
+/// Takes a parked request up again where it stood. One whose plan waits for approval is taken up by that alone, and one that a
+/// legal hold has parked by the end of the hold.
 pub async fn resume(tx: &mut Tx, deed: &Deed<'_>, id: DsrId) -> Result<DsrHead, DsrError> {
-    if super::get_head(tx, deed.organization, id).await?.plan.is_stopped {
+    let head = super::get_head(tx, deed.organization, id).await?;
+    if head.plan.is_stopped {
         return Err(DsrError::PlanNotApproved);
+    }
+    if holds::is_parked(tx, deed.organization, &head).await? && holds::is_held(tx, deed.organization, &head).await? {
+        return Err(DsrError::LegallyHeld);
     }
     advance(tx, deed, id, DsrEvent::Resumed).await
 }

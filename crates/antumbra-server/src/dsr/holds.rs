@@ -37,6 +37,16 @@ pub async fn is_held(reader: &mut Reader, organization: OrganizationId, head: &D
     Ok(placed.len() == OF_PERSON_MAX || placed.iter().any(|hold| hold.counts_for(head)))
 }
 
+/// Whether a hold has parked a request.
+pub(super) async fn is_parked(
+    reader: &mut Reader,
+    organization: OrganizationId,
+    head: &DsrHead,
+) -> Result<bool, StoreError> {
+    let place = (organization.0, head.core_index, head.id.0);
+    Ok(reader.get(&PARKED, &place).await?.is_some())
+}
+
 /// A hold, by the request that placed it.
 struct Hold {
     by: Uuid,
