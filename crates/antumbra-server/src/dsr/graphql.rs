@@ -5,9 +5,8 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
     Cursor, Deed, Dsr, DsrError, DsrHead, DsrId, DsrState, DsrStatus, Filter, Order, Origin, Words, cancel,
-    choose_words, count, extend, get, get_head, hold, link, list,
-    plan::{approve_bound, approve_plan},
-    remove_identifiers, resume, set_available_until, set_silent, tell,
+    choose_words, count, extend, get, get_head, hold, link, list, plan::approve_bound, remove_identifiers, resume,
+    set_available_until, set_silent, tell,
 };
 use crate::{
     audit::Digest,
@@ -18,11 +17,13 @@ use crate::{
 
 mod deadline;
 mod drop_runs;
+mod plan;
 mod purpose;
 mod rehearsal;
 
 use deadline::RequestDeadline;
 pub(crate) use drop_runs::{DropMutations, DropQueries};
+pub(crate) use plan::PlanMutations;
 use purpose::{RequestPartition, RequestPurpose};
 pub(crate) use rehearsal::RehearsalMutations;
 
@@ -113,26 +114,6 @@ impl DsrMutations {
             .await
             .map_err(refusal)?;
         input.say(session, &head).await?;
-        Ok(ApproveRequestPayload {
-            request: opened(session, &head).await?,
-            client_mutation_id: None,
-        })
-    }
-
-    /// Approves what is planned for a request, by the hash of `POST /v1/data-subject-request/{id}/plan`. One that was parked
-    /// because its plan waits for approval goes on. Ours.
-    async fn approve_request_plan(
-        &self,
-        context: &Context<'_>,
-        input: ApproveRequestPlanInput,
-    ) -> Result<ApproveRequestPayload, Refusal> {
-        let session = Session::of(context);
-        let id = DsrId(parse_id(&input.request_id, "request")?);
-        let hash = read_hash(&input.plan_hash)?;
-        let keys = session.keys().await?;
-        let head = approve_plan(&mut *session.write().await, &keys, &session.deed(), id, hash)
-            .await
-            .map_err(refusal)?;
         Ok(ApproveRequestPayload {
             request: opened(session, &head).await?,
             client_mutation_id: None,
@@ -771,15 +752,6 @@ struct CommunicationInput {
     /// For approvals: the hash of what is planned from here on. If the plan has another hash by now, nothing is approved.
     /// Ours.
     plan_hash: Option<String>,
-}
-
-/// The plan of a request, which somebody approves.
-#[derive(InputObject)]
-struct ApproveRequestPlanInput {
-    /// Which request.
-    request_id: ID,
-    /// The hash of its plan.
-    plan_hash: String,
 }
 
 fn read_hash(text: &str) -> Result<Digest, Refusal> {

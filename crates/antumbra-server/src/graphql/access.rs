@@ -106,6 +106,7 @@ const MUTATIONS: &[FieldAccess] = &[
     needs("cancelRequest", &[RequestApproval]),
     needs("changeRequestDataSiloStatus", &[ManageRequestCompilation]),
     needs("closeDropRun", &[MakeDataSubjectRequest]),
+    needs("compileRequest", &[RequestApproval]),
     needs("createApiKey", &[ManageApiKeys]),
     needs("createAttributeKey", &[ManageGlobalAttributes]),
     needs("createAttributeValues", &[ManageGlobalAttributes]),

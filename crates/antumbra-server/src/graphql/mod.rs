@@ -72,6 +72,7 @@ struct Query(
 struct Mutation(
     access_tokens::graphql::AccessTokenMutations,
     api_keys::graphql::ApiKeyMutations,
+    dsr::graphql::PlanMutations,
     dsr::graphql::DropMutations,
     dsr::graphql::DsrMutations,
     dsr::graphql::RehearsalMutations,

@@ -618,6 +618,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("addDropRecords", "mutation { addDropRecords(input: {dropRunId: \"@drop_run\", records: [{dropRecordId: \"1\", dropListType: email}]}) { dropRun { id } } }"),
     ("closeDropRun", "mutation { closeDropRun(input: {id: \"@drop_run\"}) { dropRun { id } } }"),
     ("createDropRun", "mutation { createDropRun(input: {title: \"@name\"}) { dropRun { title } } }"),
+    ("compileRequest", "mutation { compileRequest(input: {requestId: \"@request\"}) { request { id } } }"),
     ("approveRequestPlan", "mutation { approveRequestPlan(input: {requestId: \"@request\", planHash: \"0000000000000000000000000000000000000000000000000000000000000000\"}) { request { id } } }"),
     ("approveRequest", "mutation { approveRequest(input: {requestId: \"@request\"}) { request { id } } }"),
     ("cancelRequest", "mutation { cancelRequest(input: {requestId: \"@request\"}) { request { id } } }"),

@@ -272,3 +272,26 @@ async fn where_it_is_demanded_nothing_is_erased_before_its_plan_is_approved() {
     assert_eq!(story.plan(one).await["phases"][1]["approval"], Value::Null);
     story.server.run_jobs_until_idle().await;
 }
+
+#[tokio::test]
+async fn who_cannot_wait_begins_now_what_is_planned_or_nothing() {
+    let story = Story::with_data_points(&[]).await;
+    story.set_erasures("waitingPeriod: 3, requiresReview: true").await;
+    let request = story.submit(Action::Erasure).await;
+    story.server.run_jobs_until_idle().await;
+    assert_eq!(story.status_of(request).await, "WAITING");
+    let begin = |hash: &Value| {
+        let input = format!("{{requestId: \"{request}\", planHash: {hash}}}");
+        format!("mutation {{ compileRequest(input: {input}) {{ request {{ status }} }} }}")
+    };
+    let refused = manage_refused(&story.server, &story.admin_key, &begin(&json!("00".repeat(32)))).await;
+    assert!(refused.contains("The plan has changed"), "{refused}");
+    assert_eq!(story.status_of(request).await, "WAITING");
+    let hash = story.plan(request).await["hash"].clone();
+    let begun = manage(&story.server, &story.admin_key, &begin(&hash)).await;
+    assert_eq!(begun["request"]["status"], "COMPILING");
+    let again = manage_refused(&story.server, &story.admin_key, &begin(&Value::Null)).await;
+    assert!(!again.is_empty());
+    story.server.run_jobs_until_idle().await;
+    assert_eq!(story.receiver.take().len(), 1, "before the waiting period is over");
+}
