@@ -39,13 +39,12 @@ impl AuditQueries {
             let is_last = page.len() < PAGE_MAX;
             looked_at += page.len();
             let mut wanted = page.into_iter();
-            for (id, recorded) in wanted.by_ref() {
+            while nodes.len() < first
+                && let Some((id, recorded)) = wanted.next()
+            {
                 after = Some(id);
                 if about.is_none_or(|about| names(&recorded, about)) {
                     nodes.push(AuditEvent::new(id, recorded));
-                }
-                if nodes.len() == first {
-                    break;
                 }
             }
             let is_full = nodes.len() == first;

@@ -530,6 +530,7 @@ async fn what_happened_is_listed_newest_first_and_by_what_it_was_about() {
         }
         after = format!(r#", after: "{}""#, page["endCursor"].as_str().unwrap());
     }
+    assert_eq!(events("first: 0").await["nodes"], json!([]));
     let whole = events("first: 1000").await;
     assert_eq!(whole["nodes"].as_array().unwrap(), &paged);
     let ids: Vec<&str> = paged.iter().map(|event| event["id"].as_str().unwrap()).collect();
